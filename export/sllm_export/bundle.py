@@ -1,0 +1,158 @@
+"""Writes bundles: a directory that holds one model, whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sllm_export import __version__
+from sllm_export.checkpoint.expected import check_tensors, expected_shapes
+from sllm_export.checkpoint.state_dict import StateDict
+from sllm_export.config import ModelConfig
+from sllm_export.errors import ExportError
+from sllm_export.model_card import CardEntry, write_card
+from sllm_export.tokenizer import check_tokenizer
+from sllm_export.variants import GRAPHS, Variant, build_graph
+from sllm_export.verify import check_graph, make_cases
+
+FORMAT_VERSION = 1
+MANIFEST = "sllm.json"
+CARD = "MODEL_CARD.md"
+TOKENIZER = "tokenizer.json"
+SEGMENTATIONS = {
+    "keep-split": {"tail": "keep", "long_sentence": "split"},
+    "drop-truncate": {"tail": "drop", "long_sentence": "truncate"},
+}
+_HASH_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """All that a bundle is made from; `provenance` and `card` are written as they are."""
+
+    config: ModelConfig
+    state_dict: StateDict
+    tokenizer: bytes
+    variants: list[Variant]
+    segmentation: str
+    provenance: dict[str, Any]
+    card: bytes | None
+    ignored_tensors: frozenset[str] = frozenset()
+
+
+def write_bundle(
+    source: BundleSource, out: Path, force: bool, report: Callable[[CardEntry], None]
+) -> None:
+    """Writes the bundle to `out`, and hands each graph to `report` when it is written and checked.
+
+    Everything is built and checked in a directory beside `out`, which is renamed at the end: after
+    a failure `out` is as it was. Raises ExportError.
+    """
+    check_tokenizer(source.tokenizer, source.config)
+    check_tensors(source.state_dict, expected_shapes(source.config), source.ignored_tensors)
+    with _new_directory(out, force) as work:
+        entries, variants = _write_variants(source, work, report)
+        (work / TOKENIZER).write_bytes(source.tokenizer)
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "model": source.config.raw,
+            "segmentation": SEGMENTATIONS[source.segmentation],
+            "tokenizer": _file_entry(work, work / TOKENIZER),
+            "variants": variants,
+            "provenance": {**source.provenance, "exporter_version": __version__},
+        }
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (work / MANIFEST).write_text(text, encoding="utf-8")
+        card = source.card or write_card(source.config, manifest, entries).encode()
+        (work / CARD).write_bytes(card)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in lower-case hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _write_variants(
+    source: BundleSource, work: Path, report: Callable[[CardEntry], None]
+) -> tuple[list[CardEntry], list[dict[str, Any]]]:
+    cases = {case.graph: case for case in make_cases(source.config, source.state_dict)}
+    entries: list[CardEntry] = []
+    variants: list[dict[str, Any]] = []
+    for variant in source.variants:
+        folder = work / variant.name
+        folder.mkdir()
+        graphs: dict[str, Any] = {}
+        for graph in GRAPHS[source.config.kind]:
+            path = folder / f"{graph}.onnx"
+            # Not bound to a name: the weights are to be freed before the graph is run.
+            data = build_graph(source.config, source.state_dict, variant, graph).save(path)
+            graphs[graph] = _file_entry(work, path)
+            size = path.stat().st_size
+            if data is not None:
+                graphs[graph]["external_data"] = [_file_entry(work, data)]
+                size += data.stat().st_size
+            error = check_graph(path, cases[graph], variant.tolerance)
+            entries.append(CardEntry(variant, graph, size, error))
+            report(entries[-1])
+        variants.append(
+            {
+                "name": variant.name,
+                "precision": variant.precision_name,
+                "providers": list(variant.providers),
+                "graphs": graphs,
+            }
+        )
+    return entries, variants
+
+
+def _file_entry(work: Path, path: Path) -> dict[str, Any]:
+    return {"file": path.relative_to(work).as_posix(), "sha256": sha256(path)}
+
+
+@contextmanager
+def _new_directory(out: Path, force: bool) -> Iterator[Path]:
+    """A directory to fill that becomes `out` at the end, or vanishes if anything fails."""
+    out = out.resolve()
+    if out.exists():
+        if not force:
+            raise ExportError(f"{out}: exists already; --force replaces a bundle")
+        if not (out / MANIFEST).is_file():
+            raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error}") from error
+    try:
+        work = scratch / "new"
+        work.mkdir()
+        yield work
+        _replace(out, work, scratch / "old")
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(out: Path, work: Path, old: Path) -> None:
+    """Puts `work` in place of `out`; if that fails, `out` is put back."""
+    replaced = out.exists()
+    if replaced:
+        out.rename(old)
+    try:
+        work.rename(out)
+    except OSError:
+        if replaced:
+            old.rename(out)
+        raise

@@ -1,0 +1,50 @@
+"""The view of a checkpoint that the rest of the exporter uses: names, shapes, arrays on demand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+class StateDict(ABC):
+    """Named tensors of one checkpoint. Nothing is read from disk before `load`."""
+
+    source: str
+    """What to call the checkpoint in messages: a path, or `random weights (seed 0)`."""
+
+    @property
+    @abstractmethod
+    def shapes(self) -> Mapping[str, Shape]:
+        """Shape of every tensor, by name."""
+
+    @abstractmethod
+    def load(self, name: str) -> np.ndarray:
+        """The tensor as float32, in the shape that `shapes` gives; may be a read-only view."""
+
+
+class Weights:
+    """The tensors below one prefix: `Weights(sd, "svae.encoder.")["lnorm.weight"]`."""
+
+    def __init__(self, state_dict: StateDict, prefix: str = "") -> None:
+        self.state_dict = state_dict
+        self.prefix = prefix
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.state_dict.load(self.prefix + name)
+
+    def optional(self, name: str) -> np.ndarray | None:
+        """The tensor, or None if the checkpoint has none of that name."""
+        if name not in self:
+            return None
+        return self[name]
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.state_dict.shapes
+
+    def under(self, prefix: str) -> Weights:
+        """The tensors below a longer prefix."""
+        return Weights(self.state_dict, self.prefix + prefix)

@@ -1,0 +1,151 @@
+"""Command line: `python -m sllm_export bundle ...` and `python -m sllm_export train ...`.
+
+Progress goes to stderr, nothing else does but errors; exit status 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sllm_export import __version__
+from sllm_export.bundle import SEGMENTATIONS, BundleSource, sha256, write_bundle
+from sllm_export.checkpoint import open_checkpoint
+from sllm_export.checkpoint.expected import expected_shapes
+from sllm_export.checkpoint.random_weights import RandomStateDict
+from sllm_export.checkpoint.state_dict import StateDict
+from sllm_export.config import ModelConfig, load_config
+from sllm_export.errors import ExportError
+from sllm_export.model_card import CardEntry
+from sllm_export.opt_directory import find_opt_weights, open_opt
+from sllm_export.tokenizer import find_tokenizer
+from sllm_export.variants import VARIANTS, select_variants
+
+FAILED = 1
+_DESCRIPTION = "Makes bundles for sllm-ort from checkpoints, and trains models."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["train"]:
+            return _train(arguments[1:])
+        _bundle(_parser().parse_args(arguments))
+    except ExportError as error:
+        print(f"sllm_export: error: {_one_line(str(error))}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("sllm_export: error: interrupted", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sllm_export", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"sllm_export {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("train", help="train a model (needs PyTorch)", add_help=False)
+    bundle = commands.add_parser(
+        "bundle", help="write a bundle from a checkpoint", description="Writes a bundle."
+    )
+    add = bundle.add_argument
+    add("--config", type=Path, required=True, metavar="FILE", help="model configuration (JSON)")
+    add("--checkpoint", type=Path, metavar="FILE", help="weights: .safetensors, or PyTorch's .pth")
+    add("--opt", type=Path, metavar="DIR", help="OPT directory: tokenizer; weights for kind opt")
+    add("--tokenizer", type=Path, metavar="FILE", help="tokenizer.json, in place of --opt's")
+    add("--out", type=Path, required=True, metavar="DIR", help="bundle to write")
+    names = ", ".join(variant.name for variant in VARIANTS)
+    variant_help = f"variant to write, can be repeated (default: all of {names})"
+    add("--variant", action="append", default=[], metavar="NAME", help=variant_help)
+    add("--random", type=_seed, metavar="SEED", help="random weights in place of a checkpoint")
+    add("--force", action="store_true", help="replace the bundle at --out if there is one")
+    add("--model-card", type=Path, metavar="FILE", help="MODEL_CARD.md, not generated")
+    segmentation_help = "tail and long sentences (default: %(default)s; original: drop-truncate)"
+    add("--segmentation", choices=SEGMENTATIONS, default="keep-split", help=segmentation_help)
+    add("--data", metavar="TEXT", help="what the model was trained on, for the manifest and card")
+    return parser
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
+
+
+def _bundle(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config)
+    variants = select_variants(arguments.variant, config)
+    state_dict, provenance, ignored = _weights(arguments, config)
+    if arguments.data:
+        provenance["data"] = arguments.data
+    card = None
+    if arguments.model_card is not None:
+        try:
+            card = arguments.model_card.read_bytes()
+        except OSError as error:
+            raise ExportError(
+                f"{arguments.model_card}: cannot be read: {error.strerror}"
+            ) from error
+    source = BundleSource(
+        config=config,
+        state_dict=state_dict,
+        tokenizer=find_tokenizer(arguments.tokenizer, arguments.opt),
+        variants=variants,
+        segmentation=arguments.segmentation,
+        provenance=provenance,
+        card=card,
+        ignored_tensors=ignored,
+    )
+    write_bundle(source, arguments.out, arguments.force, _report)
+
+
+def _report(entry: CardEntry) -> None:
+    where = f"{entry.variant.name}/{entry.graph}"
+    print(f"{where}: {entry.size} bytes, error {entry.error:.1e}", file=sys.stderr)
+
+
+def _weights(
+    arguments: argparse.Namespace, config: ModelConfig
+) -> tuple[StateDict, dict[str, Any], frozenset[str]]:
+    """The weights, the part of the manifest's provenance that tells of them, and the tensors that
+    a checkpoint may have besides those expected."""
+    checkpoint: Path | None = arguments.checkpoint
+    if arguments.random is not None:
+        if checkpoint is not None:
+            raise ExportError("--random and --checkpoint exclude each other")
+        seed: int = arguments.random
+        random = RandomStateDict(expected_shapes(config), seed)
+        return random, {"checkpoint": {"random_seed": seed}}, frozenset()
+    if checkpoint is None and config.kind == "opt" and arguments.opt is not None:
+        checkpoint = find_opt_weights(arguments.opt)
+    if checkpoint is None:
+        raise ExportError("no weights: give --checkpoint FILE, or --random SEED")
+    if config.kind == "opt":
+        state_dict, ignored = open_opt(checkpoint)
+    else:
+        state_dict, ignored = open_checkpoint(checkpoint), frozenset[str]()
+    named = {"file": checkpoint.name, "sha256": sha256(checkpoint)}
+    return state_dict, {"checkpoint": named}, ignored
+
+
+def _train(arguments: list[str]) -> int:
+    try:
+        from sllm_export.train.cli import main as train_main
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("sllm_export"):
+            raise
+        needed = "PyTorch" if error.name.split(".")[0] == "torch" else error.name
+        raise ExportError(
+            f"training needs {needed}: install the extra `train`, as in "
+            "`pip install './export[train]'`"
+        ) from error
+    return int(train_main(arguments) or 0)

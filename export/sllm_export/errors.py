@@ -1,0 +1,31 @@
+"""Errors that end an export; each message is one line that says what, where and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ExportError(Exception):
+    """Anything that stops an export and that the user can act on."""
+
+
+class ConfigError(ExportError):
+    """A model configuration that breaks the schema; `problems` holds every finding."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = list(problems)
+        super().__init__(f"{source}: {'; '.join(self.problems)}")
+
+
+class CheckpointError(ExportError):
+    """A checkpoint that cannot be read, or whose tensors are not those of the configuration."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = list(problems)
+        super().__init__(f"{source}: {'; '.join(self.problems)}")
+
+
+class VerificationError(ExportError):
+    """A written graph that does not compute what the checkpoint's weights say."""

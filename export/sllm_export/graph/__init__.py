@@ -1,0 +1,1 @@
+"""ONNX graphs built operator by operator from a checkpoint's weights; nothing is traced."""

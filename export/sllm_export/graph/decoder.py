@@ -1,0 +1,81 @@
+"""The sentence decoder's graph, with its token cache.
+
+`input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], `sentence_embedding` f32
+[batch, hidden], caches -> `logits` f32 [batch, tokens, vocab], caches.
+
+Attention to a single sentence vector has one key, so its softmax is 1 and it is the linear map
+`W_o (W_v s + b_v) + b_o`, whatever the query: each layer holds that D x D map.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sllm_export.checkpoint.state_dict import Weights
+from sllm_export.config import ModelConfig
+from sllm_export.graph import layers
+from sllm_export.graph.attention import (
+    CachedAttention,
+    ConcatAttention,
+    Heads,
+    InPlaceAttention,
+    causal_bias,
+)
+from sllm_export.graph.builder import FLOAT, INT64, GraphBuilder
+from sllm_export.graph.precision import Precision
+
+
+def fold_cross_attention(weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """The map [D, D] and bias [D] that a layer's attention to one vector amounts to."""
+    packed, packed_bias = (
+        weights["multihead_attn.in_proj_weight"],
+        weights["multihead_attn.in_proj_bias"],
+    )
+    hidden = packed.shape[1]
+    out = weights["multihead_attn.out_proj.weight"].astype(np.float64)
+    value = packed[2 * hidden :].astype(np.float64)
+    bias = out @ packed_bias[2 * hidden :] + weights["multihead_attn.out_proj.bias"]
+    return (out @ value).astype(np.float32), bias.astype(np.float32)
+
+
+def build_decoder(
+    config: ModelConfig, weights: Weights, precision: Precision, in_place: bool
+) -> GraphBuilder:
+    """Builds the decoder; `weights` are those below `decoder.`."""
+    svae, hidden = config.require_svae(), config.hidden_size
+    heads = Heads(svae.heads, hidden // svae.heads)
+    b = GraphBuilder("decoder", config.name)
+    ids = b.input("input_ids", INT64, ["batch", "tokens"])
+    position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
+    sentence = b.input("sentence_embedding", FLOAT, ["batch", hidden])
+    attention: CachedAttention
+    if in_place:
+        attention = InPlaceAttention(b, heads)
+    else:
+        attention = ConcatAttention(heads, causal_bias(b, ids, "past_key_values.0.key"))
+
+    table = b.weight("positions", layers.sinusoid(config.max_sentence_tokens, hidden))
+    positions = b.op("Gather", [table, position_ids], axis=0)
+    x = b.op("Add", [layers.token_embedding(b, precision, ids, weights), positions])
+    b.output("logits", FLOAT, ["batch", "tokens", config.vocab_size])
+    for layer in range(svae.layers):
+        below = weights.under(f"decoder.layers.{layer}.")
+        qkv = precision.linear(
+            b,
+            x,
+            f"{below.prefix}self_attn.in_proj",
+            below["self_attn.in_proj_weight"],
+            below["self_attn.in_proj_bias"],
+        )
+        mixed = attention.attend(b, layer, qkv)
+        out = layers.linear(b, precision, mixed, "self_attn.out_proj", below)
+        x = layers.layer_norm(b, b.op("Add", [x, out]), "norm1", below)
+        cross = precision.linear(
+            b, sentence, f"{below.prefix}multihead_attn.folded", *fold_cross_attention(below)
+        )
+        x = b.op("Add", [x, layers.unsqueeze(b, cross, [1])])
+        x = layers.layer_norm(b, x, "norm2", below)
+        out = layers.feed_forward(b, precision, x, ("linear1", "linear2"), below)
+        x = layers.layer_norm(b, b.op("Add", [x, out]), "norm3", below)
+    b.op("Identity", [layers.linear(b, precision, x, "linear", weights)], "logits")
+    return b

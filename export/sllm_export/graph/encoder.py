@@ -1,0 +1,57 @@
+"""The sentence encoder's graph.
+
+`input_ids` i64 [batch, tokens], `attention_mask` i64 [batch, tokens] (1 = real token) ->
+`sentence_embedding` f32 [batch, hidden].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sllm_export.checkpoint.state_dict import Weights
+from sllm_export.config import ModelConfig
+from sllm_export.graph import layers
+from sllm_export.graph.builder import BOOL, FLOAT, INT64, GraphBuilder
+from sllm_export.graph.precision import Precision
+
+
+def build_encoder(config: ModelConfig, weights: Weights, precision: Precision) -> GraphBuilder:
+    """Builds the encoder; `weights` are those below `encoder.`."""
+    svae, hidden = config.require_svae(), config.hidden_size
+    b = GraphBuilder("encoder", config.name)
+    ids = b.input("input_ids", INT64, ["batch", "tokens"])
+    mask = b.input("attention_mask", INT64, ["batch", "tokens"])
+
+    table = b.weight("positions", layers.sinusoid(config.max_sentence_tokens, hidden))
+    zero = b.constant([0], np.int64)
+    positions = b.op("Slice", [table, zero, layers.dimension(b, ids, 1), zero])
+    x = b.op("Add", [layers.token_embedding(b, precision, ids, weights), positions])
+
+    real = b.op("Cast", [mask], to=BOOL)
+    bias = layers.mask_bias(b, layers.unsqueeze(b, real, [1, 2]))
+    for layer in range(svae.layers):
+        x = _layer(b, precision, x, bias, weights.under(f"encoder.layers.{layer}."), svae.heads)
+
+    keep = layers.unsqueeze(b, b.op("Cast", [real], to=FLOAT), [2])
+    x = b.op("Mul", [x, keep])
+    if svae.learnable_add:
+        weight = b.weight("la.weight", weights["la.weight"].T)
+        factor = b.op("MatMul", [x, weight])
+        x = b.op("Mul", [x, b.op("Add", [factor, b.weight("la.bias", weights["la.bias"])])])
+    total = b.op("ReduceSum", [x, b.constant([1], np.int64)], keepdims=0)
+    normed = layers.layer_norm(b, total, "lnorm", weights)
+    b.op("Identity", [normed], b.output("sentence_embedding", FLOAT, ["batch", hidden]))
+    return b
+
+
+def _layer(b: GraphBuilder, p: Precision, x: str, bias: str, weights: Weights, heads: int) -> str:
+    """One post-norm layer, x [B, T, D] -> [B, T, D]."""
+    packed = weights["self_attn.in_proj_weight"]
+    name = f"{weights.prefix}self_attn.in_proj"
+    qkv = p.linear(b, x, name, packed, weights["self_attn.in_proj_bias"])
+    q, k, v = layers.split_heads(b, qkv, heads)
+    mixed = layers.attend(b, q, k, v, packed.shape[1] // heads, bias)
+    out = layers.linear(b, p, mixed, "self_attn.out_proj", weights)
+    x = layers.layer_norm(b, b.op("Add", [x, out]), "norm1", weights)
+    out = layers.feed_forward(b, p, x, ("linear1", "linear2"), weights)
+    return layers.layer_norm(b, b.op("Add", [x, out]), "norm2", weights)

@@ -1,0 +1,44 @@
+"""A token-level OPT language model in one graph, the baseline.
+
+`input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], a mask or lengths, caches ->
+`logits` f32 [batch, tokens, vocab], caches. The output projection is the token embedding.
+"""
+
+from __future__ import annotations
+
+from sllm_export.checkpoint.state_dict import Weights
+from sllm_export.config import ModelConfig
+from sllm_export.graph import layers
+from sllm_export.graph.attention import CachedAttention, Heads, InPlaceAttention
+from sllm_export.graph.backbone import add_positions, masked_attention, opt_layer
+from sllm_export.graph.builder import FLOAT, INT64, GraphBuilder
+from sllm_export.graph.precision import Precision
+
+
+def build_opt(
+    config: ModelConfig, weights: Weights, precision: Precision, in_place: bool
+) -> GraphBuilder:
+    """Builds an OPT model; `weights` are those below `model.decoder.`."""
+    backbone, hidden = config.require_backbone(), config.hidden_size
+    heads = Heads(backbone.heads, hidden // backbone.heads)
+    b = GraphBuilder("opt", config.name)
+    ids = b.input("input_ids", INT64, ["batch", "tokens"])
+    position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
+    attention: CachedAttention
+    attention = InPlaceAttention(b, heads) if in_place else masked_attention(b, heads, "tokens")
+    b.output("logits", FLOAT, ["batch", "tokens", config.vocab_size])
+
+    table = weights["embed_tokens.weight"]
+    x = precision.embedding(b, ids, "embed_tokens", table)
+    if "project_in.weight" in weights:
+        x = layers.linear(b, precision, x, "project_in", weights)
+    x = add_positions(b, precision, x, position_ids, weights["embed_positions.weight"])
+    for layer in range(backbone.layers):
+        below = weights.under(f"layers.{layer}.")
+        x = opt_layer(b, precision, x, (attention, layer), below, backbone)
+    if backbone.norm_first:
+        x = layers.layer_norm(b, x, "final_layer_norm", weights)
+    if "project_out.weight" in weights:
+        x = layers.linear(b, precision, x, "project_out", weights)
+    b.op("Identity", [precision.linear(b, x, "lm_head", table, None)], "logits")
+    return b

@@ -1,0 +1,154 @@
+"""Plain numpy evaluation of a checkpoint, written from the description of the original.
+
+It shares no code with the graph builders, folds nothing and keeps no cache, so that a graph that
+agrees with it is right for a reason. Slow; meant for a handful of sentences.
+Shapes: B batch, S sentences, T tokens, D hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sllm_export.checkpoint.state_dict import Weights
+from sllm_export.config import BackboneConfig, ModelConfig
+
+_EPS = 1e-5
+
+
+def encode(config: ModelConfig, weights: Weights, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Sentence vectors [B, D] of ids [B, T]; mask [B, T] is 1 on real tokens."""
+    svae = config.require_svae()
+    x = _embed_tokens(weights, ids) + _sinusoid(np.arange(ids.shape[1]), config.hidden_size)
+    allowed = np.broadcast_to(mask[:, None, :] == 1, (*ids.shape, ids.shape[1]))
+    for layer in range(svae.layers):
+        w = weights.under(f"encoder.layers.{layer}.")
+        attended = _torch_attention(w.under("self_attn."), x, x, svae.heads, allowed)
+        x = _norm(w, "norm1", x + attended)
+        x = _norm(w, "norm2", x + _ffn(w, ("linear1", "linear2"), x))
+    x = np.where(mask[..., None] == 1, x, np.float32(0))
+    if svae.learnable_add:
+        x = x * _linear(weights, "la", x)
+    return _norm(weights, "lnorm", x.sum(axis=1))
+
+
+def decode(
+    config: ModelConfig, weights: Weights, ids: np.ndarray, sentence: np.ndarray
+) -> np.ndarray:
+    """Logits [B, T, V] of whole prefixes ids [B, T], given sentence vectors [B, D]."""
+    svae = config.require_svae()
+    count = ids.shape[1]
+    x = _embed_tokens(weights, ids) + _sinusoid(np.arange(count), config.hidden_size)
+    causal = np.broadcast_to(np.tri(count, dtype=bool), (len(ids), count, count))
+    one_key = np.ones((len(ids), count, 1), dtype=bool)
+    for layer in range(svae.layers):
+        w = weights.under(f"decoder.layers.{layer}.")
+        attended = _torch_attention(w.under("self_attn."), x, x, svae.heads, causal)
+        x = _norm(w, "norm1", x + attended)
+        cross = w.under("multihead_attn.")
+        attended = _torch_attention(cross, x, sentence[:, None], svae.heads, one_key)
+        x = _norm(w, "norm2", x + attended)
+        x = _norm(w, "norm3", x + _ffn(w, ("linear1", "linear2"), x))
+    return _linear(weights, "linear", x)
+
+
+def run_backbone(
+    config: ModelConfig, weights: Weights, vectors: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hidden [B, S, D] and stop logits [B, S, 2] of sentence vectors [B, S, D].
+
+    allowed: bool [B, S, S], true where the sentence of the row may attend to that of the column.
+    """
+    backbone = config.require_backbone()
+    x = vectors + weights["llm_pe.weight"][np.arange(vectors.shape[1]) + 2]
+    for layer in range(backbone.layers):
+        x = _opt_layer(weights.under(f"llm_layers.{layer}."), backbone, x, allowed)
+    return x, _linear(weights, "fc", x)
+
+
+def run_opt(config: ModelConfig, weights: Weights, ids: np.ndarray) -> np.ndarray:
+    """Logits [B, T, V] of an OPT model, causal."""
+    backbone = config.require_backbone()
+    table = weights["embed_tokens.weight"]
+    x = table[ids]
+    if "project_in.weight" in weights:
+        x = x @ weights["project_in.weight"].T
+    count = ids.shape[1]
+    x = x + weights["embed_positions.weight"][np.arange(count) + 2]
+    causal = np.broadcast_to(np.tri(count, dtype=bool), (len(ids), count, count))
+    for layer in range(backbone.layers):
+        x = _opt_layer(weights.under(f"layers.{layer}."), backbone, x, causal)
+    if backbone.norm_first:
+        x = _norm(weights, "final_layer_norm", x)
+    if "project_out.weight" in weights:
+        x = x @ weights["project_out.weight"].T
+    return x @ table.T
+
+
+def sentence_mask(config: ModelConfig, prompt: int, total: int) -> np.ndarray:
+    """Who sees whom, bool [total, total]: the prompt as `prefill_attention` says, then causal."""
+    allowed = np.tri(total, dtype=bool)
+    if config.require_backbone().prefill_attention == "bidirectional":
+        allowed[:prompt, :prompt] = True
+    return allowed
+
+
+def _opt_layer(
+    w: Weights, backbone: BackboneConfig, x: np.ndarray, allowed: np.ndarray
+) -> np.ndarray:
+    inner = _norm(w, "self_attn_layer_norm", x) if backbone.norm_first else x
+    q, k, v = (_linear(w, f"self_attn.{part}_proj", inner) for part in "qkv")
+    x = x + _linear(w, "self_attn.out_proj", _attention(q, k, v, backbone.heads, allowed))
+    if not backbone.norm_first:
+        x = _norm(w, "self_attn_layer_norm", x)
+    inner = _norm(w, "final_layer_norm", x) if backbone.norm_first else x
+    x = x + _ffn(w, ("fc1", "fc2"), inner)
+    return x if backbone.norm_first else _norm(w, "final_layer_norm", x)
+
+
+def _embed_tokens(weights: Weights, ids: np.ndarray) -> np.ndarray:
+    x = weights["embed_token.weight"][ids]
+    return x @ weights["project_in.weight"].T if "project_in.weight" in weights else x
+
+
+def _sinusoid(positions: np.ndarray, hidden: int) -> np.ndarray:
+    channel = np.arange(hidden)
+    angle = positions[:, None] / 10000.0 ** ((channel - channel % 2) / hidden)
+    return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
+
+
+def _linear(w: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def _norm(w: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + np.float32(_EPS)) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def _ffn(w: Weights, names: tuple[str, str], x: np.ndarray) -> np.ndarray:
+    return _linear(w, names[1], np.maximum(_linear(w, names[0], x), 0))
+
+
+def _torch_attention(
+    w: Weights, x: np.ndarray, memory: np.ndarray, heads: int, allowed: np.ndarray
+) -> np.ndarray:
+    """torch.nn.MultiheadAttention: queries from x, keys and values from memory."""
+    weights = np.split(w["in_proj_weight"], 3)
+    biases = np.split(w["in_proj_bias"], 3)
+    sources = (x, memory, memory)
+    q, k, v = (s @ m.T + c for s, m, c in zip(sources, weights, biases, strict=True))
+    return _linear(w, "out_proj", _attention(q, k, v, heads, allowed))
+
+
+def _attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, allowed: np.ndarray
+) -> np.ndarray:
+    """q [B, S, D], k and v [B, T, D], allowed bool [B, S, T] -> [B, S, D]."""
+    size = q.shape[-1] // heads
+    q, k, v = (a.reshape(*a.shape[:2], heads, size).transpose(0, 2, 1, 3) for a in (q, k, v))
+    scores = (q * np.float32(size**-0.5)) @ k.transpose(0, 1, 3, 2)
+    scores = np.where(allowed[:, None], scores, np.float32(-1e30))
+    exponent = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    mixed = (exponent / exponent.sum(axis=-1, keepdims=True)) @ v
+    return mixed.transpose(0, 2, 1, 3).reshape(len(q), -1, heads * size)

@@ -1,0 +1,1 @@
+"""Training of sentence-level models (needs the extra `train`: PyTorch, zstandard, tqdm)."""

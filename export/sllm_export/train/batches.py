@@ -1,0 +1,168 @@
+"""From corpora to training batches: whole records, their sentences grouped by length.
+
+Every process draws the same global batches from the same seeds and keeps its share, so the state
+of the data is one cursor per corpus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .corpus import Corpus
+
+BACKBONE_GRIDS = 4
+
+
+@dataclass
+class Window:
+    """Consecutive sentences of one record; `ends` says whether the record ends with them."""
+
+    sentences: list[np.ndarray]
+    ends: bool
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.sentences)) + len(self.sentences)
+
+
+@dataclass
+class Group:
+    """Sentences of similar length. `ids` [n, T] start with bos; `targets` [n, T] end with eos and
+    are -100 where there is none; `index` [n] numbers the sentences within the batch."""
+
+    ids: Tensor
+    targets: Tensor
+    index: Tensor
+    lengths: Tensor
+
+
+@dataclass
+class Batch:
+    """`grids` are the [records, sentences] shapes that the backbone runs on, records of similar
+    length in one; `slots` [n] place the batch's sentences in all grids, flattened and joined;
+    `is_first` [n] marks those with no sentence before them; `continues` [n] is the stop head's
+    target: 0 where the record ends with that sentence, else 1."""
+
+    groups: list[Group]
+    grids: list[tuple[int, int]]
+    slots: Tensor
+    is_first: Tensor
+    continues: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        groups = [Group(**{k: v.to(device) for k, v in vars(g).items()}) for g in self.groups]
+        moved = (x.to(device) for x in (self.slots, self.is_first, self.continues))
+        return Batch(groups, self.grids, *moved)
+
+
+class RecordStream:
+    """Windows of one corpus for ever: each epoch visits every record once, in a new order."""
+
+    def __init__(self, corpus: Corpus, seed: int, max_sentences: int) -> None:
+        self.corpus, self.seed, self.max_sentences = corpus, seed, max_sentences
+        self.cursor = 0
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def next(self) -> Window:
+        epoch, place = divmod(self.cursor, self.corpus.records)
+        if epoch != self._epoch:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.corpus.records)
+            self._epoch, self._order = epoch, order
+        start, end = self.corpus.record_starts[self._order[place] :][:2]
+        first, last = start, end
+        if end - start > self.max_sentences:
+            draw = np.random.default_rng((self.seed, 1, self.cursor))
+            first = draw.integers(start, end - self.max_sentences, endpoint=True)
+            last = first + self.max_sentences
+        self.cursor += 1
+        sentences = [self.corpus.sentence(i) for i in range(first, last)]
+        return Window(sentences, ends=bool(last == end))
+
+
+class MixedStream:
+    """Draws windows from several corpora in fixed proportions of their tokens."""
+
+    def __init__(self, corpora: list[tuple[Corpus, float]], seed: int, max_sentences: int) -> None:
+        self.streams = [
+            RecordStream(corpus, seed + number, max_sentences)
+            for number, (corpus, _) in enumerate(corpora)
+        ]
+        self.weights = [weight for _, weight in corpora]
+        self.drawn = [0] * len(corpora)
+
+    def next(self) -> Window:
+        owed = [drawn / weight for drawn, weight in zip(self.drawn, self.weights, strict=True)]
+        choice = owed.index(min(owed))
+        window = self.streams[choice].next()
+        self.drawn[choice] += window.tokens
+        return window
+
+    def next_share(self, batch_tokens: int, rank: int, world: int) -> list[Window]:
+        """This process's part of the next `batch_tokens` tokens, balanced over the processes."""
+        windows: list[Window] = []
+        total = 0
+        while total < batch_tokens or len(windows) < world:
+            windows.append(self.next())
+            total += windows[-1].tokens
+        shares: list[list[Window]] = [[] for _ in range(world)]
+        loads = [0] * world
+        for window in sorted(windows, key=lambda w: -w.tokens):
+            lightest = loads.index(min(loads))
+            shares[lightest].append(window)
+            loads[lightest] += window.tokens
+        return shares[rank]
+
+    def state(self) -> dict[str, list[int]]:
+        return {"cursors": [s.cursor for s in self.streams], "drawn": list(self.drawn)}
+
+    def restore(self, state: dict[str, list[int]]) -> None:
+        self.drawn = list(state["drawn"])
+        for stream, cursor in zip(self.streams, state["cursors"], strict=True):
+            stream.cursor = cursor
+
+
+def collate(windows: list[Window], config: dict[str, Any], group_tokens: int) -> Batch:
+    """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
+    windows = sorted(windows, key=lambda w: len(w.sentences))
+    grids, slots, is_first, continues = [], [], [], []
+    offset = 0
+    for part in np.array_split(np.arange(len(windows)), min(BACKBONE_GRIDS, len(windows))):
+        rows = [windows[i] for i in part]
+        width = len(rows[-1].sentences)
+        grids.append((len(rows), width))
+        for window in rows:
+            count = len(window.sentences)
+            slots += range(offset, offset + count)
+            is_first += [True] + [False] * (count - 1)
+            continues += [1] * (count - 1) + [0 if window.ends else 1]
+            offset += width
+    sentences = [s for w in windows for s in w.sentences]
+    lengths = np.array([len(s) for s in sentences])
+    order = np.argsort(-lengths, kind="stable")
+    groups, start = [], 0
+    while start < len(order):
+        rows = max(1, group_tokens // (int(lengths[order[start]]) + 1))
+        index = order[start : start + rows]
+        groups.append(_group([sentences[i] for i in index], index, config["tokens"]))
+        start += rows
+    return Batch(
+        groups, grids, torch.tensor(slots), torch.tensor(is_first), torch.tensor(continues)
+    )
+
+
+def _group(sentences: list[np.ndarray], index: np.ndarray, tokens: dict[str, int]) -> Group:
+    width = len(sentences[0]) + 1
+    ids = np.full((len(sentences), width), tokens["pad"], np.int64)
+    targets = np.full((len(sentences), width), -100, np.int64)
+    for row, sentence in enumerate(sentences):
+        ids[row, 0] = tokens["bos"]
+        ids[row, 1 : len(sentence) + 1] = sentence
+        targets[row, : len(sentence)] = sentence
+        targets[row, len(sentence)] = tokens["eos"]
+    lengths = np.array([len(s) for s in sentences])
+    return Group(*map(torch.from_numpy, (ids, targets, index, lengths)))

@@ -1,0 +1,266 @@
+"""The SLLM in PyTorch, with the parameter names and layout of the original's checkpoints.
+
+Shapes: N sentences, T tokens of a sentence, D hidden size, B stories, S sentences of a story.
+Linear layers run on padded [N, T, D] groups of sentences of similar length; see `batches.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+OPT_POSITION_OFFSET = 2
+NORM_EPS = 1e-5
+
+
+def sinusoidal_positions(length: int, size: int) -> Tensor:
+    """Fixed position table [length, size]: sine on even channels, cosine on odd ones."""
+    position = torch.arange(length, dtype=torch.float64)[:, None]
+    frequency = torch.exp(torch.arange(0, size, 2, dtype=torch.float64) * (-math.log(1e4) / size))
+    table = torch.zeros(length, size, dtype=torch.float64)
+    table[:, 0::2] = torch.sin(position * frequency)
+    table[:, 1::2] = torch.cos(position * frequency)[:, : size // 2]
+    return table.float()
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[N, T, D] -> [N, heads, T, D / heads]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    """Scaled dot-product attention on [N, heads, T, head size]; `mask` is true on real keys.
+
+    On a CPU the fused kernel is five times slower than plain products for sentences this short.
+    """
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    if causal:
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(future, float("-inf"))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1).to(value.dtype) @ value
+
+
+class PackedAttention(nn.Module):
+    """Self-attention with one packed q, k, v weight, as `nn.MultiheadAttention` names it."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * size, size))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * size))
+        self.out_proj = nn.Linear(size, size)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        query, key, value = (split_heads(part, self.heads) for part in packed.chunk(3, -1))
+        mixed = attend(query, key, value, mask, causal)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class SentenceVectorAttention(nn.Module):
+    """Cross-attention to one sentence vector: a softmax over one key is 1, so only the value counts.
+
+    The query and key rows of the packed weight are kept for the checkpoint's layout; they never
+    receive a gradient.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * size, size))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * size))
+        self.out_proj = nn.Linear(size, size)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, sentence: Tensor) -> Tensor:
+        """[N, D] -> [N, 1, D]."""
+        value = slice(2 * self.size, None)
+        mixed = F.linear(sentence, self.in_proj_weight[value], self.in_proj_bias[value])
+        return self.out_proj(mixed)[:, None]
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, size: int, heads: int, ffn_size: int) -> None:
+        super().__init__()
+        self.self_attn = PackedAttention(size, heads)
+        self.linear1 = nn.Linear(size, ffn_size)
+        self.linear2 = nn.Linear(ffn_size, size)
+        self.norm1 = nn.LayerNorm(size, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(size, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.norm1(x + self.self_attn(x, mask, causal=False))
+        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, size: int, heads: int, ffn_size: int) -> None:
+        super().__init__()
+        self.self_attn = PackedAttention(size, heads)
+        self.multihead_attn = SentenceVectorAttention(size)
+        self.linear1 = nn.Linear(size, ffn_size)
+        self.linear2 = nn.Linear(ffn_size, size)
+        self.norm1 = nn.LayerNorm(size, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(size, eps=NORM_EPS)
+        self.norm3 = nn.LayerNorm(size, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        x = self.norm1(x + self.self_attn(x, None, causal=True))
+        x = self.norm2(x + self.multihead_attn(sentence))
+        return self.norm3(x + self.linear2(F.relu(self.linear1(x))))
+
+
+class LayerStack(nn.Module):
+    """Only a namespace: the original keeps its layers under `.layers`."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+
+class TokenInput(nn.Module):
+    """Token embedding, optional projection to the hidden size, fixed positions."""
+
+    positions: Tensor
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        size, embed_size = config["hidden_size"], config["svae"]["word_embed_size"]
+        self.embed_token = nn.Embedding(config["vocab_size"], embed_size)
+        self.project_in = None if embed_size == size else nn.Linear(embed_size, size, bias=False)
+        table = sinusoidal_positions(config["max_sentence_tokens"], size)
+        self.register_buffer("positions", table, persistent=False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """[N, T] -> [N, T, D]."""
+        x = self.embed_token(ids)
+        if self.project_in is not None:
+            x = self.project_in(x)
+        return x + self.positions[: ids.shape[1]]
+
+
+class SentenceEncoder(TokenInput):
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        svae, size = config["svae"], config["hidden_size"]
+        layers = [
+            EncoderLayer(size, svae["heads"], svae["ffn_size"]) for _ in range(svae["layers"])
+        ]
+        self.encoder = LayerStack(layers)
+        self.la = nn.Linear(size, 1) if svae["learnable_add"] else None
+        self.lnorm = nn.LayerNorm(size, eps=NORM_EPS)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [N, T] with bos, mask [N, T] true on real tokens -> sentence vectors [N, D]."""
+        x = self.embed(ids)
+        for layer in self.encoder.layers:
+            x = layer(x, mask[:, None, None, :])
+        x = x * mask[..., None]
+        if self.la is not None:
+            x = x * self.la(x)
+        return self.lnorm(x.float().sum(1))
+
+
+class SentenceDecoder(TokenInput):
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        svae, size = config["svae"], config["hidden_size"]
+        layers = [
+            DecoderLayer(size, svae["heads"], svae["ffn_size"]) for _ in range(svae["layers"])
+        ]
+        self.decoder = LayerStack(layers)
+        self.linear = nn.Linear(size, config["vocab_size"])
+
+    def states(self, ids: Tensor, sentence: Tensor) -> Tensor:
+        """ids [N, T] with bos, sentence vectors [N, D] -> states [N, T, D] before the output."""
+        x = self.embed(ids)
+        for layer in self.decoder.layers:
+            x = layer(x, sentence)
+        return x
+
+    def forward(self, ids: Tensor, sentence: Tensor) -> Tensor:
+        """-> logits [N, T, V]."""
+        return self.linear(self.states(ids, sentence))
+
+
+class OptAttention(nn.Module):
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(size, size)
+        self.k_proj = nn.Linear(size, size)
+        self.v_proj = nn.Linear(size, size)
+        self.out_proj = nn.Linear(size, size)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        query, key, value = (
+            split_heads(projection(x), self.heads)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        mixed = attend(query, key, value, None, causal)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class OptLayer(nn.Module):
+    def __init__(self, size: int, backbone: dict[str, Any], dropout: float) -> None:
+        super().__init__()
+        self.norm_first = backbone["norm_first"]
+        self.dropout = dropout
+        self.self_attn = OptAttention(size, backbone["heads"])
+        self.self_attn_layer_norm = nn.LayerNorm(size, eps=NORM_EPS)
+        self.fc1 = nn.Linear(size, backbone["ffn_size"])
+        self.fc2 = nn.Linear(backbone["ffn_size"], size)
+        self.final_layer_norm = nn.LayerNorm(size, eps=NORM_EPS)
+
+    def drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        if self.norm_first:
+            x = x + self.drop(self.self_attn(self.self_attn_layer_norm(x), causal))
+            return x + self.drop(self.fc2(F.relu(self.fc1(self.final_layer_norm(x)))))
+        x = self.self_attn_layer_norm(x + self.drop(self.self_attn(x, causal)))
+        return self.final_layer_norm(x + self.drop(self.fc2(F.relu(self.fc1(x)))))
+
+
+class SentenceVae(nn.Module):
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.encoder = SentenceEncoder(config)
+        self.decoder = SentenceDecoder(config)
+
+
+class Sllm(nn.Module):
+    """Sentence encoder, OPT backbone over sentence vectors, sentence decoder, stop head."""
+
+    def __init__(self, config: dict[str, Any], dropout: float = 0.0) -> None:
+        super().__init__()
+        size, backbone = config["hidden_size"], config["backbone"]
+        self.causal = backbone["prefill_attention"] == "causal"
+        self.svae = SentenceVae(config)
+        self.llm_pe = nn.Embedding(backbone["max_positions"] + OPT_POSITION_OFFSET, size)
+        self.llm_layers = nn.ModuleList(
+            [OptLayer(size, backbone, dropout) for _ in range(backbone["layers"])]
+        )
+        self.fc = nn.Linear(size, 2)
+        nn.init.normal_(self.llm_pe.weight, std=0.02)
+        residual_std = 0.02 / math.sqrt(2 * backbone["layers"])
+        for layer in self.llm_layers:
+            nn.init.normal_(layer.self_attn.out_proj.weight, std=residual_std)
+            nn.init.normal_(layer.fc2.weight, std=residual_std)
+
+    def predict(self, sentences: Tensor) -> Tensor:
+        """Sentence vectors [B, S, D], padded at the end -> hidden [B, S, D]."""
+        x = sentences + self.llm_pe.weight[OPT_POSITION_OFFSET:][: sentences.shape[1]]
+        for layer in self.llm_layers:
+            x = layer(x, self.causal)
+        return x

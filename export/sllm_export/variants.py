@@ -1,0 +1,95 @@
+"""The variants that the exporter writes, and the graphs of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sllm_export.checkpoint.expected import decoder_weights, encoder_weights, opt_weights
+from sllm_export.checkpoint.state_dict import StateDict, Weights
+from sllm_export.config import ModelConfig
+from sllm_export.errors import ExportError
+from sllm_export.graph.backbone import build_backbone
+from sllm_export.graph.builder import GraphBuilder
+from sllm_export.graph.decoder import build_decoder
+from sllm_export.graph.encoder import build_encoder
+from sllm_export.graph.opt import build_opt
+from sllm_export.graph.precision import Float32, Int8, Precision
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build a model's graphs.
+
+    `tolerance` bounds the error that the check after writing accepts; see `verify`. That of int8
+    is about three times what the deepest model has with random weights.
+    """
+
+    name: str
+    precision_name: str
+    precision: Precision
+    in_place: bool
+    providers: tuple[str, ...]
+    tolerance: float
+
+
+VARIANTS = (
+    Variant("cpu-int8", "int8", Int8(), True, ("cpu",), 0.2),
+    Variant(
+        "portable",
+        "fp32",
+        Float32(),
+        False,
+        ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "xnnpack"),
+        1e-4,
+    ),
+)
+"""In the order of the manifest: the first that suits a provider is taken."""
+
+GRAPHS = {
+    "svae": ("encoder", "decoder"),
+    "sllm": ("encoder", "backbone", "decoder"),
+    "opt": ("opt",),
+}
+_HEAD_MULTIPLE = 8
+
+
+def select_variants(names: list[str], config: ModelConfig) -> list[Variant]:
+    """The variants to write: those named, or all that the configuration allows."""
+    known = {variant.name for variant in VARIANTS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        listed = ", ".join(variant.name for variant in VARIANTS)
+        raise ExportError(f"--variant {unknown[0]}: unknown, known variants: {listed}")
+    chosen = [variant for variant in VARIANTS if not names or variant.name in names]
+    problem = _in_place_problem(config)
+    if problem:
+        if any(name for name in names if any(v.name == name and v.in_place for v in chosen)):
+            raise ExportError(f"{problem}; write the portable variant with --variant portable")
+        chosen = [variant for variant in chosen if not variant.in_place]
+    return chosen
+
+
+def _in_place_problem(config: ModelConfig) -> str:
+    """Why the attention with caches in place cannot run this model; empty if it can."""
+    for section, part in (("svae", config.svae), ("backbone", config.backbone)):
+        if part is not None and (config.hidden_size // part.heads) % _HEAD_MULTIPLE:
+            size = config.hidden_size // part.heads
+            return (
+                f"{section}.heads is {part.heads}: heads of {size} channels have no in-place "
+                f"cache (expected a multiple of {_HEAD_MULTIPLE})"
+            )
+    return ""
+
+
+def build_graph(
+    config: ModelConfig, state_dict: StateDict, variant: Variant, graph: str
+) -> GraphBuilder:
+    """Builds one of the kind's GRAPHS."""
+    precision, in_place = variant.precision, variant.in_place
+    if graph == "encoder":
+        return build_encoder(config, encoder_weights(config, state_dict), precision)
+    if graph == "decoder":
+        return build_decoder(config, decoder_weights(config, state_dict), precision, in_place)
+    if graph == "backbone":
+        return build_backbone(config, Weights(state_dict), precision, in_place)
+    return build_opt(config, opt_weights(state_dict), precision, in_place)

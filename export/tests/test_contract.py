@@ -1,0 +1,104 @@
+"""Names, types and shapes of every graph's inputs and outputs: what the Rust side relies on."""
+
+import pytest
+from helpers import random_weights, tiny, tiny_opt
+
+from sllm_export.runner import GraphRunner
+from sllm_export.variants import GRAPHS, VARIANTS, build_graph
+
+I32, I64, F32, BOOL = "tensor(int32)", "tensor(int64)", "tensor(float)", "tensor(bool)"
+SENTENCE_GRAPHS = ("encoder", "backbone", "decoder")
+TOKENS = (I64, ["batch", "tokens"])
+LENGTHS = {"seqlens_k": (I32, ["batch"]), "total_sequence_length": (I32, [])}
+
+
+def caches(heads: int, size: int, past: str, present: str):
+    """The cache inputs and outputs of two layers."""
+    names = [f"{layer}.{part}" for layer in range(2) for part in ("key", "value")]
+    inputs = {f"past_key_values.{n}": (F32, ["batch", heads, past, size]) for n in names}
+    outputs = {f"present.{n}": (F32, ["batch", heads, present, size]) for n in names}
+    return inputs, outputs
+
+
+CODER = {
+    "portable": caches(4, 8, "cached", "total"),
+    "cpu-int8": caches(4, 8, "capacity", "capacity"),
+}
+BACKBONE = {
+    "portable": caches(2, 16, "cached", "total"),
+    "cpu-int8": caches(2, 16, "capacity", "capacity"),
+}
+
+
+def encoder(variant):
+    return {"input_ids": TOKENS, "attention_mask": TOKENS}, {
+        "sentence_embedding": (F32, ["batch", 32])
+    }
+
+
+def backbone(variant, bidirectional):
+    inputs = {
+        "inputs_embeds": (F32, ["batch", "sentences", 32]),
+        "position_ids": (I64, ["batch", "sentences"]),
+    }
+    if variant == "portable":
+        inputs["attention_mask"] = (BOOL, ["batch", "sentences", "total"])
+    else:
+        inputs |= LENGTHS
+        if bidirectional:
+            inputs["bidirectional"] = (BOOL, [])
+    outputs = {
+        "hidden": (F32, ["batch", "sentences", 32]),
+        "stop_logits": (F32, ["batch", "sentences", 2]),
+    }
+    past, present = BACKBONE[variant]
+    return inputs | past, outputs | present
+
+
+def decoder(variant):
+    inputs = {
+        "input_ids": TOKENS,
+        "position_ids": TOKENS,
+        "sentence_embedding": (F32, ["batch", 32]),
+    }
+    if variant != "portable":
+        inputs |= LENGTHS
+    past, present = CODER[variant]
+    return inputs | past, {"logits": (F32, ["batch", "tokens", 64])} | present
+
+
+def opt(variant):
+    inputs = {"input_ids": TOKENS, "position_ids": TOKENS}
+    if variant == "portable":
+        inputs["attention_mask"] = (BOOL, ["batch", "tokens", "total"])
+    else:
+        inputs |= LENGTHS
+    past, present = BACKBONE[variant]
+    return inputs | past, {"logits": (F32, ["batch", "tokens", 64])} | present
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("prefill", ["causal", "bidirectional", "opt"])
+def test_contract(variant, prefill, tmp_path):
+    name = variant.name
+    expected = {
+        "encoder": encoder(name),
+        "backbone": backbone(name, prefill == "bidirectional"),
+        "decoder": decoder(name),
+        "opt": opt(name),
+    }
+    raw = tiny_opt() if prefill == "opt" else tiny(**{"backbone.prefill_attention": prefill})
+    config, weights = random_weights(raw)
+    assert GRAPHS[config.kind] == (("opt",) if prefill == "opt" else SENTENCE_GRAPHS)
+    for graph in GRAPHS[config.kind]:
+        path = tmp_path / f"{graph}.onnx"
+        build_graph(config, weights, variant, graph).save(path)
+        runner = GraphRunner(path)
+        values = (runner.session.get_inputs(), runner.session.get_outputs())
+        found = tuple({v.name: (v.type, v.shape) for v in side} for side in values)
+        assert found == expected[graph], graph
+        assert runner.metadata == {
+            "sllm.contract_version": "1",
+            "sllm.model": "tiny",
+            "sllm.graph": graph,
+        }

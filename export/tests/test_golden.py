@@ -1,0 +1,159 @@
+"""Numbers and ids from PyTorch: the golden bundles must give them, and so must a new export."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import GOLDEN, TOKENIZER, array, golden, run_cli
+
+from sllm_export import reference
+from sllm_export.checkpoint import open_checkpoint
+from sllm_export.checkpoint.expected import decoder_weights, encoder_weights
+from sllm_export.checkpoint.state_dict import Weights
+from sllm_export.runner import GraphRunner
+
+BUNDLES = {
+    "tiny-causal": GOLDEN / "bundle",
+    "tiny-original": GOLDEN / "bundle-original",
+    "tiny-opt": GOLDEN / "bundle-opt",
+}
+SENTENCE_MODELS = ["tiny-causal", "tiny-original"]
+VARIANTS = ["portable", "cpu-int8"]
+TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03}
+CAPACITY = 48
+
+
+def runner(name, variant, graph):
+    return GraphRunner(BUNDLES[name] / variant / f"{graph}.onnx", CAPACITY)
+
+
+def assert_near(found, expected, tolerance, what=""):
+    """Relative root mean square error at most `tolerance`."""
+    assert found.shape == expected.shape, what
+    error = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2))
+    assert error <= tolerance, f"{what}: {error:.2e}"
+
+
+@pytest.mark.parametrize("name", SENTENCE_MODELS)
+def test_numpy_reference_matches_pytorch(name):
+    config, expected = golden(name)
+    weights = open_checkpoint(GOLDEN / name / "checkpoint.safetensors")
+    coder = expected["encoder"]
+    ids, mask = array(coder["input_ids"]), array(coder["attention_mask"])
+    vectors = reference.encode(config, encoder_weights(config, weights), ids, mask)
+    assert_near(vectors, array(coder["sentence_embedding"]), 1e-5)
+    backbone = expected["backbone"]
+    inputs = array(backbone["inputs_embeds"])
+    count = inputs.shape[1]
+    allowed = reference.sentence_mask(config, backbone["prompt"], count)[None]
+    hidden, stop = reference.run_backbone(config, Weights(weights), inputs, allowed)
+    assert_near(hidden, array(backbone["hidden"]), 1e-5)
+    assert_near(stop, array(backbone["stop_logits"]), 1e-5)
+    decoder = expected["decoder"]
+    sentence = array(decoder["sentence_embedding"])
+    coder = decoder_weights(config, weights)
+    logits = reference.decode(config, coder, array(decoder["input_ids"]), sentence)
+    assert_near(logits, array(decoder["logits"]), 1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", SENTENCE_MODELS)
+def test_graphs_match_pytorch(name, variant):
+    config, expected = golden(name)
+    tolerance = TOLERANCES[variant]
+    case = expected["encoder"]
+    feeds = {key: array(case[key]) for key in ("input_ids", "attention_mask")}
+    found = runner(name, variant, "encoder").run(feeds)["sentence_embedding"]
+    assert_near(found, array(case["sentence_embedding"]), tolerance, "encoder")
+
+    case = expected["backbone"]
+    vectors = array(case["inputs_embeds"])
+    backbone = runner(name, variant, "backbone")
+    bidirectional = config.require_backbone().prefill_attention == "bidirectional"
+    prompt, count = case["prompt"], vectors.shape[1]
+    pieces = [backbone.run({"inputs_embeds": vectors[:, :prompt]}, prompt, bidirectional)]
+    for i in range(prompt, count):
+        pieces.append(backbone.run({"inputs_embeds": vectors[:, i : i + 1]}, 1))
+    for output in ("hidden", "stop_logits"):
+        found = np.concatenate([piece[output] for piece in pieces], axis=1)
+        assert_near(found, array(case[output]), tolerance, output)
+
+    case = expected["decoder"]
+    ids = array(case["input_ids"])
+    feeds = {"input_ids": ids, "sentence_embedding": array(case["sentence_embedding"])}
+    found = runner(name, variant, "decoder").run(feeds, ids.shape[1])["logits"]
+    assert_near(found, array(case["logits"]), tolerance, "decoder")
+
+
+def decode(name, variant, sentence, config):
+    """Greedy ids for a sentence vector [1, D], with the final eos."""
+    decoder = runner(name, variant, "decoder")
+    ids, token = [], config.tokens.bos
+    while len(ids) < config.max_sentence_tokens:
+        feeds = {"input_ids": np.array([[token]]), "sentence_embedding": sentence}
+        token = int(decoder.run(feeds, 1)["logits"][0, -1].argmax())
+        ids.append(token)
+        if token == config.tokens.eos:
+            break
+    return ids
+
+
+def encode(encoder, ids):
+    row = np.array([ids])
+    feeds = {"input_ids": row, "attention_mask": np.ones_like(row)}
+    return encoder.run(feeds)["sentence_embedding"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", SENTENCE_MODELS)
+def test_generated_ids_are_pytorchs(name, variant):
+    config, expected = golden(name)
+    case = expected["generation"]
+    encoder = runner(name, variant, "encoder")
+    backbone = runner(name, variant, "backbone")
+    bidirectional = config.require_backbone().prefill_attention == "bidirectional"
+    prompt = np.concatenate([encode(encoder, ids) for ids in case["prompt_ids"]])
+    found = [decode(name, variant, vector[None], config) for vector in prompt]
+    assert found == expected["reconstruction"]
+    out = backbone.run({"inputs_embeds": prompt[None]}, len(prompt), bidirectional)
+    sentences, reason = [], "max_sentences"
+    for _ in range(case["max_new_sentences"]):
+        if out["stop_logits"][0, -1].argmax() == 0:
+            reason = "stop"
+            break
+        ids = decode(name, variant, out["hidden"][:, -1], config)
+        sentences.append(ids)
+        again = [config.tokens.bos, *ids[:-1]] if config.reencode_bos else ids
+        out = backbone.run({"inputs_embeds": encode(encoder, again)[None]}, 1)
+    assert sentences == [sentence["token_ids"] for sentence in case["sentences"]]
+    assert reason == case["finish_reason"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_opt_matches_pytorch(variant):
+    config, expected = golden("tiny-opt")
+    case = expected["opt"]
+    ids = array(case["input_ids"])
+    model = runner("tiny-opt", variant, "opt")
+    logits = model.run({"input_ids": ids}, ids.shape[1])["logits"]
+    assert_near(logits, array(case["logits"]), TOLERANCES[variant])
+    generated = [int(logits[0, -1].argmax())]
+    while generated[-1] != config.tokens.eos:
+        logits = model.run({"input_ids": np.array([generated[-1:]])}, 1)["logits"]
+        generated.append(int(logits[0, -1].argmax()))
+    assert generated == expected["generation"]["token_ids"]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_exporting_again_gives_the_same_files(name, tmp_path):
+    """Also through the command line: same hashes for every graph, the same manifest."""
+    out = tmp_path / "bundle"
+    folder = GOLDEN / name
+    segmentation = "drop-truncate" if name == "tiny-original" else "keep-split"
+    arguments = ("--config", folder / "config.json", "--tokenizer", TOKENIZER, "--out", out)
+    checkpoint = ("--checkpoint", folder / "checkpoint.safetensors")
+    result = run_cli("bundle", *arguments, *checkpoint, "--segmentation", segmentation)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    manifests = [json.loads((d / "sllm.json").read_text()) for d in (out, BUNDLES[name])]
+    assert manifests[0] == manifests[1]

@@ -1,0 +1,201 @@
+"""Graphs in ONNX Runtime against the numpy evaluation of the same random weights."""
+
+import numpy as np
+import onnx
+import pytest
+from helpers import random_weights, tiny, tiny_opt
+
+from sllm_export import reference
+from sllm_export.checkpoint.state_dict import Weights
+from sllm_export.graph import builder
+from sllm_export.graph.quantize import block_size, dequantize, quantize
+from sllm_export.runner import GraphRunner
+from sllm_export.variants import GRAPHS, VARIANTS, build_graph, select_variants
+from sllm_export.verify import check_graph, make_cases
+
+CONFIGS = {
+    "pre-norm": tiny(),
+    "post-norm": tiny(**{"backbone.norm_first": False}),
+    "project-in": tiny(**{"svae.word_embed_size": 24}),
+    "learnable-add": tiny(**{"svae.learnable_add": True}),
+    "bidirectional": tiny(**{"backbone.prefill_attention": "bidirectional"}),
+    "350m-like": tiny(
+        **{
+            "backbone.norm_first": False,
+            "backbone.prefill_attention": "bidirectional",
+            "svae.word_embed_size": 16,
+            "reencode_bos": False,
+        }
+    ),
+    "svae": tiny(kind="svae", backbone=None),
+    "large-blocks": tiny(kind="svae", backbone=None, **{"svae.ffn_size": 768}),
+    "opt pre-norm": tiny_opt(),
+    "opt post-norm": tiny_opt(**{"backbone.norm_first": False, "backbone.word_embed_size": 16}),
+}
+TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03}
+PORTABLE = next(variant for variant in VARIANTS if variant.name == "portable")
+INT8 = next(variant for variant in VARIANTS if variant.name == "cpu-int8")
+
+
+def write(raw, variant, folder):
+    """Writes a variant's graphs of a model with random weights; returns their paths by name."""
+    config, weights = random_weights(raw)
+    paths = {}
+    for graph in GRAPHS[config.kind]:
+        paths[graph] = folder / f"{graph}.onnx"
+        build_graph(config, weights, variant, graph).save(paths[graph])
+    return config, weights, paths
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_graphs_match_numpy(name, variant, tmp_path):
+    """Padding in the encoder; prefill and two cached steps elsewhere."""
+    config, weights, paths = write(CONFIGS[name], variant, tmp_path)
+    for case in make_cases(config, weights):
+        check_graph(paths[case.graph], case, TOLERANCES[variant.name])
+
+
+@pytest.mark.parametrize("raw", [tiny(), CONFIGS["350m-like"]], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_attention_masks_matter(raw, variant, tmp_path):
+    """The check would notice a causal prefill in place of a bidirectional one, and vice versa."""
+    config, weights, paths = write(raw, variant, tmp_path)
+    other = {"causal": "bidirectional", "bidirectional": "causal"}
+    changed = tiny(**{"backbone.norm_first": raw["backbone"]["norm_first"]})
+    prefill = other[raw["backbone"]["prefill_attention"]]
+    changed["backbone"]["prefill_attention"] = prefill
+    changed["svae"] = raw["svae"]
+    wrong = next(
+        c for c in make_cases(random_weights(changed)[0], weights) if c.graph == "backbone"
+    )
+    right = next(c for c in make_cases(config, weights) if c.graph == "backbone")
+    difference = np.abs(wrong.expected["hidden"] - right.expected["hidden"])[:, : right.prompt]
+    assert difference.max() > 0.1
+    check_graph(paths["backbone"], right, TOLERANCES[variant.name])
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_steps_equal_full_recompute(variant, tmp_path):
+    _, _, paths = write(tiny(), variant, tmp_path)
+    generator = np.random.default_rng(3)
+    ids = generator.integers(0, 64, (1, 7))
+    feeds = {"sentence_embedding": generator.standard_normal((1, 32), dtype=np.float32)}
+    vectors = generator.standard_normal((1, 7, 32), dtype=np.float32)
+    whole = GraphRunner(paths["decoder"]).run({"input_ids": ids, **feeds}, 7)["logits"]
+    steps = GraphRunner(paths["decoder"])
+    sentences = GraphRunner(paths["backbone"])
+    hidden = GraphRunner(paths["backbone"]).run({"inputs_embeds": vectors}, 7)["hidden"]
+    for start, end in ((0, 1), (1, 4), (4, 5), (5, 7)):
+        count = end - start
+        logits = steps.run({"input_ids": ids[:, start:end], **feeds}, count)["logits"]
+        np.testing.assert_allclose(logits, whole[:, start:end], atol=2e-5)
+        out = sentences.run({"inputs_embeds": vectors[:, start:end]}, count)["hidden"]
+        np.testing.assert_allclose(out, hidden[:, start:end], atol=2e-5)
+
+
+def test_padding_does_not_change_a_sentence(tmp_path):
+    _, _, paths = write(CONFIGS["learnable-add"], PORTABLE, tmp_path)
+    encoder = GraphRunner(paths["encoder"])
+    ids = np.array([[2, 9, 10, 1, 1, 1], [2, 9, 10, 63, 4, 7], [1, 1, 1, 1, 1, 1]])
+    mask = np.array([[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
+    padded = encoder.run({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+    alone = encoder.run({"input_ids": ids[:1, :3], "attention_mask": mask[:1, :3]})
+    for row in padded[:2]:
+        np.testing.assert_allclose(row, alone["sentence_embedding"][0], atol=1e-6)
+    assert np.isfinite(padded).all()
+
+
+def test_more_tokens_than_positions_is_an_error(tmp_path):
+    _, _, paths = write(tiny(), PORTABLE, tmp_path)
+    ids = np.ones((1, 13), dtype=np.int64)
+    with pytest.raises(Exception, match="Add"):
+        GraphRunner(paths["encoder"]).run({"input_ids": ids, "attention_mask": ids})
+
+
+@pytest.mark.parametrize("prefill", ["causal", "bidirectional"])
+def test_prompts_of_different_lengths_in_one_batch(prefill, tmp_path):
+    """The mask, or the lengths, hide what lies past the end of the shorter prompt."""
+    raw = tiny(**{"backbone.prefill_attention": prefill})
+    config, weights, paths = write(raw, PORTABLE, tmp_path)
+    vectors = np.random.default_rng(5).standard_normal((2, 4, 32), dtype=np.float32)
+    lengths = (2, 4)
+    expected = [
+        reference.run_backbone(
+            config,
+            Weights(weights),
+            vectors[row : row + 1, :length],
+            reference.sentence_mask(config, length, length)[None],
+        )[0][0]
+        for row, length in enumerate(lengths)
+    ]
+    allowed = np.tile(reference.sentence_mask(config, 4, 4), (2, 1, 1))
+    allowed &= np.array([[np.arange(4) < length] for length in lengths])
+    past = np.zeros((2, 2, 0, 16), dtype=np.float32)
+    feeds = {f"past_key_values.{i}.{part}": past for i in (0, 1) for part in ("key", "value")}
+    feeds["position_ids"] = np.tile(np.arange(4), (2, 1))
+    portable = GraphRunner(paths["backbone"]).session
+    found = portable.run(["hidden"], {**feeds, "inputs_embeds": vectors, "attention_mask": allowed})
+    for row, length in enumerate(lengths):
+        np.testing.assert_allclose(found[0][row, :length], expected[row], atol=1e-5)
+
+    _, _, paths = write(raw, INT8, tmp_path)
+    past = np.zeros((2, 2, 8, 16), dtype=np.float32)
+    feeds = {name: past for name in feeds if name.startswith("past")}
+    feeds["position_ids"] = np.tile(np.arange(4), (2, 1))
+    feeds["seqlens_k"] = np.array(lengths, dtype=np.int32) - 1
+    feeds["total_sequence_length"] = np.array(4, dtype=np.int32)
+    if prefill == "bidirectional":
+        feeds["bidirectional"] = np.array(True)
+    in_place = GraphRunner(paths["backbone"]).session
+    found = in_place.run(["hidden"], {**feeds, "inputs_embeds": vectors})
+    for row, length in enumerate(lengths):
+        difference = found[0][row, :length] - expected[row]
+        assert np.sqrt(np.mean(difference**2)) < 0.03 * np.sqrt(np.mean(expected[row] ** 2))
+
+
+def test_portable_graphs_hold_standard_operators_only(tmp_path):
+    for raw in (CONFIGS["350m-like"], tiny_opt()):
+        for path in write(raw, PORTABLE, tmp_path)[2].values():
+            model = onnx.load(path)
+            onnx.checker.check_model(model, full_check=True)
+            assert [(o.domain, o.version) for o in model.opset_import] == [("", builder.OPSET)]
+            assert all(node.domain == "" for node in model.graph.node)
+            assert model.ir_version <= 10
+
+
+def test_external_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "MAX_EMBEDDED_BYTES", 1000)
+    config, weights, paths = write(tiny(), PORTABLE, tmp_path)
+    for case in make_cases(config, weights):
+        path = paths[case.graph]
+        data = path.with_name(path.name + ".data")
+        assert data.stat().st_size > path.stat().st_size > 0
+        check_graph(path, case, TOLERANCES["portable"])
+
+
+@pytest.mark.parametrize("columns", [16, 32, 33, 100, 768, 770])
+def test_quantisation(columns):
+    weight = np.random.default_rng(0).standard_normal((5, columns), dtype=np.float32)
+    weight[1] = 0
+    weight[2, : min(columns, 32)] = -3
+    codes, scales = quantize(weight)
+    blocks = -(-columns // block_size(columns))
+    assert codes.shape == (5, blocks, block_size(columns))
+    assert scales.shape == (5, blocks)
+    found = dequantize(codes, scales, columns)
+    bound = np.repeat(scales, block_size(columns), axis=1)[:, :columns] * 0.5001
+    assert (np.abs(found - weight) <= bound).all()
+    np.testing.assert_array_equal(found[1], 0)
+
+
+def test_block_sizes():
+    sizes = {32: 32, 512: 32, 768: 128, 800: 32, 1024: 128, 8192: 128}
+    assert {columns: block_size(columns) for columns in sizes} == sizes
+
+
+def test_heads_that_have_no_in_place_cache():
+    config = random_weights(tiny(**{"svae.heads": 8}))[0]
+    assert [variant.name for variant in select_variants([], config)] == ["portable"]
+    with pytest.raises(Exception, match="heads of 4 channels have no in-place cache"):
+        select_variants(["cpu-int8"], config)
