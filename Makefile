@@ -1,0 +1,79 @@
+# make run and make test do everything from a clean checkout; they need cargo, python3 with pip, and make.
+
+ORT_VERSION := 1.31.1
+PYTHON ?= python3
+VENV := .venv
+RUNTIME := .onnxruntime
+BINARY := target/release/sllm-ort
+PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test build runtime venv rust-test export-test train-test fmt lint doc clean
+
+help: ## Show the goals
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: build ## Build, and tell a story with the shipped model
+	@printf '%s' "$(PROMPT) "
+	@$(BINARY) run "$(PROMPT) " --stats
+
+build: runtime ## Build the release binary
+	cargo build --release --locked
+
+test: lint rust-test export-test ## All checks and tests (fast)
+
+lint: need-cargo ## Formatting and clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+rust-test: runtime ## Rust tests, doc tests included
+	cargo test --locked
+
+export-test: $(VENV)/ready ## Python tests of the exporter
+	$(VENV)/bin/ruff check export
+	$(VENV)/bin/ruff format --check export
+	cd export && ../$(VENV)/bin/python -m pytest -q
+
+train-test: $(VENV)/ready-train ## Python tests that need PyTorch (a large download)
+	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
+
+doc: ## Library documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+fmt: $(VENV)/ready ## Format all sources
+	cargo fmt
+	$(VENV)/bin/ruff format export
+	$(VENV)/bin/ruff check --fix export
+
+venv: $(VENV)/ready ## The Python environment of exporter and tests
+
+clean: ## Remove all that was built
+	cargo clean
+	rm -rf $(VENV) $(RUNTIME)
+
+# ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed.
+runtime: $(RUNTIME)/$(ORT_VERSION) ## Get ONNX Runtime
+
+$(RUNTIME)/$(ORT_VERSION): | need-cargo need-python
+	rm -rf $(RUNTIME)
+	mkdir -p $(RUNTIME)/wheel
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --dest $(RUNTIME)/wheel onnxruntime==$(ORT_VERSION)
+	$(PYTHON) -m zipfile -e $(RUNTIME)/wheel/*.whl $(RUNTIME)/wheel
+	$(PYTHON) export/place_runtime.py $(RUNTIME)/wheel/onnxruntime/capi $(RUNTIME)
+	rm -rf $(RUNTIME)/wheel
+	touch $@
+
+$(VENV)/ready: export/requirements.txt | need-python
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement export/requirements.txt
+	touch $@
+
+$(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt
+	$(VENV)/bin/python -m pip install --quiet --requirement export/requirements-train.txt
+	touch $@
+
+.PHONY: need-cargo need-python
+need-cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }
+need-python:
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "$(PYTHON) with pip is missing: install Python 3.10 or later with pip" >&2; exit 1; }

@@ -1,0 +1,246 @@
+//! Bundles: a directory that holds one model, described by its manifest `sllm.json`.
+
+mod external;
+mod files;
+mod manifest;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use crate::config::{ModelConfig, ModelKind, read_text};
+use crate::error::{Error, Result, list};
+use crate::text::{Segmentation, SentenceTokenizer};
+
+pub use files::BundleFile;
+
+/// Name of the manifest in a bundle's directory.
+pub const MANIFEST_NAME: &str = "sllm.json";
+/// The manifest's `format_version` that this crate reads.
+pub const FORMAT_VERSION: u64 = 1;
+/// Largest manifest, in bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+/// Largest tokenizer file, in bytes.
+pub const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
+/// Largest graph, in bytes: a protobuf message is shorter than 2 GiB; larger weights are external
+/// data.
+pub const MAX_GRAPH_BYTES: u64 = (1 << 31) - 1;
+/// Most variants of a bundle.
+pub const MAX_VARIANTS: usize = 64;
+/// Most execution providers of a variant.
+pub const MAX_PROVIDERS: usize = 32;
+/// Most external data files of a graph.
+pub const MAX_EXTERNAL_FILES: usize = 256;
+
+/// What a graph computes. Its inputs and outputs are fixed by this role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum GraphRole {
+    /// Tokens of a sentence to its vector.
+    Encoder,
+    /// Sentence vectors to the next sentence's vector.
+    Backbone,
+    /// A sentence vector to the sentence's tokens.
+    Decoder,
+    /// Tokens to the next token: the whole of a model of kind `opt`.
+    Opt,
+}
+
+impl GraphRole {
+    /// The key of the graph in the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Encoder => "encoder",
+            Self::Backbone => "backbone",
+            Self::Decoder => "decoder",
+            Self::Opt => "opt",
+        }
+    }
+
+    /// The graphs that every variant of a model of this kind has.
+    pub fn required(kind: ModelKind) -> &'static [GraphRole] {
+        match kind {
+            ModelKind::Svae => &[Self::Encoder, Self::Decoder],
+            ModelKind::Sllm => &[Self::Encoder, Self::Backbone, Self::Decoder],
+            ModelKind::Opt => &[Self::Opt],
+        }
+    }
+}
+
+impl fmt::Display for GraphRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A graph with the files that hold its weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GraphFile {
+    /// The ONNX file.
+    pub file: BundleFile,
+    /// Files of ONNX external data. The graph may refer to these and to no others.
+    pub external_data: Vec<BundleFile>,
+}
+
+impl GraphFile {
+    /// Reads the ONNX file and checks its hash; external data is left to
+    /// [`verify_external_data`](Self::verify_external_data).
+    ///
+    /// # Errors
+    /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
+    /// [`Error::Read`].
+    pub fn read_verified(&self) -> Result<Vec<u8>> {
+        self.file.read_verified(MAX_GRAPH_BYTES)
+    }
+
+    /// Checks that `graph`, the content of this file, refers to listed external data only, and the
+    /// hashes of all that is listed. ONNX takes such references relative to the graph's own
+    /// directory.
+    ///
+    /// # Errors
+    /// [`Error::MalformedGraph`], [`Error::UnlistedExternalData`], [`Error::HashMismatch`],
+    /// [`Error::Read`].
+    pub fn verify_external_data(&self, graph: &[u8]) -> Result<()> {
+        external::check_references(self, graph)?;
+        self.external_data.iter().try_for_each(BundleFile::verify)
+    }
+}
+
+/// One set of graphs, made for some execution providers and one precision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Variant {
+    /// Name, such as `cpu-int8`; no two variants of a bundle share one.
+    pub name: String,
+    /// Precision of the weights, such as `int8`; for people to read.
+    pub precision: String,
+    /// Execution providers that the graphs are made for, such as `cpu`.
+    pub providers: Vec<String>,
+    /// The graphs: those that the kind of model requires.
+    pub graphs: BTreeMap<GraphRole, GraphFile>,
+}
+
+impl Variant {
+    /// The graph of a role.
+    ///
+    /// # Errors
+    /// [`Error::NoGraph`] if models of this kind have none.
+    pub fn graph(&self, role: GraphRole) -> Result<&GraphFile> {
+        self.graphs.get(&role).ok_or_else(|| Error::NoGraph {
+            variant: self.name.clone(),
+            graph: role.as_str(),
+            available: list(self.graphs.keys()),
+        })
+    }
+}
+
+/// A model on disk: its manifest was read and every file that it names is there. Contents are
+/// checked when read.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Bundle {
+    /// The directory, as it was given.
+    pub dir: PathBuf,
+    /// The model's configuration.
+    pub config: ModelConfig,
+    /// How text is cut for this model.
+    pub segmentation: Segmentation,
+    /// The tokenizer's file.
+    pub tokenizer: BundleFile,
+    /// At least one; the order is the order of preference.
+    pub variants: Vec<Variant>,
+    /// Where the model came from, as its exporter wrote it; may be empty.
+    pub provenance: Map<String, Value>,
+}
+
+impl Bundle {
+    /// Reads and checks the manifest of the bundle in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::BundleNotFound`], [`Error::BundleNotDirectory`], [`Error::ManifestMissing`] if
+    /// there is no bundle; [`Error::Read`], [`Error::FileTooLarge`], [`Error::Json`],
+    /// [`Error::FormatVersion`], [`Error::MissingKey`], [`Error::UnknownKey`],
+    /// [`Error::InvalidValue`], [`Error::DuplicateVariant`] if its manifest is not in order;
+    /// [`Error::UnsafePath`], [`Error::BundleFile`] if a file that it names is not.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let path = || dir.to_owned();
+        match dir.metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::BundleNotFound { path: path() });
+            }
+            Err(source) => {
+                return Err(Error::Read {
+                    path: path(),
+                    source,
+                });
+            }
+            Ok(meta) if !meta.is_dir() => return Err(Error::BundleNotDirectory { path: path() }),
+            Ok(_) => {}
+        }
+        let manifest = dir.join(MANIFEST_NAME);
+        let text = match read_text(&manifest, MAX_MANIFEST_BYTES) {
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::ManifestMissing { path: path() });
+            }
+            other => other?,
+        };
+        manifest::read(dir, &text, &manifest.display().to_string())
+    }
+
+    /// The variant named `variant`, or else the first one made for the execution provider.
+    ///
+    /// A named variant is taken even if it was made for other providers: whoever names one wants
+    /// that one.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVariant`] or [`Error::NoVariantForProvider`], which list what there is.
+    pub fn select_variant(&self, provider: &str, variant: Option<&str>) -> Result<&Variant> {
+        let origin = || self.dir.join(MANIFEST_NAME).display().to_string();
+        let available = || {
+            list(
+                self.variants
+                    .iter()
+                    .map(|v| format!("{} ({})", v.name, list(&v.providers))),
+            )
+        };
+        match variant {
+            Some(name) => self
+                .variants
+                .iter()
+                .find(|v| v.name == name)
+                .ok_or_else(|| Error::UnknownVariant {
+                    origin: origin(),
+                    name: name.to_owned(),
+                    available: available(),
+                }),
+            None => self
+                .variants
+                .iter()
+                .find(|v| v.providers.iter().any(|p| p == provider))
+                .ok_or_else(|| Error::NoVariantForProvider {
+                    origin: origin(),
+                    provider: provider.to_owned(),
+                    available: available(),
+                }),
+        }
+    }
+
+    /// Reads, verifies and loads the tokenizer.
+    ///
+    /// # Errors
+    /// Those of [`BundleFile::read_verified`] and [`SentenceTokenizer::from_bytes`].
+    pub fn load_tokenizer(&self) -> Result<SentenceTokenizer> {
+        let bytes = self.tokenizer.read_verified(MAX_TOKENIZER_BYTES)?;
+        SentenceTokenizer::from_bytes(
+            &bytes,
+            &self.config,
+            &self.tokenizer.path.display().to_string(),
+        )
+    }
+}

@@ -1,0 +1,169 @@
+//! Finds the external data that an ONNX graph refers to, without trusting the graph.
+//!
+//! Only as much of protobuf is read as leads to `TensorProto.external_data` (field numbers:
+//! onnx.proto of ONNX, which never change). A graph is thereby checked before ONNX Runtime opens
+//! whatever file it names.
+
+use std::path::Path;
+
+use super::GraphFile;
+use crate::error::{Error, Result, list};
+
+/// Deepest nesting of messages; control flow in control flow needs about eight levels each.
+const MAX_DEPTH: usize = 64;
+
+/// The messages on the way to external data.
+#[derive(Clone, Copy)]
+enum Message {
+    Model,
+    Graph,
+    Function,
+    Training,
+    Node,
+    Attribute,
+    SparseTensor,
+    Tensor,
+    Entry,
+}
+
+/// The message that a field holds, if it leads to external data.
+fn child(message: Message, field: u64) -> Option<Message> {
+    use Message::*;
+    Some(match (message, field) {
+        (Model, 7) => Graph,
+        (Model, 20) => Training,
+        (Model, 25) => Function,
+        (Training, 1 | 2) => Graph,
+        (Function, 7) | (Graph, 1) => Node,
+        // A function's default attributes.
+        (Function, 11) | (Node, 5) => Attribute,
+        (Graph, 5) => Tensor,
+        (Graph, 15) => SparseTensor,
+        (Attribute, 5 | 10) => Tensor,
+        (Attribute, 6 | 11) => Graph,
+        (Attribute, 22 | 23) => SparseTensor,
+        (SparseTensor, 1 | 2) => Tensor,
+        (Tensor, 13) => Entry,
+        _ => return None,
+    })
+}
+
+/// Checks that `bytes`, the content of `graph`, names no file that is not listed as its external
+/// data.
+pub(super) fn check_references(graph: &GraphFile, bytes: &[u8]) -> Result<()> {
+    // References are relative to the graph's directory, names in the manifest to the bundle's.
+    let dir = graph.file.name.rsplit_once('/').map_or("", |(dir, _)| dir);
+    let is_listed = |location: &[u8]| {
+        std::str::from_utf8(location).is_ok_and(|location| {
+            let name = if dir.is_empty() {
+                location.to_owned()
+            } else {
+                format!("{dir}/{location}")
+            };
+            graph.external_data.iter().any(|file| file.name == name)
+        })
+    };
+    let mut walker = Walker {
+        path: &graph.file.path,
+        start: bytes,
+        unlisted: None,
+        is_listed: &is_listed,
+    };
+    walker.message(Message::Model, bytes, 0)?;
+    match walker.unlisted {
+        None => Ok(()),
+        Some(location) => Err(Error::UnlistedExternalData {
+            path: graph.file.path.clone(),
+            location: String::from_utf8_lossy(location).into_owned(),
+            listed: list(graph.external_data.iter().map(|file| &file.name)),
+        }),
+    }
+}
+
+struct Walker<'a> {
+    path: &'a Path,
+    start: &'a [u8],
+    is_listed: &'a dyn Fn(&[u8]) -> bool,
+    /// The first reference that is not listed.
+    unlisted: Option<&'a [u8]>,
+}
+
+impl<'a> Walker<'a> {
+    fn message(&mut self, message: Message, mut bytes: &'a [u8], depth: usize) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(self.malformed("messages nested too deeply", bytes));
+        }
+        let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
+        while !bytes.is_empty() {
+            let tag = self.varint(&mut bytes)?;
+            let field = tag >> 3;
+            match tag & 7 {
+                0 => {
+                    self.varint(&mut bytes)?;
+                }
+                1 => {
+                    self.take(&mut bytes, 8)?;
+                }
+                5 => {
+                    self.take(&mut bytes, 4)?;
+                }
+                2 => {
+                    let length = self.varint(&mut bytes)?;
+                    let content = self.take(&mut bytes, length)?;
+                    match (message, field) {
+                        (Message::Entry, 1) => key = content,
+                        (Message::Entry, 2) => value = content,
+                        _ => {
+                            if let Some(inner) = child(message, field) {
+                                self.message(inner, content, depth + 1)?;
+                            }
+                        }
+                    }
+                }
+                // Groups (3, 4) do not occur in ONNX, 6 and 7 are not defined.
+                _ => return Err(self.malformed("a field of unknown type", bytes)),
+            }
+        }
+        if matches!(message, Message::Entry) && key == b"location" && !(self.is_listed)(value) {
+            self.unlisted.get_or_insert(value);
+        }
+        Ok(())
+    }
+
+    fn varint(&self, bytes: &mut &'a [u8]) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let [byte, ..] = *self.take(bytes, 1)? else {
+                break;
+            };
+            // The tenth byte has room for one bit.
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.malformed("a number that is too long", bytes))
+    }
+
+    fn take(&self, bytes: &mut &'a [u8], count: u64) -> Result<&'a [u8]> {
+        let split = usize::try_from(count)
+            .ok()
+            .and_then(|count| bytes.split_at_checked(count));
+        let (content, rest) = split.ok_or_else(|| self.malformed("a field cut short", bytes))?;
+        *bytes = rest;
+        Ok(content)
+    }
+
+    fn malformed(&self, problem: &'static str, rest: &[u8]) -> Error {
+        // `rest` lies in `start`, so that the difference of their addresses is the offset.
+        let offset = (rest.as_ptr() as usize).saturating_sub(self.start.as_ptr() as usize);
+        Error::MalformedGraph {
+            path: self.path.to_owned(),
+            problem,
+            offset,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Files of a bundle: where they may lie, and that their content is the promised one.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::fields::At;
+use crate::error::{Error, Result};
+
+/// Longest file name in a manifest, in bytes.
+const MAX_FILE_NAME_BYTES: usize = 1024;
+/// Bytes read and hashed at a time: hashed while they are still in the processor's cache.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A file of a bundle with the hash of its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BundleFile {
+    /// Name in the manifest: relative to the bundle's directory, with `/`.
+    pub name: String,
+    /// Where it is, free of symbolic links; inside the bundle's directory.
+    pub path: PathBuf,
+    /// SHA-256 of the content that the manifest promises, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl BundleFile {
+    /// Finds `name` in the directory `root`, which is canonical.
+    pub(super) fn locate(root: &Path, name: String, sha256: String, at: At<'_>) -> Result<Self> {
+        let unsafe_path = |problem| Error::UnsafePath {
+            origin: at.origin.to_owned(),
+            key: at.key.to_owned(),
+            file: name.chars().take(MAX_FILE_NAME_BYTES).collect(),
+            problem,
+        };
+        if let Some(problem) = name_problem(&name) {
+            return Err(unsafe_path(problem));
+        }
+        let joined = root.join(&name);
+        let path = joined.canonicalize().map_err(|source| Error::BundleFile {
+            path: joined.clone(),
+            source: Some(source),
+        })?;
+        if !path.starts_with(root) {
+            return Err(unsafe_path("is a symbolic link that leads outside"));
+        }
+        if !path.is_file() {
+            return Err(Error::BundleFile { path, source: None });
+        }
+        Ok(Self { name, path, sha256 })
+    }
+
+    /// Reads the file, of at most `limit` bytes, and checks its hash in the same pass.
+    ///
+    /// # Errors
+    /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
+    /// [`Error::Read`].
+    pub fn read_verified(&self, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.scan(limit, |size, chunk| {
+            if bytes.is_empty() {
+                // The size is only a hint: the file may change between the two calls.
+                bytes.reserve_exact(usize::try_from(size.min(limit)).unwrap_or(0));
+            }
+            bytes.extend_from_slice(chunk);
+        })?;
+        Ok(bytes)
+    }
+
+    /// Checks the hash of the file, of any size, without keeping its content.
+    ///
+    /// # Errors
+    /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::Read`].
+    pub fn verify(&self) -> Result<()> {
+        self.scan(u64::MAX, |_, _| {})
+    }
+
+    /// Hands the content to `take` with the file's size, piece by piece, and checks the hash at the
+    /// end.
+    fn scan(&self, limit: u64, mut take: impl FnMut(u64, &[u8])) -> Result<()> {
+        let failed = |source| Error::Read {
+            path: self.path.clone(),
+            source,
+        };
+        let mut file = File::open(&self.path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut bytes = 0u64;
+        loop {
+            let count = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            bytes = bytes.saturating_add(count as u64);
+            if bytes > limit {
+                return Err(Error::FileTooLarge {
+                    path: self.path.clone(),
+                    bytes: bytes.max(size),
+                    limit,
+                });
+            }
+            let chunk = buffer.get(..count).unwrap_or_default();
+            hasher.update(chunk);
+            take(size, chunk);
+        }
+        let found = hex(&hasher.finalize());
+        if found == self.sha256 {
+            return Ok(());
+        }
+        Err(Error::HashMismatch {
+            path: self.path.clone(),
+            expected: self.sha256.clone(),
+            found,
+        })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// What forbids a file name, if anything does. Checked on the text, so that a bundle is safe on
+/// every system.
+fn name_problem(name: &str) -> Option<&'static str> {
+    if name.len() > MAX_FILE_NAME_BYTES {
+        return Some("has a name that is too long");
+    }
+    if name.chars().any(char::is_control) {
+        return Some("has a control character in its name");
+    }
+    if name.contains('\\') || name.contains(':') {
+        return Some("has a backslash or a colon in its name");
+    }
+    if name.starts_with('/') {
+        return Some("is absolute");
+    }
+    let mut parts = name.split('/');
+    parts
+        .any(|part| matches!(part, "" | "." | ".."))
+        .then_some("has an empty, `.` or `..` part")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in [
+            "a.onnx",
+            "cpu-int8/encoder.onnx",
+            "...",
+            "a b",
+            "été/模型.onnx",
+        ] {
+            assert_eq!(name_problem(good), None, "{good:?}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a/..",
+            "./a",
+            "a//b",
+            "a/",
+            "a\\b",
+            "C:x",
+            "a\nb",
+            "a\0",
+        ] {
+            assert!(name_problem(bad).is_some(), "{bad:?}");
+        }
+        assert!(name_problem(&"x".repeat(MAX_FILE_NAME_BYTES + 1)).is_some());
+    }
+}

@@ -1,0 +1,172 @@
+//! Arguments, and what the subcommands share.
+
+mod embed;
+mod info;
+mod input;
+mod output;
+mod reconstruct;
+mod run;
+mod segment;
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
+
+/// The bundle that comes with the project, looked for at the root of a checkout and above the
+/// executable.
+const SHIPPED_BUNDLE: &str = "models/sllm-stories";
+const ANCESTORS: usize = 5;
+/// Exit status of wrong usage, clap's own.
+const USAGE: u8 = 2;
+
+/// Runs sentence-level language models (SentenceVAE, SLLM) on ONNX Runtime.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Show the whole chain of causes of an error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Continue a text sentence by sentence
+    Run(run::RunArgs),
+    /// Encode sentences and decode them again
+    Reconstruct(reconstruct::ReconstructArgs),
+    /// Print sentence vectors
+    Embed(embed::EmbedArgs),
+    /// Show where a text is cut into sentences
+    Segment(segment::SegmentArgs),
+    /// Describe a model
+    Info(info::InfoArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Args, Debug)]
+struct BundleArgs {
+    /// Bundle directory [default: the shipped models/sllm-stories]
+    #[arg(long, value_name = "DIR", env = "SLLM_ORT_MODEL")]
+    model: Option<PathBuf>,
+    /// Form of the results
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+impl BundleArgs {
+    fn dir(&self) -> anyhow::Result<PathBuf> {
+        match &self.model {
+            Some(dir) => Ok(dir.clone()),
+            None => shipped_bundle().with_context(|| {
+                format!(
+                    "the shipped bundle {SHIPPED_BUNDLE} is not here: name one with --model DIR"
+                )
+            }),
+        }
+    }
+}
+
+fn shipped_bundle() -> Option<PathBuf> {
+    let executable = env::current_exe().ok();
+    let above = executable
+        .iter()
+        .flat_map(|path| path.ancestors().skip(1).take(ANCESTORS));
+    [Path::new("")]
+        .into_iter()
+        .chain(above)
+        .map(|folder| folder.join(SHIPPED_BUNDLE))
+        .find(|bundle| bundle.is_dir())
+}
+
+#[derive(Args, Debug)]
+struct ModelArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// Execution provider: auto, cpu, cuda, tensorrt, openvino, coreml, directml, xnnpack
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "auto",
+        env = "SLLM_ORT_PROVIDER"
+    )]
+    provider: String,
+    /// Variant of the bundle [default: the first one made for the provider]
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Threads that work on one graph [default: all processors, at most 4]
+    #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]
+    threads: Option<usize>,
+    /// ONNX Runtime library to load [default: searched]
+    #[arg(long, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// Load the model, and pass its warnings on.
+    fn load(&self) -> anyhow::Result<Model> {
+        let provider: ProviderChoice = self.provider.parse()?;
+        let mut options = LoadOptions::default().with_provider(provider);
+        if let Some(variant) = &self.variant {
+            options = options.with_variant(variant);
+        }
+        if let Some(threads) = self.threads {
+            options = options.with_threads(threads)?;
+        }
+        if let Some(path) = &self.onnxruntime {
+            options = options.with_onnxruntime(path);
+        }
+        let model = Model::load(self.bundle.dir()?, options)?;
+        for warning in model.warnings() {
+            output::warn(warning);
+        }
+        Ok(model)
+    }
+
+    fn is_json(&self) -> bool {
+        self.bundle.format == Format::Json
+    }
+}
+
+/// Run the program: parse, dispatch, report.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Segment(args) => segment::run(&args),
+        Command::Info(args) => info::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::report(&error, cli.verbose);
+            match error.downcast_ref::<Error>() {
+                Some(Error::InvalidOption { .. }) => ExitCode::from(USAGE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Whoever reads the results, such as `head`, has read enough.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<io::Error>().is_some_and(broken)
+}

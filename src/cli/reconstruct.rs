@@ -1,0 +1,147 @@
+//! `reconstruct`: encode sentences and decode them again.
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
+
+use clap::Args;
+use serde_json::json;
+use sllm_ort::{Model, text::TextSentence};
+
+use super::{ModelArgs, input::Lines, output};
+
+/// Sentences that are encoded together.
+const BATCH: usize = 64;
+
+/// What is shown when nothing is given.
+const SENTENCES: [&str; 12] = [
+    "Once upon a time, ",
+    "there was a little girl named Lily. ",
+    "She loved to play outside in the sunshine. ",
+    "One day, ",
+    "she saw a big dog in the park. ",
+    "The dog was very friendly and wagged its tail. ",
+    "\"Can I play with you?\" ",
+    "asked Lily. ",
+    "The dog barked and ran around her. ",
+    "They played together until the sun went down. ",
+    "Then her mom called her home for dinner. ",
+    "Lily was happy because she had made a new friend.",
+];
+
+#[derive(Args, Debug)]
+pub struct ReconstructArgs {
+    /// Sentences [default: the lines of stdin, or a built-in set]
+    text: Vec<String>,
+    /// Take the lines of a file
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<PathBuf>,
+    /// Cut each text into sentences first
+    #[arg(long)]
+    segment: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Default)]
+struct Count {
+    sentences: usize,
+    exact: usize,
+}
+
+pub fn run(args: &ReconstructArgs) -> anyhow::Result<()> {
+    let model = args.model.load()?;
+    let mut count = Count::default();
+    if let Some(path) = &args.file {
+        reconstruct_all(&model, args, Lines::of_file(path)?, &mut count)?;
+    } else if !args.text.is_empty() {
+        reconstruct_all(&model, args, args.text.iter().cloned().map(Ok), &mut count)?;
+    } else {
+        if !io::stdin().is_terminal() {
+            reconstruct_all(&model, args, Lines::of_stdin(), &mut count)?;
+        }
+        if count.sentences == 0 {
+            let texts = SENTENCES.iter().map(|&text| Ok(text.to_owned()));
+            reconstruct_all(&model, args, texts, &mut count)?;
+        }
+    }
+    if !args.model.is_json() {
+        output::line(&format!("{} of {} exact", count.exact, count.sentences))?;
+    }
+    Ok(())
+}
+
+/// Reconstruct the texts in batches, so that a file of any length is worked through.
+fn reconstruct_all(
+    model: &Model,
+    args: &ReconstructArgs,
+    texts: impl Iterator<Item = anyhow::Result<String>>,
+    count: &mut Count,
+) -> anyhow::Result<()> {
+    let mut texts = texts.peekable();
+    while texts.peek().is_some() {
+        let batch = texts
+            .by_ref()
+            .take(BATCH)
+            .collect::<anyhow::Result<Vec<String>>>()?;
+        let mut sentences = Vec::new();
+        for text in &batch {
+            sentences.extend(cut(model, args, text)?);
+        }
+        for sentences in sentences.chunks(BATCH) {
+            show(model, args, sentences, count)?;
+        }
+    }
+    Ok(())
+}
+
+fn cut<'t>(
+    model: &Model,
+    args: &ReconstructArgs,
+    text: &'t str,
+) -> anyhow::Result<Vec<TextSentence<'t>>> {
+    let pipeline = model.text_pipeline();
+    let mut pieces = if args.segment {
+        pipeline.sentences(text)?
+    } else {
+        pipeline.one_sentence(text)?
+    };
+    let sentences = pieces.by_ref().collect::<Result<Vec<_>, _>>()?;
+    if !pieces.dropped().is_empty() {
+        output::warn(&format!(
+            "the unfinished sentence {:?} was dropped",
+            pieces.dropped()
+        ));
+    }
+    for sentence in sentences.iter().filter(|sentence| sentence.truncated) {
+        output::warn(&format!("{:?} was cut short", sentence.text));
+    }
+    Ok(sentences)
+}
+
+fn show(
+    model: &Model,
+    args: &ReconstructArgs,
+    sentences: &[TextSentence<'_>],
+    count: &mut Count,
+) -> anyhow::Result<()> {
+    for found in model.reconstruct(sentences)? {
+        count.sentences += 1;
+        count.exact += usize::from(found.exact);
+        if args.model.is_json() {
+            output::json(&json!({
+                "input": found.input,
+                "input_ids": found.input_ids,
+                "output": found.output,
+                "output_ids": found.output_ids,
+                "exact": found.exact,
+            }))?;
+        } else if found.exact {
+            output::line(&format!("= {:?}", found.input))?;
+        } else {
+            output::line(&format!("≠ {:?}\n  {:?}", found.input, found.output))?;
+        }
+    }
+    Ok(())
+}

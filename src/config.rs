@@ -1,0 +1,241 @@
+//! Model configuration: `configs/*.json`, and the `model` part of a bundle's manifest.
+
+pub(crate) mod fields;
+mod parameters;
+mod read;
+mod validate;
+
+use std::{fmt, fs::File, io::Read, path::Path};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use fields::At;
+
+pub use parameters::Parameters;
+pub use validate::*;
+
+/// What a model consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// SentenceVAE: a sentence encoder and a sentence decoder.
+    Svae,
+    /// Sentence-level language model: encoder, decoder, and a backbone between them.
+    Sllm,
+    /// Token-level OPT, the baseline.
+    Opt,
+}
+
+impl fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Svae => "svae",
+            Self::Sllm => "sllm",
+            Self::Opt => "opt",
+        })
+    }
+}
+
+/// What a sentence of the prompt sees while the prompt is prefilled. Generated sentences always see
+/// only the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PrefillAttention {
+    /// Every sentence of the prompt, later ones too: what checkpoints of the original were trained
+    /// with.
+    Bidirectional,
+    /// The sentences up to itself.
+    Causal,
+}
+
+/// Ids of the special tokens, each below `vocab_size`. OPT uses one id as bos and as eos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SpecialTokens {
+    /// Beginning of a sentence.
+    pub bos: u32,
+    /// End of a sentence.
+    pub eos: u32,
+    /// Padding in a batch.
+    pub pad: u32,
+}
+
+/// The sentence encoder and decoder, which have the same shape (arXiv 2408.00655, section 3.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SvaeConfig {
+    /// Transformer layers of the encoder, and as many of the decoder.
+    pub layers: usize,
+    /// Attention heads; they divide `hidden_size`.
+    pub heads: usize,
+    /// Width of the feed-forward network.
+    pub ffn_size: usize,
+    /// Width of the token embeddings; projected to `hidden_size` where it differs.
+    pub word_embed_size: usize,
+    /// Whether the encoder weighs each token by a learned scalar before it sums.
+    pub learnable_add: bool,
+}
+
+/// The OPT layers: over sentences in a model of kind `sllm`, over tokens in one of kind `opt`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackboneConfig {
+    /// Transformer layers.
+    pub layers: usize,
+    /// Attention heads; they divide `hidden_size`.
+    pub heads: usize,
+    /// Width of the feed-forward network.
+    pub ffn_size: usize,
+    /// Whether layer norms stand before (OPT-125M, -1.3B) or after (OPT-350M) attention and
+    /// feed-forward.
+    pub norm_first: bool,
+    /// Number of learned positions.
+    pub max_positions: usize,
+    /// Attention while the prompt is prefilled; always causal in a model of kind `opt`.
+    pub prefill_attention: PrefillAttention,
+    /// Width of OPT's token embeddings; only in a model of kind `opt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word_embed_size: Option<usize>,
+}
+
+/// The shape and the settings of a model. Serializes to the JSON that it is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// Name of the model, such as `sllm-125m-h4`; on one line.
+    pub name: String,
+    /// What the model consists of.
+    pub kind: ModelKind,
+    /// Rows of the token embeddings, at least the size of the tokenizer's vocabulary.
+    pub vocab_size: usize,
+    /// Width of a sentence vector and of the backbone.
+    pub hidden_size: usize,
+    /// Longest sentence in tokens, bos included; absent in a model of kind `opt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sentence_tokens: Option<usize>,
+    /// Most sentences of a context, prompt included; present in a model of kind `sllm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sentences: Option<usize>,
+    /// Ids of the special tokens.
+    pub tokens: SpecialTokens,
+    /// Sentence encoder and decoder; absent in a model of kind `opt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub svae: Option<SvaeConfig>,
+    /// Backbone; absent in a model of kind `svae`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<BackboneConfig>,
+    /// How a generated sentence is encoded again: `true` as bos and its tokens, as in training,
+    /// `false` as the decoder gave it (no bos, with eos), as the original does. It matters in kind
+    /// `sllm`; `false` where absent.
+    pub reencode_bos: bool,
+}
+
+impl ModelConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::FileTooLarge`], and those of [`ModelConfig::from_json_str`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = read_text(path, MAX_CONFIG_BYTES)?;
+        Self::from_json_str(&text, &path.display().to_string())
+    }
+
+    /// Reads and checks a configuration; `origin` is what an error calls the text, such as a file's
+    /// name.
+    ///
+    /// # Errors
+    /// [`Error::Json`], [`Error::MissingKey`], [`Error::UnknownKey`], [`Error::InvalidValue`].
+    pub fn from_json_str(text: &str, origin: &str) -> Result<Self> {
+        Self::from_value(fields::parse(text, origin)?, At { origin, key: "" })
+    }
+
+    /// The configuration of sentence encoder and decoder.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model of kind `opt`.
+    pub fn require_svae(&self) -> Result<&SvaeConfig> {
+        self.svae
+            .as_ref()
+            .ok_or_else(|| self.wrong_kind("sentence encoder and decoder", "svae or sllm"))
+    }
+
+    /// The configuration of the backbone.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model of kind `svae`.
+    pub fn require_backbone(&self) -> Result<&BackboneConfig> {
+        self.backbone
+            .as_ref()
+            .ok_or_else(|| self.wrong_kind("backbone", "sllm or opt"))
+    }
+
+    /// The longest sentence in tokens, bos included.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model of kind `opt`.
+    pub fn require_max_sentence_tokens(&self) -> Result<usize> {
+        match (self.kind, self.max_sentence_tokens) {
+            (ModelKind::Svae | ModelKind::Sllm, Some(n)) => Ok(n),
+            _ => Err(self.wrong_kind("sentences", "svae or sllm")),
+        }
+    }
+
+    /// The most sentences of a context, prompt included.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model that is not of kind `sllm`.
+    pub fn require_max_sentences(&self) -> Result<usize> {
+        match (self.kind, self.max_sentences) {
+            (ModelKind::Sllm, Some(n)) => Ok(n),
+            _ => Err(self.wrong_kind("context of sentences", "sllm")),
+        }
+    }
+
+    fn wrong_kind(&self, part: &'static str, usable: &'static str) -> Error {
+        Error::WrongKind {
+            model: self.name.clone(),
+            kind: self.kind,
+            part,
+            usable,
+        }
+    }
+
+    /// Channels of one attention head of the sentence encoder and decoder; `None` for kind `opt`.
+    pub fn svae_head_size(&self) -> Option<usize> {
+        self.svae
+            .as_ref()
+            .and_then(|svae| self.hidden_size.checked_div(svae.heads))
+    }
+
+    /// Channels of one attention head of the backbone; `None` for kind `svae`.
+    pub fn backbone_head_size(&self) -> Option<usize> {
+        self.backbone
+            .as_ref()
+            .and_then(|backbone| self.hidden_size.checked_div(backbone.heads))
+    }
+}
+
+/// Reads a UTF-8 file of at most `limit` bytes.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let failed = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    // One byte more than allowed is enough to see that the file is too large, however large it is.
+    let bytes = File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_string(&mut text))
+        .map_err(failed)? as u64;
+    if bytes > limit {
+        return Err(Error::FileTooLarge {
+            path: path.to_owned(),
+            bytes,
+            limit,
+        });
+    }
+    Ok(text)
+}

@@ -1,0 +1,126 @@
+//! The sentence decoder: a sentence vector to tokens, one by one, with the token cache.
+
+use ort::value::{
+    Tensor,
+    TensorElementType::{Float32, Int64},
+};
+
+use crate::{
+    config::ModelConfig,
+    error::Result,
+    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, cache_ports},
+};
+
+/// The decoder graph with what it needs to know of the model.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    graph: Graph,
+    shape: CacheShape,
+    hidden_size: usize,
+}
+
+impl Decoder {
+    pub fn new(graph: Graph, config: &ModelConfig) -> Result<Self> {
+        let svae = config.require_svae()?;
+        let hidden_size = config.hidden_size;
+        let shape = CacheShape {
+            layers: svae.layers,
+            heads: svae.heads,
+            head_size: hidden_size / svae.heads,
+            limit: config.require_max_sentence_tokens()?,
+        };
+        let (cache_inputs, cache_outputs) = cache_ports(&graph, &shape);
+        let mut inputs = vec![
+            Port::new("input_ids", Int64, &[ANY, ANY]),
+            Port::new("position_ids", Int64, &[ANY, ANY]),
+            Port::new("sentence_embedding", Float32, &[ANY, hidden_size as i64]),
+        ];
+        inputs.extend(cache_inputs);
+        let mut outputs = vec![Port::new(
+            "logits",
+            Float32,
+            &[ANY, ANY, config.vocab_size as i64],
+        )];
+        outputs.extend(cache_outputs);
+        graph.check(&Contract {
+            graph: "decoder",
+            inputs,
+            outputs,
+        })?;
+        Ok(Self {
+            graph,
+            shape,
+            hidden_size,
+        })
+    }
+
+    pub fn cache(&self) -> Result<KvCache> {
+        KvCache::new(&self.graph, self.shape)
+    }
+
+    pub fn clear(&self, cache: &mut KvCache) -> Result<()> {
+        cache.clear(&self.graph)
+    }
+
+    /// Append `ids`, at least one, to the sentence in `cache`; returns the logits `[vocab]` of the
+    /// token that follows the last of them.
+    pub fn append(&self, cache: &mut KvCache, sentence: &[f32], ids: &[u32]) -> Result<Vec<f32>> {
+        let (cached, new) = (cache.len(), ids.len());
+        let failed = |source| self.graph.failed(source);
+        let positions: Vec<i64> = (cached as i64..(cached + new) as i64).collect();
+        let ids: Vec<i64> = ids.iter().copied().map(i64::from).collect();
+        let sentence = Tensor::from_array(([1, self.hidden_size], sentence.to_vec()));
+        let inputs = vec![
+            (
+                "input_ids",
+                Tensor::from_array(([1, new], ids))
+                    .map_err(failed)?
+                    .into_dyn(),
+            ),
+            (
+                "position_ids",
+                Tensor::from_array(([1, new], positions))
+                    .map_err(failed)?
+                    .into_dyn(),
+            ),
+            ("sentence_embedding", sentence.map_err(failed)?.into_dyn()),
+        ];
+        let [mut logits] = cache.run(&self.graph, inputs, new, ["logits"])?;
+        self.graph.check_finite("logits", &logits)?;
+        logits.drain(..logits.len() / new * (new - 1));
+        Ok(logits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{LoadOptions, Model, runtime::testing::assert_close, sampling::argmax};
+
+    /// Token by token with the cache, and the whole prefix from scratch, agree.
+    #[test]
+    fn steps_equal_recomputing() {
+        for variant in ["portable", "cpu-int8"] {
+            let options = LoadOptions::default().with_variant(variant);
+            let model = Model::load("tests/golden/bundle", options).unwrap();
+            let decoder = &model.parts().decoder;
+            let vector = model
+                .encode(&["the cat sat on the hill. "])
+                .unwrap()
+                .row(0)
+                .to_vec();
+            let mut cache = decoder.cache().unwrap();
+            let mut ids = vec![model.config().tokens.bos];
+            for _ in 0..20 {
+                let step = decoder
+                    .append(&mut cache, &vector, &ids[ids.len() - 1..])
+                    .unwrap();
+                let whole = decoder
+                    .append(&mut decoder.cache().unwrap(), &vector, &ids)
+                    .unwrap();
+                assert_close(&step, &whole, 1e-4);
+                assert_eq!(argmax(&step), argmax(&whole), "{variant}, after {ids:?}");
+                ids.push(argmax(&step));
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod backbone;
+pub mod bundle;
+pub mod config;
+mod decoder;
+mod encoder;
+pub mod error;
+mod generation;
+mod model;
+mod runtime;
+mod sampling;
+mod session;
+pub mod text;
+
+pub use error::{Error, Result};
+pub use generation::{FinishReason, GenerateOptions, Generation, Sentence};
+pub use model::{LoadOptions, Model, Reconstruction};
+pub use runtime::{LibraryInfo, Provider, ProviderChoice, library_info};
+pub use sampling::{REPETITION_WINDOW, SamplingOptions};
+pub use session::{Appended, Session};

@@ -1,0 +1,312 @@
+//! The KV cache of a graph, in either of the two forms that variants use.
+
+use std::borrow::Cow;
+
+use ort::{
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    session::{IoBinding, SessionInputValue},
+    value::{DynValue, Tensor},
+};
+
+use super::{
+    Graph,
+    graph::{ANY, Port},
+};
+use crate::error::{Error, Result};
+
+/// The first capacity of an in-place cache, in positions; it grows by doubling.
+const FIRST_CAPACITY: usize = 64;
+/// The input by which an in-place graph is told from one that concatenates.
+const LENGTHS: &str = "seqlens_k";
+const TOTAL: &str = "total_sequence_length";
+
+/// Sizes of a cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CacheShape {
+    pub layers: usize,
+    pub heads: usize,
+    pub head_size: usize,
+    /// The largest number of positions it may ever hold.
+    pub limit: usize,
+}
+
+impl CacheShape {
+    fn tensor(&self, positions: usize) -> [i64; 4] {
+        [
+            1,
+            self.heads as i64,
+            positions as i64,
+            self.head_size as i64,
+        ]
+    }
+
+    /// Bytes that one position takes, keys and values of all layers.
+    pub fn bytes_per_position(&self) -> usize {
+        2 * self.layers * self.heads * self.head_size * size_of::<f32>()
+    }
+}
+
+/// Keys and values of one sequence, for all layers of one graph.
+///
+/// A graph either concatenates (takes `past_*`, returns longer `present_*`) or works in place
+/// (one buffer with room to grow is bound as past and present, lengths are told apart).
+#[derive(Debug)]
+pub(crate) struct KvCache {
+    shape: CacheShape,
+    len: usize,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Concatenated {
+        past: Vec<DynValue>,
+    },
+    InPlace {
+        binding: IoBinding,
+        buffers: Vec<Tensor<f32>>,
+        capacity: usize,
+    },
+}
+
+fn past_name(number: usize) -> String {
+    format!(
+        "past_key_values.{}.{}",
+        number / 2,
+        ["key", "value"][number % 2]
+    )
+}
+
+fn present_name(number: usize) -> String {
+    format!("present.{}.{}", number / 2, ["key", "value"][number % 2])
+}
+
+/// Whether the graph keeps its cache in place.
+pub(crate) fn is_in_place(graph: &Graph) -> bool {
+    graph.has_input(LENGTHS)
+}
+
+/// The inputs and outputs that a cache adds to a graph's contract.
+pub(crate) fn cache_ports(graph: &Graph, shape: &CacheShape) -> (Vec<Port>, Vec<Port>) {
+    use ort::value::TensorElementType::{Float32, Int32};
+    let dimensions = [ANY, shape.heads as i64, ANY, shape.head_size as i64];
+    let ports = |name: fn(usize) -> String| {
+        (0..2 * shape.layers)
+            .map(|number| Port::new(name(number), Float32, &dimensions))
+            .collect()
+    };
+    let mut inputs: Vec<Port> = ports(past_name);
+    if is_in_place(graph) {
+        inputs.push(Port::new(LENGTHS, Int32, &[ANY]));
+        inputs.push(Port::new(TOTAL, Int32, &[]));
+    }
+    (inputs, ports(present_name))
+}
+
+impl KvCache {
+    /// An empty cache for `graph`.
+    pub fn new(graph: &Graph, shape: CacheShape) -> Result<Self> {
+        let storage = if is_in_place(graph) {
+            let capacity = FIRST_CAPACITY.min(shape.limit);
+            let (binding, buffers) = bind(graph, &shape, capacity)?;
+            Storage::InPlace {
+                binding,
+                buffers,
+                capacity,
+            }
+        } else {
+            Storage::Concatenated {
+                past: empty(graph, &shape)?,
+            }
+        };
+        Ok(Self {
+            shape,
+            len: 0,
+            storage,
+        })
+    }
+
+    /// Number of positions held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Memory held, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let positions = match &self.storage {
+            Storage::Concatenated { .. } => self.len,
+            Storage::InPlace { capacity, .. } => *capacity,
+        };
+        positions * self.shape.bytes_per_position()
+    }
+
+    /// Forget all positions; an in-place cache keeps its memory.
+    pub fn clear(&mut self, graph: &Graph) -> Result<()> {
+        self.len = 0;
+        if let Storage::Concatenated { past } = &mut self.storage {
+            *past = empty(graph, &self.shape)?;
+        }
+        Ok(())
+    }
+
+    /// Run `graph` on `new` further positions; returns the outputs `wanted` as flat values.
+    ///
+    /// After an error the cache holds what it held before.
+    pub fn run<const N: usize>(
+        &mut self,
+        graph: &Graph,
+        inputs: Vec<(&'static str, DynValue)>,
+        new: usize,
+        wanted: [&str; N],
+    ) -> Result<[Vec<f32>; N]> {
+        let total = self.len + new;
+        if total > self.shape.limit {
+            return Err(Error::CacheFull {
+                positions: total,
+                limit: self.shape.limit,
+            });
+        }
+        self.reserve(graph, total)?;
+        let failed = |source: ort::Error| graph.failed(source);
+        let outputs = match &mut self.storage {
+            Storage::Concatenated { past } => {
+                run_concatenated(graph, inputs, past, wanted).map_err(failed)?
+            }
+            Storage::InPlace { binding, .. } => {
+                run_in_place(graph, inputs, binding, total, wanted).map_err(failed)?
+            }
+        };
+        self.len = total;
+        Ok(outputs)
+    }
+
+    /// Make room for `total` positions.
+    fn reserve(&mut self, graph: &Graph, total: usize) -> Result<()> {
+        let Storage::InPlace {
+            binding,
+            buffers,
+            capacity,
+        } = &mut self.storage
+        else {
+            return Ok(());
+        };
+        if total <= *capacity {
+            return Ok(());
+        }
+        let grown = total.max(*capacity * 2).min(self.shape.limit);
+        let (new_binding, mut new_buffers) = bind(graph, &self.shape, grown)?;
+        let (old_row, new_row) = (
+            *capacity * self.shape.head_size,
+            grown * self.shape.head_size,
+        );
+        let used = self.len * self.shape.head_size;
+        for (old, new) in buffers.iter().zip(&mut new_buffers) {
+            let (_, old) = old.extract_tensor();
+            let (_, new) = new.extract_tensor_mut();
+            for (old, new) in old.chunks_exact(old_row).zip(new.chunks_exact_mut(new_row)) {
+                new[..used].copy_from_slice(&old[..used]);
+            }
+        }
+        (*binding, *buffers, *capacity) = (new_binding, new_buffers, grown);
+        Ok(())
+    }
+}
+
+fn empty(graph: &Graph, shape: &CacheShape) -> Result<Vec<DynValue>> {
+    let tensor = |_| {
+        Tensor::<f32>::new(&Allocator::default(), shape.tensor(0))
+            .map(|tensor| tensor.into_dyn())
+            .map_err(|source| graph.failed(source))
+    };
+    (0..2 * shape.layers).map(tensor).collect()
+}
+
+fn bind(
+    graph: &Graph,
+    shape: &CacheShape,
+    capacity: usize,
+) -> Result<(IoBinding, Vec<Tensor<f32>>)> {
+    let failed = |source: ort::Error| graph.failed(source);
+    let mut binding = graph.session().create_binding().map_err(failed)?;
+    let mut buffers = Vec::with_capacity(2 * shape.layers);
+    for number in 0..2 * shape.layers {
+        let mut buffer =
+            Tensor::<f32>::new(&Allocator::default(), shape.tensor(capacity)).map_err(failed)?;
+        binding
+            .bind_output(present_name(number), &mut buffer)
+            .map_err(failed)?;
+        binding
+            .bind_input(past_name(number), &buffer)
+            .map_err(failed)?;
+        buffers.push(buffer);
+    }
+    Ok((binding, buffers))
+}
+
+fn run_concatenated<const N: usize>(
+    graph: &Graph,
+    inputs: Vec<(&'static str, DynValue)>,
+    past: &mut [DynValue],
+    wanted: [&str; N],
+) -> ort::Result<[Vec<f32>; N]> {
+    let mut session = graph.session();
+    let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = inputs
+        .into_iter()
+        .map(|(name, value)| (Cow::Borrowed(name), value.into()))
+        .collect();
+    for (number, value) in past.iter().enumerate() {
+        feed.push((past_name(number).into(), value.into()));
+    }
+    let mut outputs = session.run(feed)?;
+    let extracted = extract(&outputs, wanted)?;
+    let present: Option<Vec<DynValue>> = (0..past.len())
+        .map(|number| outputs.remove(present_name(number)))
+        .collect();
+    drop(outputs);
+    // The contract was checked at load: every present output is there.
+    for (old, new) in past.iter_mut().zip(present.into_iter().flatten()) {
+        *old = new;
+    }
+    Ok(extracted)
+}
+
+fn run_in_place<const N: usize>(
+    graph: &Graph,
+    inputs: Vec<(&'static str, DynValue)>,
+    binding: &mut IoBinding,
+    total: usize,
+    wanted: [&str; N],
+) -> ort::Result<[Vec<f32>; N]> {
+    for (name, value) in &inputs {
+        binding.bind_input(*name, value)?;
+    }
+    let total = total as i32;
+    binding.bind_input(LENGTHS, &Tensor::from_array(([1usize], vec![total - 1]))?)?;
+    binding.bind_input(
+        TOTAL,
+        &Tensor::from_array((Vec::<usize>::new(), vec![total]))?,
+    )?;
+    let memory = MemoryInfo::new(
+        AllocationDevice::CPU,
+        0,
+        AllocatorType::Device,
+        MemoryType::CPUOutput,
+    )?;
+    for name in wanted {
+        binding.bind_output_to_device(name, &memory)?;
+    }
+    let mut session = graph.session();
+    let outputs = session.run_binding(binding)?;
+    extract(&outputs, wanted)
+}
+
+fn extract<const N: usize>(
+    outputs: &ort::session::SessionOutputs<'_>,
+    wanted: [&str; N],
+) -> ort::Result<[Vec<f32>; N]> {
+    let mut extracted = [const { Vec::new() }; N];
+    for (name, place) in wanted.into_iter().zip(&mut extracted) {
+        *place = outputs[name].try_extract_tensor::<f32>()?.1.to_vec();
+    }
+    Ok(extracted)
+}

@@ -1,0 +1,316 @@
+//! One ONNX graph: loading, the check against its contract, running.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard},
+};
+
+use ort::{
+    environment::Environment,
+    session::{Session, SessionInputValue, builder::SessionBuilder},
+    value::{Outlet, TensorElementType, ValueType},
+};
+
+use super::Provider;
+use crate::error::{Error, Result};
+
+/// The version of the graph contracts that this program speaks (`sllm.contract_version`).
+const CONTRACT_VERSION: &str = "1";
+
+/// A dimension that a contract leaves open.
+pub(crate) const ANY: i64 = -1;
+
+/// An input or output that a contract asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub name: String,
+    pub element: TensorElementType,
+    /// [`ANY`] where the size varies.
+    pub shape: Vec<i64>,
+}
+
+impl Port {
+    pub fn new(name: impl Into<String>, element: TensorElementType, shape: &[i64]) -> Self {
+        Self {
+            name: name.into(),
+            element,
+            shape: shape.to_vec(),
+        }
+    }
+}
+
+/// What a graph must look like.
+#[derive(Clone, Debug)]
+pub(crate) struct Contract {
+    /// `encoder`, `backbone`, `decoder`, as in the metadata of the graph.
+    pub graph: &'static str,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+}
+
+/// How the graphs of a model are run.
+#[derive(Clone, Debug)]
+pub(crate) struct GraphSettings {
+    pub environment: Environment,
+    pub provider: Provider,
+    pub threads: usize,
+}
+
+/// A loaded graph. Runs of one graph exclude each other: ONNX Runtime's `Run` is not relied on to
+/// be safe from several threads at once.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    session: Mutex<Session>,
+    path: PathBuf,
+    inputs: BTreeSet<String>,
+}
+
+impl Graph {
+    /// Make a session of the graph in `path`.
+    ///
+    /// `bytes` are the file's verified contents; `None` for a graph with external data, which ONNX
+    /// Runtime must read by itself to find the data beside it.
+    pub fn load(path: &Path, bytes: Option<&[u8]>, settings: &GraphSettings) -> Result<Self> {
+        let failed = |source: ort::Error| Error::GraphLoad {
+            path: path.to_owned(),
+            provider: settings.provider.name(),
+            source,
+        };
+        let mut builder = builder(settings).map_err(failed)?;
+        let session = match bytes {
+            Some(bytes) => builder.commit_from_memory(bytes),
+            None => builder.commit_from_file(path),
+        }
+        .map_err(failed)?;
+        let inputs = session
+            .inputs()
+            .iter()
+            .map(|input| input.name().to_owned())
+            .collect();
+        Ok(Self {
+            session: Mutex::new(session),
+            path: path.to_owned(),
+            inputs,
+        })
+    }
+
+    /// Whether the graph has an input of this name.
+    pub fn has_input(&self, name: &str) -> bool {
+        self.inputs.contains(name)
+    }
+
+    /// Exclusive use of the session. A panic elsewhere leaves ONNX Runtime's session intact.
+    pub fn session(&self) -> MutexGuard<'_, Session> {
+        self.session
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Run with named inputs; returns the outputs `wanted` as flat `f32` values.
+    pub fn run(
+        &self,
+        inputs: Vec<(&str, SessionInputValue<'_>)>,
+        wanted: &str,
+    ) -> Result<Vec<f32>> {
+        let mut session = self.session();
+        let outputs = session.run(inputs).map_err(|source| self.failed(source))?;
+        let (_, values) = outputs[wanted]
+            .try_extract_tensor::<f32>()
+            .map_err(|source| self.failed(source))?;
+        Ok(values.to_vec())
+    }
+
+    /// Refuse an output that is not finite: no choice can be made from it.
+    pub fn check_finite(&self, output: &'static str, values: &[f32]) -> Result<()> {
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        Err(Error::NotFinite {
+            path: self.path.clone(),
+            output,
+        })
+    }
+
+    pub fn failed(&self, source: ort::Error) -> Error {
+        Error::GraphRun {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Compare the graph's metadata, inputs and outputs with `contract`.
+    ///
+    /// # Errors
+    /// [`Error::Contract`] with all that differs, as expected and as found.
+    pub fn check(&self, contract: &Contract) -> Result<()> {
+        let session = self.session();
+        let mut problems = metadata_problems(&session, contract.graph);
+        problems.extend(port_problems("input", &contract.inputs, session.inputs()));
+        problems.extend(port_problems(
+            "output",
+            &contract.outputs,
+            session.outputs(),
+        ));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Contract {
+            path: self.path.clone(),
+            problems,
+        })
+    }
+}
+
+fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(&settings.environment)?
+        .with_intra_threads(settings.threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?;
+    Ok(match settings.provider.dispatch() {
+        Some(dispatch) => builder.with_execution_providers([dispatch])?,
+        None => builder,
+    })
+}
+
+fn metadata_problems(session: &Session, graph: &str) -> Vec<String> {
+    let Ok(metadata) = session.metadata() else {
+        return vec!["its metadata cannot be read".into()];
+    };
+    let expected = [
+        ("sllm.contract_version", CONTRACT_VERSION),
+        ("sllm.graph", graph),
+    ];
+    let differs = |(key, expected): &(&str, &str)| {
+        let found = metadata.custom(key);
+        (found.as_deref() != Some(expected)).then(|| {
+            let found = found.map_or("none".into(), |found| format!("{found:?}"));
+            format!("metadata {key}: expected {expected:?}, found {found}")
+        })
+    };
+    expected.iter().filter_map(differs).collect()
+}
+
+fn port_problems(what: &str, expected: &[Port], found: &[Outlet]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for port in expected {
+        match found.iter().find(|outlet| outlet.name() == port.name) {
+            None => problems.push(format!("{what} {}: expected, not there", port.name)),
+            Some(outlet) if !fits(port, outlet.dtype()) => problems.push(format!(
+                "{what} {}: expected {} {}, found {}",
+                port.name,
+                port.element,
+                shape_text(&port.shape),
+                type_text(outlet.dtype()),
+            )),
+            Some(_) => {}
+        }
+    }
+    let known = |name: &str| expected.iter().any(|port| port.name == name);
+    for outlet in found.iter().filter(|outlet| !known(outlet.name())) {
+        problems.push(format!("{what} {}: not expected", outlet.name()));
+    }
+    problems
+}
+
+fn fits(port: &Port, found: &ValueType) -> bool {
+    let ValueType::Tensor { ty, shape, .. } = found else {
+        return false;
+    };
+    let same =
+        |(expected, found): (&i64, &i64)| *expected == ANY || *found == ANY || expected == found;
+    *ty == port.element
+        && shape.len() == port.shape.len()
+        && port.shape.iter().zip(shape.iter()).all(same)
+}
+
+fn type_text(found: &ValueType) -> String {
+    match found {
+        ValueType::Tensor { ty, shape, .. } => format!("{ty} {}", shape_text(shape)),
+        other => other.to_string(),
+    }
+}
+
+fn shape_text(shape: &[i64]) -> String {
+    let dimension = |size: &i64| {
+        if *size == ANY {
+            "?".to_owned()
+        } else {
+            size.to_string()
+        }
+    };
+    format!(
+        "[{}]",
+        shape.iter().map(dimension).collect::<Vec<_>>().join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use ort::value::{Tensor, TensorElementType};
+
+    use super::*;
+    use crate::runtime::environment;
+
+    fn encoder() -> Graph {
+        let environment = environment(None).unwrap();
+        let settings = GraphSettings {
+            environment,
+            provider: Provider::Cpu,
+            threads: 1,
+        };
+        let path = Path::new("tests/golden/bundle/portable/encoder.onnx");
+        Graph::load(path, None, &settings).unwrap()
+    }
+
+    #[test]
+    fn all_that_differs_from_the_contract_is_said() {
+        let contract = Contract {
+            graph: "decoder",
+            inputs: vec![
+                Port::new("input_ids", TensorElementType::Float32, &[ANY]),
+                Port::new("absent", TensorElementType::Int64, &[]),
+            ],
+            outputs: vec![Port::new(
+                "sentence_embedding",
+                TensorElementType::Float32,
+                &[ANY, 7],
+            )],
+        };
+        let Err(Error::Contract { problems, .. }) = encoder().check(&contract) else {
+            panic!("an encoder is not such a decoder");
+        };
+        insta::assert_snapshot!(problems.join("\n"), @r#"
+        metadata sllm.graph: expected "decoder", found "encoder"
+        input input_ids: expected f32 [?], found i64 [?, ?]
+        input absent: expected, not there
+        input attention_mask: not expected
+        output sentence_embedding: expected f32 [?, 7], found f32 [?, 32]
+        "#);
+    }
+
+    #[test]
+    fn a_failing_run_names_the_graph() {
+        let input = Tensor::from_array(([1usize], vec![1.0f32])).unwrap();
+        let failed = encoder().run(vec![("input_ids", input.into())], "sentence_embedding");
+        let error = failed.unwrap_err();
+        assert!(matches!(error, Error::GraphRun { .. }), "{error:?}");
+        assert!(error.to_string().contains("encoder.onnx"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_refused() {
+        let graph = encoder();
+        assert!(graph.check_finite("logits", &[0.0, -1e30]).is_ok());
+        for value in [f32::NAN, f32::INFINITY] {
+            let refused = graph.check_finite("logits", &[0.0, value]);
+            assert!(matches!(
+                refused,
+                Err(Error::NotFinite {
+                    output: "logits",
+                    ..
+                })
+            ));
+        }
+    }
+}

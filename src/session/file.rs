@@ -1,0 +1,146 @@
+//! The session file: the sentences of a context as JSON; caches are computed again.
+
+use std::{io::Write, path::Path};
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::{ContextSentence, Session};
+use crate::{
+    config::read_text,
+    error::{Error, Result},
+    model::Model,
+};
+
+const FORMAT_VERSION: u32 = 1;
+/// Largest session file, in bytes; the longest context has a few thousand sentences.
+const MAX_SESSION_BYTES: u64 = 64 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionFile {
+    format_version: u32,
+    /// Fingerprint of the model.
+    model: String,
+    /// How many sentences each run of the backbone appended.
+    runs: Vec<usize>,
+    sentences: Vec<StoredSentence>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredSentence {
+    text: String,
+    /// What the encoder sees of it.
+    ids: Vec<u32>,
+}
+
+pub(super) fn save(session: &Session, path: &Path) -> Result<()> {
+    let stored = |sentence: &ContextSentence| StoredSentence {
+        text: sentence.text.clone(),
+        ids: sentence.ids.clone(),
+    };
+    let file = SessionFile {
+        format_version: FORMAT_VERSION,
+        model: session.model.fingerprint(),
+        runs: session.runs.clone(),
+        sentences: session.sentences.iter().map(stored).collect(),
+    };
+    write_whole(path, |file_on_disk| {
+        serde_json::to_writer(&mut *file_on_disk, &file)?;
+        file_on_disk.write_all(b"\n")
+    })
+}
+
+/// Write a file beside `path` and put it in its place: whoever reads `path` finds the old content
+/// or the new one.
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut std::io::BufWriter<&mut NamedTempFile>) -> std::io::Result<()>,
+) -> Result<()> {
+    let failed = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut partial = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    let mut buffered = std::io::BufWriter::new(&mut partial);
+    write(&mut buffered)
+        .and_then(|()| buffered.flush())
+        .map_err(failed)?;
+    drop(buffered);
+    partial.as_file().sync_all().map_err(failed)?;
+    partial.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+pub(super) fn load(model: &Model, path: &Path) -> Result<Session> {
+    let refused = |problem: String| Error::SessionFile {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = read_text(path, MAX_SESSION_BYTES)?;
+    let file: SessionFile =
+        serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    if file.format_version != FORMAT_VERSION {
+        return Err(refused(format!(
+            "format_version is {}, this program reads {FORMAT_VERSION}",
+            file.format_version
+        )));
+    }
+    if file.model != model.fingerprint() {
+        return Err(Error::SessionModel {
+            path: path.to_owned(),
+            model: model.config().name.clone(),
+        });
+    }
+    check(model, &file).map_err(refused)?;
+    let mut session = Session::new(model.clone())?;
+    let mut sentences = file.sentences.into_iter().map(|stored| ContextSentence {
+        text: stored.text,
+        ids: stored.ids,
+    });
+    if super::backbone(model)?.is_causal() {
+        session.append_run(sentences.collect())?;
+    } else {
+        for count in file.runs {
+            session.append_run(sentences.by_ref().take(count).collect())?;
+        }
+    }
+    Ok(session)
+}
+
+fn check(model: &Model, file: &SessionFile) -> std::result::Result<(), String> {
+    let total = file
+        .runs
+        .iter()
+        .try_fold(0usize, |sum, &count| sum.checked_add(count));
+    if total != Some(file.sentences.len()) || file.runs.contains(&0) {
+        return Err(format!(
+            "its runs do not add up to its {} sentences",
+            file.sentences.len()
+        ));
+    }
+    let (config, longest) = (model.config(), model.parts().max_sentence_tokens);
+    for (number, sentence) in file.sentences.iter().enumerate() {
+        if !(1..=longest).contains(&sentence.ids.len()) {
+            let found = sentence.ids.len();
+            return Err(format!(
+                "sentence {number} has {found} ids, allowed are 1 to {longest}"
+            ));
+        }
+        if let Some(id) = sentence
+            .ids
+            .iter()
+            .find(|&&id| id as usize >= config.vocab_size)
+        {
+            let size = config.vocab_size;
+            return Err(format!(
+                "sentence {number} has the id {id}, the vocabulary {size}"
+            ));
+        }
+    }
+    Ok(())
+}

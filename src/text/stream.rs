@@ -1,0 +1,121 @@
+//! Text from token ids as they come, one by one.
+
+use super::SentenceTokenizer;
+use crate::error::Result;
+
+/// Turns a stream of token ids into text as soon as whole characters are there.
+///
+/// Joined, all that it gives is what [`SentenceTokenizer::decode`] makes of all ids. A tokenizer
+/// that is not byte-level is decoded anew from the beginning for each id; if it then changes text
+/// that was already given, that is not undone.
+///
+/// ```no_run
+/// # fn main() -> sllm_ort::Result<()> {
+/// # let bundle = sllm_ort::bundle::Bundle::open("models/some")?;
+/// let mut stream = bundle.load_tokenizer()?.stream();
+/// for id in [31414, 232] {
+///     print!("{}", stream.push(id)?.unwrap_or_default());
+/// }
+/// print!("{}", stream.finish()?.unwrap_or_default());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Detokenizer {
+    tokenizer: SentenceTokenizer,
+    /// Bytes of a character that is not complete.
+    held: Vec<u8>,
+    /// For a tokenizer that is not byte-level: all ids so far, and the text given for them.
+    ids: Vec<u32>,
+    given: String,
+    /// The text to hand out.
+    text: String,
+}
+
+impl Detokenizer {
+    pub(super) fn new(tokenizer: SentenceTokenizer) -> Self {
+        Self {
+            tokenizer,
+            held: Vec::new(),
+            ids: Vec::new(),
+            given: String::new(),
+            text: String::new(),
+        }
+    }
+
+    /// Takes the next id; gives the text that became complete by it, never an empty one.
+    ///
+    /// Special tokens, and ids without a token, have no text.
+    ///
+    /// # Errors
+    /// [`Error::Decode`](crate::Error::Decode), never for a byte-level tokenizer.
+    pub fn push(&mut self, id: u32) -> Result<Option<&str>> {
+        self.text.clear();
+        match self.tokenizer.token_bytes(id) {
+            Some(bytes) => {
+                self.held.extend_from_slice(bytes);
+                let incomplete = take_text(&self.held, &mut self.text);
+                self.held
+                    .drain(..self.held.len().saturating_sub(incomplete));
+            }
+            None => {
+                self.ids.push(id);
+                let all = self.tokenizer.decode(&self.ids)?;
+                // U+FFFD at the end may be the first bytes of a character.
+                if let Some(new) = all.strip_prefix(&self.given)
+                    && !all.ends_with(char::REPLACEMENT_CHARACTER)
+                {
+                    self.text.push_str(new);
+                    self.given = all;
+                }
+            }
+        }
+        Ok(self.ready())
+    }
+
+    /// Ends the text: gives what was held back, with U+FFFD for bytes that are no character.
+    /// Another text may follow.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn finish(&mut self) -> Result<Option<&str>> {
+        self.text.clear();
+        self.text.push_str(&String::from_utf8_lossy(&self.held));
+        if !self.ids.is_empty() {
+            let all = self.tokenizer.decode(&self.ids)?;
+            let same = all
+                .chars()
+                .zip(self.given.chars())
+                .take_while(|(a, b)| a == b);
+            let length: usize = same.map(|(a, _)| a.len_utf8()).sum();
+            self.text.push_str(all.get(length..).unwrap_or_default());
+        }
+        self.held.clear();
+        self.ids.clear();
+        self.given.clear();
+        Ok(self.ready())
+    }
+
+    fn ready(&self) -> Option<&str> {
+        Some(self.text.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
+/// Appends `bytes` to `text`, with U+FFFD for what can never become a character; the number of
+/// bytes at the end that may begin one, which are left out.
+fn take_text(bytes: &[u8], text: &mut String) -> usize {
+    let mut seen = 0;
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        let invalid = chunk.invalid();
+        seen += chunk.valid().len() + invalid.len();
+        let incomplete = str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+        if seen == bytes.len() && incomplete {
+            return invalid.len();
+        }
+        if !invalid.is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    0
+}

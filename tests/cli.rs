@@ -1,0 +1,369 @@
+//! The command line as a user calls it, on the tiny model.
+
+mod support;
+
+use predicates::{prelude::*, str::contains};
+use serde_json::{Value, json};
+use support::{TINY_ORIGINAL, failure, json_lines, program, tiny};
+
+const PROMPT: &str = "hello world. the cat sat on the hill. ";
+
+#[test]
+fn run_streams_text_and_prints_json() {
+    let text = tiny(&["run", PROMPT, "--ignore-stop", "--max-sentences", "3"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    let lines = json_lines(&mut tiny(&[
+        "run",
+        PROMPT,
+        "--ignore-stop",
+        "--max-sentences",
+        "3",
+    ]));
+    let (end, sentences) = lines.split_last().unwrap();
+    assert_eq!(sentences.len(), 3);
+    let joined: String = sentences
+        .iter()
+        .map(|s| s["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(text, joined + "\n");
+    for (index, sentence) in sentences.iter().enumerate() {
+        assert_eq!(sentence["index"], index);
+        let keys: Vec<_> = sentence.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["index", "text", "token_ids", "stop_probability"]);
+    }
+    assert_eq!(end["finish_reason"], "max_sentences");
+    assert_eq!(end["prompt_sentences"], 2);
+    assert_eq!(end["sentences"], 3);
+    let tokens: usize = sentences
+        .iter()
+        .map(|s| s["token_ids"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(end["tokens"], tokens);
+    assert!(end["timings"]["first_sentence_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_prompt_comes_from_argument_file_or_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompt.txt");
+    std::fs::write(&file, PROMPT).unwrap();
+    let expected = tiny(&["run", PROMPT]).output().unwrap().stdout;
+    assert!(!expected.is_empty());
+    tiny(&["run", "--prompt-file", file.to_str().unwrap()])
+        .assert()
+        .success()
+        .stdout(expected.clone());
+    tiny(&["run"])
+        .write_stdin(PROMPT)
+        .assert()
+        .success()
+        .stdout(expected);
+    tiny(&["run", PROMPT, "--prompt-file", "x"])
+        .assert()
+        .code(2);
+}
+
+#[test]
+fn sampling_is_repeatable() {
+    let run = |seed: &str| {
+        let arguments = [
+            "run",
+            PROMPT,
+            "--ignore-stop",
+            "--temperature",
+            "3",
+            "--top-k",
+            "40",
+            "--seed",
+            seed,
+        ];
+        tiny(&arguments).output().unwrap().stdout
+    };
+    assert_eq!(run("1"), run("1"));
+    assert_ne!(run("1"), run("2"));
+}
+
+#[test]
+fn the_stop_text_is_not_printed() {
+    let all = tiny(&["run", PROMPT, "--ignore-stop"]).output().unwrap();
+    let all = String::from_utf8(all.stdout).unwrap();
+    let stop = &all[all.len() / 2..all.len() / 2 + 2];
+    let cut = &all[..all.find(stop).unwrap()];
+    let expected = format!("{cut}\n");
+    tiny(&["run", PROMPT, "--ignore-stop", "--stop", stop])
+        .assert()
+        .success()
+        .stdout(expected);
+}
+
+#[test]
+fn a_session_goes_on_where_it_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("story.session");
+    let file = file.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "--ignore-stop"]);
+        String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let whole = run(&[PROMPT, "--max-sentences", "4"]);
+    let first = run(&[PROMPT, "--max-sentences", "2", "--save", file]);
+    let second = run(&["--load", file, "--max-sentences", "2"]);
+    assert_eq!(
+        whole.trim_end_matches('\n'),
+        first.trim_end_matches('\n').to_owned() + second.trim_end_matches('\n')
+    );
+    let other = failure(program().args(["run", "--load", file, "--model", TINY_ORIGINAL]));
+    assert!(other.contains("saved with another model"), "{other}");
+}
+
+#[test]
+fn reconstruct_takes_arguments_files_and_lines() {
+    let expected = json!({
+        "input": "Hello, ",
+        "input_ids": [30, 8, 55, 18, 35, 42],
+        "output": "Hello, ",
+        "output_ids": [30, 8, 55, 18, 35, 42, 2],
+        "exact": true,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines.txt");
+    std::fs::write(&file, "Hello, \nHello, \r\n").unwrap();
+    let line = |arguments: &[&str]| json_lines(&mut tiny(arguments));
+    assert_eq!(line(&["reconstruct", "Hello, "]), [expected.clone()]);
+    let file = file.to_str().unwrap();
+    assert_eq!(
+        line(&["reconstruct", "--file", file]),
+        vec![expected.clone(); 2]
+    );
+    let mut stdin = tiny(&["reconstruct"]);
+    stdin.write_stdin("Hello, \n");
+    assert_eq!(json_lines(&mut stdin), [expected]);
+    let cut = line(&["reconstruct", "--segment", "Hello, Hello, "]);
+    assert_eq!(cut.len(), 2);
+    assert_eq!(line(&["reconstruct", "Hello, Hello, "]).len(), 1);
+}
+
+#[test]
+fn embed_prints_a_vector_for_each_text() {
+    let lines = json_lines(&mut tiny(&["embed", "Hello, ", "the cat"]));
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        assert_eq!(line["embedding"].as_array().unwrap().len(), 32);
+    }
+    let mut stdin = tiny(&["embed"]);
+    assert_eq!(json_lines(stdin.write_stdin("Hello, \nthe cat\n")), lines);
+}
+
+#[test]
+fn segment_shows_the_cuts() {
+    let lines = json_lines(&mut tiny(&["segment", "Hello, my friend. Bye"]));
+    let texts: Vec<_> = lines
+        .iter()
+        .map(|line| line["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts, ["Hello, ", "my friend. ", "Bye"]);
+    assert_eq!(
+        lines[0],
+        json!({"index": 0, "text": "Hello, ", "tokens": 6})
+    );
+    program()
+        .args(["segment", "Hello, Bye", "--model", TINY_ORIGINAL])
+        .assert()
+        .success()
+        .stdout(contains("Hello"))
+        .stderr(contains("\"Bye\" was dropped"));
+}
+
+#[test]
+fn info_describes_the_model() {
+    let lines = json_lines(&mut tiny(&["info"]));
+    let [info] = lines.as_slice() else {
+        panic!("one object: {lines:?}")
+    };
+    assert_eq!(info["model"]["name"], "tiny-causal");
+    let parts =
+        ["encoder", "backbone", "decoder"].map(|part| info["parameters"][part].as_u64().unwrap());
+    assert_eq!(info["parameters"]["total"], parts.iter().sum::<u64>());
+    assert_eq!(info["memory"]["kv_bytes_per_sentence"], 2 * 2 * 32 * 4);
+    assert_eq!(info["variant"], "cpu-int8");
+    assert_eq!(info["provider"], "cpu");
+    assert_eq!(info["variants"].as_array().map(Vec::len), Some(2));
+    tiny(&["info"])
+        .assert()
+        .success()
+        .stdout(contains("model.name"));
+}
+
+#[test]
+fn sensible_results_for_odd_prompts() {
+    for prompt in ["hello", "...", "!?.,", " ", "\n\n", "\u{feff}"] {
+        let output = tiny(&["run", prompt, "--max-sentences", "1"])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        let known = output.status.success() || error.contains("does not know");
+        assert!(known && error.lines().count() <= 1, "{prompt:?}: {error}");
+    }
+}
+
+#[test]
+fn errors_are_one_clear_line() {
+    let long = "the cat sat. ".repeat(80_000);
+    assert!(long.len() > 1_000_000);
+    let on_tiny = ["--model", support::TINY];
+    let table: [(&str, &[&str], &[u8], &str); 8] = [
+        (
+            "empty",
+            &["", on_tiny[0], on_tiny[1]],
+            b"",
+            "give a prompt of at least one sentence",
+        ),
+        (
+            "too long",
+            &on_tiny,
+            long.as_bytes(),
+            "more sentences than fit",
+        ),
+        (
+            "not UTF-8",
+            &on_tiny,
+            b"ab\xff",
+            "stdin: not UTF-8 text at byte 2",
+        ),
+        (
+            "no file",
+            &["--prompt-file", "absent.txt"],
+            b"",
+            "cannot read absent.txt",
+        ),
+        (
+            "no bundle",
+            &["a", "--model", "absent"],
+            b"",
+            "bundle absent does not exist",
+        ),
+        (
+            "no variant",
+            &["a", "--variant", "x", on_tiny[0], on_tiny[1]],
+            b"",
+            "available: cpu-int8",
+        ),
+        (
+            "no library",
+            &["a", "--onnxruntime", "absent.so", on_tiny[0], on_tiny[1]],
+            b"",
+            "absent.so: no such file",
+        ),
+        (
+            "no prompt file",
+            &["--prompt-file", "tests", on_tiny[0], on_tiny[1]],
+            b"",
+            "cannot read tests",
+        ),
+    ];
+    for (name, arguments, stdin, expected) in table {
+        let mut command = program();
+        let error = failure(command.arg("run").args(arguments).write_stdin(stdin));
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_saved_is_said() {
+    let mut command = tiny(&["run", "hello", "--max-sentences", "0", "--save", "absent/x"]);
+    command
+        .assert()
+        .code(1)
+        .stderr(contains("cannot write absent/x"));
+}
+
+#[test]
+fn lines_that_are_not_utf8_are_named() {
+    let mut command = tiny(&["reconstruct"]);
+    let output = command
+        .write_stdin(b"Hello, \n\xc3(\n".to_vec())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("stdin, line 2: not UTF-8 text at byte 0"),
+        "{error}"
+    );
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    for arguments in [
+        &["run", "a", "--temperature", "-1"][..],
+        &["run", "a", "--top-k", "0"],
+        &["run", "a", "--top-p", "1.5"],
+        &["run", "a", "--repetition-penalty", "0"],
+        &["run", "a", "--threads", "0"],
+        &["run", "a", "--stop", ""],
+        &["run", "a", "--provider", "gpu"],
+        &["run", "a", "--max-sentences", "x"],
+        &["fly"],
+    ] {
+        program().args(arguments).assert().code(2).stdout("");
+    }
+}
+
+#[test]
+fn a_provider_that_is_not_there_must_not_be_replaced() {
+    let error = failure(&mut tiny(&["run", "hello", "--provider", "tensorrt"]));
+    assert!(
+        error.contains("no execution provider \"tensorrt\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn verbose_shows_the_causes() {
+    let missing = tiny(&["run", "--prompt-file", "absent.txt", "-v"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(missing.stderr).unwrap();
+    assert!(error.contains("\n  caused by: "), "{error}");
+}
+
+#[test]
+fn stats_go_to_stderr() {
+    tiny(&["run", PROMPT, "--stats"])
+        .assert()
+        .success()
+        .stderr(contains("tokens/s").and(contains("cpu-int8 on cpu")));
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let binary = assert_cmd::cargo::cargo_bin("sllm-ort");
+    let script = format!(
+        "{} segment --model {} | head -n 1",
+        binary.display(),
+        support::TINY
+    );
+    let text = "Hello, ".repeat(50_000);
+    let output = assert_cmd::Command::new("sh")
+        .args(["-c", &script])
+        .write_stdin(text)
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.stderr,
+        b"",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Whatever the default form shows, JSON is complete: floats are read back as they were.
+#[test]
+fn json_numbers_are_exact() {
+    let lines = json_lines(&mut tiny(&["embed", "the cat"]));
+    let again = json_lines(&mut tiny(&["embed", "the cat"]));
+    assert_eq!(lines, again);
+    assert!(matches!(lines[0]["embedding"][0], Value::Number(_)));
+}

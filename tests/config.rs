@@ -1,0 +1,301 @@
+//! What a configuration may say.
+
+mod edits;
+
+use edits::edited;
+use serde_json::{Value, json};
+use sllm_ort::{
+    Error,
+    config::{MAX_CONFIG_BYTES, ModelConfig, ModelKind, PrefillAttention},
+};
+
+fn sllm() -> Value {
+    json!({
+        "name": "sllm-125m-h4", "kind": "sllm",
+        "vocab_size": 50272, "hidden_size": 768, "max_sentence_tokens": 64, "max_sentences": 64,
+        "tokens": {"bos": 2, "eos": 2, "pad": 1},
+        "svae": {"layers": 4, "heads": 12, "ffn_size": 1536, "word_embed_size": 768, "learnable_add": false},
+        "backbone": {"layers": 12, "heads": 12, "ffn_size": 3072, "norm_first": true, "max_positions": 2048,
+                     "prefill_attention": "bidirectional"},
+        "reencode_bos": false
+    })
+}
+
+fn svae() -> Value {
+    json!({
+        "name": "svae-768-h1", "kind": "svae", "vocab_size": 50272, "hidden_size": 768, "max_sentence_tokens": 64,
+        "tokens": {"bos": 2, "eos": 2, "pad": 1},
+        "svae": {"layers": 1, "heads": 12, "ffn_size": 1536, "word_embed_size": 768, "learnable_add": true}
+    })
+}
+
+fn opt() -> Value {
+    json!({
+        "name": "opt-350m", "kind": "opt", "vocab_size": 50272, "hidden_size": 1024,
+        "tokens": {"bos": 2, "eos": 2, "pad": 1},
+        "backbone": {"layers": 24, "heads": 16, "ffn_size": 4096, "norm_first": false, "max_positions": 2048,
+                     "word_embed_size": 512}
+    })
+}
+
+fn parse(config: &Value) -> sllm_ort::Result<ModelConfig> {
+    ModelConfig::from_json_str(&config.to_string(), "model.json")
+}
+
+#[test]
+fn three_kinds() {
+    let sllm = parse(&sllm()).unwrap();
+    assert_eq!(
+        (sllm.name.as_str(), sllm.kind),
+        ("sllm-125m-h4", ModelKind::Sllm)
+    );
+    assert_eq!(
+        (
+            sllm.require_max_sentence_tokens().unwrap(),
+            sllm.require_max_sentences().unwrap()
+        ),
+        (64, 64)
+    );
+    assert_eq!(
+        (sllm.svae_head_size(), sllm.backbone_head_size()),
+        (Some(64), Some(64))
+    );
+    assert_eq!(
+        sllm.require_backbone().unwrap().prefill_attention,
+        PrefillAttention::Bidirectional
+    );
+    assert!(!sllm.reencode_bos && sllm.require_svae().unwrap().layers == 4);
+
+    let svae = parse(&svae()).unwrap();
+    assert!(svae.kind == ModelKind::Svae && svae.require_svae().unwrap().learnable_add);
+    assert_eq!(
+        (svae.backbone_head_size(), svae.max_sentences),
+        (None, None)
+    );
+
+    let opt = parse(&opt()).unwrap();
+    let backbone = opt.require_backbone().unwrap();
+    assert_eq!(
+        (opt.kind, backbone.word_embed_size),
+        (ModelKind::Opt, Some(512))
+    );
+    assert_eq!(backbone.prefill_attention, PrefillAttention::Causal);
+    assert_eq!(
+        (opt.svae_head_size(), opt.backbone_head_size()),
+        (None, Some(64))
+    );
+}
+
+#[test]
+fn parts_that_a_kind_lacks() {
+    let (sllm, svae, opt) = (
+        parse(&sllm()).unwrap(),
+        parse(&svae()).unwrap(),
+        parse(&opt()).unwrap(),
+    );
+    let errors = [
+        opt.require_svae().unwrap_err(),
+        opt.require_max_sentence_tokens().unwrap_err(),
+        svae.require_backbone().unwrap_err(),
+        svae.require_max_sentences().unwrap_err(),
+    ];
+    assert!(
+        errors
+            .iter()
+            .all(|error| matches!(error, Error::WrongKind { .. }))
+    );
+    insta::assert_snapshot!(errors[0], @"");
+
+    // A configuration that was changed by hand is checked by `validate`.
+    let mut headless = sllm.clone();
+    headless.backbone = None;
+    assert!(matches!(
+        headless.validate("x"),
+        Err(Error::WrongKind { .. })
+    ));
+    let mut wide = sllm;
+    wide.hidden_size = 100;
+    assert!(matches!(
+        wide.validate("x"),
+        Err(Error::InvalidValue { .. })
+    ));
+}
+
+#[test]
+fn written_and_read_again() {
+    for config in [sllm(), svae(), opt()] {
+        let config = parse(&config).unwrap();
+        let again = parse(&serde_json::to_value(&config).unwrap()).unwrap();
+        assert_eq!(again, config);
+    }
+}
+
+#[test]
+fn settings_without_a_meaning_may_be_there() {
+    for config in [svae(), opt()] {
+        for (key, value) in [
+            ("/max_sentences", json!(64)),
+            ("/reencode_bos", json!(true)),
+        ] {
+            parse(&edited(&config, key, Some(&value))).unwrap();
+        }
+    }
+    parse(&edited(&opt(), "/max_sentence_tokens", Some(&json!(64)))).unwrap();
+    parse(&edited(
+        &opt(),
+        "/backbone/prefill_attention",
+        Some(&json!("causal")),
+    ))
+    .unwrap();
+}
+
+/// Each error as it is shown, for one change of a good configuration. `None` removes the key.
+#[test]
+fn refused() {
+    let long = "x".repeat(200);
+    let sllm_edits: Vec<(&str, Option<Value>)> = vec![
+        ("/name", Some(json!(""))),
+        ("/name", Some(json!("two\nlines"))),
+        ("/name", Some(json!(long))),
+        ("/kind", None),
+        ("/kind", Some(json!("gpt"))),
+        ("/kind", Some(json!(null))),
+        ("/vocab_size", Some(json!(0))),
+        ("/vocab_size", Some(json!(1 << 30))),
+        ("/vocab_size", Some(json!(u64::MAX))),
+        ("/vocab_size", Some(json!(-1))),
+        ("/vocab_size", Some(json!(50272.0))),
+        ("/vocab_size", Some(json!("50272"))),
+        ("/hidden_size", None),
+        ("/hidden_size", Some(json!(770))),
+        ("/max_sentence_tokens", Some(json!(1))),
+        ("/max_sentences", Some(json!(0))),
+        ("/max_sentences", Some(json!(2049))),
+        ("/tokens", Some(json!([2, 2, 1]))),
+        ("/tokens/bos", Some(json!(50272))),
+        ("/tokens/pad", None),
+        ("/tokens/pad", Some(json!(u64::from(u32::MAX) + 1))),
+        ("/tokens/unk", Some(json!(3))),
+        ("/svae", None),
+        ("/svae/layers", Some(json!(0))),
+        ("/svae/heads", Some(json!(0))),
+        ("/svae/heads", Some(json!(5))),
+        ("/svae/learnable_add", Some(json!(0))),
+        ("/svae/dropout", Some(json!(0.1))),
+        ("/backbone/heads", Some(json!(7))),
+        ("/backbone/max_positions", Some(json!(32))),
+        ("/backbone/norm_first", None),
+        ("/backbone/prefill_attention", Some(json!("sideways"))),
+        ("/backbone/word_embed_size", Some(json!(768))),
+        ("/reencode_bos", None),
+        ("/max_sentnces", Some(json!(64))),
+        ("/bad\nkey", Some(json!(64))),
+    ];
+    let opt_edits: Vec<(&str, Option<Value>)> = vec![
+        ("/svae", Some(json!({}))),
+        ("/backbone", None),
+        ("/backbone/word_embed_size", None),
+        ("/backbone/prefill_attention", Some(json!("bidirectional"))),
+        ("/max_sentences", Some(json!(4096))),
+        ("/reencode_bos", Some(json!("no"))),
+    ];
+    let messages = |base: Value, edits: Vec<(&str, Option<Value>)>| {
+        let messages = edits.into_iter().map(|(key, value)| {
+            let error = parse(&edited(&base, key, value.as_ref())).unwrap_err();
+            let known = matches!(
+                error,
+                Error::MissingKey { .. } | Error::UnknownKey { .. } | Error::InvalidValue { .. }
+            );
+            assert!(known, "{error:?}");
+            error.to_string()
+        });
+        messages.collect::<Vec<_>>()
+    };
+    let mut all = messages(sllm(), sllm_edits);
+    all.extend(messages(opt(), opt_edits));
+    all.extend(messages(
+        svae(),
+        vec![
+            ("/backbone", Some(json!({}))),
+            ("/svae/heads", Some(json!(9))),
+        ],
+    ));
+    assert!(all.iter().all(|message| !message.contains('\n')));
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn texts_that_are_no_configuration() {
+    for text in [
+        "",
+        "{",
+        "[1",
+        "{\"name\": nul}",
+        "\u{feff}{}",
+        &"[".repeat(100_000),
+    ] {
+        let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();
+        assert!(matches!(error, Error::Json { .. }), "{text:.20}: {error:?}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+    let error = ModelConfig::from_json_str("{\n \"name\" 3}", "model.json").unwrap_err();
+    insta::assert_snapshot!(error, @"");
+    for text in ["[]", "3", "null", "\"sllm\""] {
+        let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();
+        assert!(
+            matches!(error, Error::InvalidValue { .. }),
+            "{text}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.json");
+    assert!(matches!(
+        ModelConfig::from_file(&path),
+        Err(Error::Read { .. })
+    ));
+    assert!(matches!(
+        ModelConfig::from_file(dir.path()),
+        Err(Error::Read { .. })
+    ));
+    std::fs::write(&path, sllm().to_string()).unwrap();
+    assert_eq!(
+        ModelConfig::from_file(&path).unwrap(),
+        parse(&sllm()).unwrap()
+    );
+    std::fs::write(&path, [0xff; 3]).unwrap();
+    assert!(matches!(
+        ModelConfig::from_file(&path),
+        Err(Error::Read { .. })
+    ));
+    std::fs::write(&path, " ".repeat(MAX_CONFIG_BYTES as usize + 1)).unwrap();
+    assert!(matches!(
+        ModelConfig::from_file(&path),
+        Err(Error::FileTooLarge { .. })
+    ));
+}
+
+/// Every configuration that is in the repository.
+#[test]
+fn configs() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let config = ModelConfig::from_file(&path).unwrap();
+            assert_eq!(
+                path.file_stem().unwrap().to_str(),
+                Some(config.name.as_str())
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 21, "{count}");
+}

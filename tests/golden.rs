@@ -1,0 +1,216 @@
+//! The graphs and the loop against what PyTorch computed for the tiny models in `tests/golden`.
+
+use serde_json::Value;
+use sllm_ort::{GenerateOptions, LoadOptions, Model, Session};
+
+const MODELS: [(&str, &str); 2] = [
+    ("bundle", "tiny-causal"),
+    ("bundle-original", "tiny-original"),
+];
+const VARIANTS: [&str; 2] = ["portable", "cpu-int8"];
+
+struct Golden {
+    model: Model,
+    expected: Value,
+    name: String,
+    /// Whether the variant is the fp32 one, whose numbers must agree, not only the ids.
+    exact: bool,
+}
+
+fn all() -> Vec<Golden> {
+    let mut all = Vec::new();
+    for (bundle, folder) in MODELS {
+        let expected = std::fs::read(format!("tests/golden/{folder}/expected.json")).unwrap();
+        let expected: Value = serde_json::from_slice(&expected).unwrap();
+        for variant in VARIANTS {
+            let options = LoadOptions::default().with_variant(variant);
+            all.push(Golden {
+                model: Model::load(format!("tests/golden/{bundle}"), options).unwrap(),
+                expected: expected.clone(),
+                name: format!("{folder} {variant}"),
+                exact: variant == "portable",
+            });
+        }
+    }
+    all
+}
+
+impl Golden {
+    fn texts(&self) -> Vec<String> {
+        serde_json::from_value(self.expected["texts"].clone()).unwrap()
+    }
+
+    fn assert_close(&self, found: f64, expected: &Value, what: &str) {
+        let expected = expected.as_f64().unwrap();
+        let tolerance = self.expected["tolerance"].as_f64().unwrap();
+        let allowed = tolerance * expected.abs().max(1.0);
+        assert!(
+            (found - expected).abs() <= allowed,
+            "{}: {what}: {found} for {expected}",
+            self.name
+        );
+    }
+
+    fn prompted(&self) -> Session {
+        let mut session = self.model.session().unwrap();
+        let appended = session.append(&self.texts().concat()).unwrap();
+        assert_eq!(appended.sentences, self.texts().len(), "{}", self.name);
+        session
+    }
+
+    fn options(&self) -> GenerateOptions {
+        let most = self.expected["generation"]["max_new_sentences"]
+            .as_u64()
+            .unwrap();
+        GenerateOptions::default().with_max_sentences(most as usize)
+    }
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[test]
+fn sentence_vectors() {
+    for golden in all().iter().filter(|golden| golden.exact) {
+        let vectors = golden.model.encode(&golden.texts()).unwrap();
+        let expected = golden.expected["encoder"]["sentence_embedding"]
+            .as_array()
+            .unwrap();
+        assert_eq!(vectors.nrows(), expected.len());
+        for (row, expected) in vectors.outer_iter().zip(expected) {
+            for (number, expected) in row.iter().zip(expected.as_array().unwrap()) {
+                golden.assert_close(f64::from(*number), expected, "sentence_embedding");
+            }
+        }
+    }
+}
+
+#[test]
+fn reconstruction() {
+    for golden in all() {
+        let texts = golden.texts();
+        let pipeline = golden.model.text_pipeline();
+        let sentences: Vec<_> = texts
+            .iter()
+            .flat_map(|text| pipeline.one_sentence(text).unwrap())
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let found = golden.model.reconstruct(&sentences).unwrap();
+        let expected = golden.expected["reconstruction"].as_array().unwrap();
+        assert_eq!(found.len(), expected.len(), "{}", golden.name);
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(found.output_ids, ids(expected), "{}", golden.name);
+        }
+    }
+}
+
+#[test]
+fn generation() {
+    for golden in all() {
+        let mut session = golden.prompted();
+        let mut generation = session.generate(golden.options());
+        let expected = &golden.expected["generation"];
+        for expected in expected["sentences"].as_array().unwrap() {
+            let found = generation.next().unwrap().unwrap();
+            assert_eq!(
+                found.token_ids,
+                ids(&expected["token_ids"]),
+                "{}",
+                golden.name
+            );
+            if golden.exact {
+                let probability = f64::from(found.stop_probability);
+                golden.assert_close(
+                    probability,
+                    &expected["stop_probability"],
+                    "stop_probability",
+                );
+            }
+        }
+        assert!(generation.next().is_none(), "{}", golden.name);
+        let reason = generation.finish_reason().unwrap().as_str();
+        assert_eq!(reason, expected["finish_reason"], "{}", golden.name);
+    }
+}
+
+/// A session that is saved after each sentence and loaded again computes all caches anew.
+#[test]
+fn caches_equal_recomputing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session.json");
+    for golden in all() {
+        let options = || {
+            golden
+                .options()
+                .with_ignore_stop(true)
+                .with_max_sentences(1)
+        };
+        let mut cached = golden.prompted();
+        let mut recomputed = golden.prompted();
+        for _ in 0..6 {
+            recomputed.save(&path).unwrap();
+            recomputed = Session::load(&golden.model, &path).unwrap();
+            let one = cached.generate(options()).next().unwrap().unwrap();
+            let other = recomputed.generate(options()).next().unwrap().unwrap();
+            assert_eq!(one.token_ids, other.token_ids, "{}", golden.name);
+            let difference = (one.stop_probability - other.stop_probability).abs();
+            assert!(difference < 1e-4, "{}: {difference}", golden.name);
+        }
+        assert_eq!(cached.text(), recomputed.text());
+    }
+}
+
+#[test]
+fn a_context_is_filled_and_cleared() {
+    let golden = &all()[0];
+    let mut session = golden.prompted();
+    let empty = session.memory_bytes();
+    let endless = || {
+        GenerateOptions::default()
+            .with_ignore_stop(true)
+            .with_max_sentences(100)
+    };
+    let mut generation = session.generate(endless());
+    let first: Vec<_> = generation
+        .by_ref()
+        .map(|sentence| sentence.unwrap().token_ids)
+        .collect();
+    assert_eq!(generation.finish_reason().unwrap().as_str(), "context_full");
+    assert_eq!(session.len(), 12);
+    assert!(matches!(
+        session.append("One more. "),
+        Err(sllm_ort::Error::ContextFull {
+            held: 12,
+            limit: 12
+        })
+    ));
+    assert!(session.memory_bytes() >= empty);
+    session.clear().unwrap();
+    assert!(session.is_empty());
+    session.append(&golden.texts().concat()).unwrap();
+    let again: Vec<_> = session
+        .generate(endless())
+        .map(|sentence| sentence.unwrap().token_ids)
+        .collect();
+    assert_eq!(first, again);
+}
+
+#[test]
+fn one_model_serves_several_threads() {
+    let golden = &all()[1];
+    let run = || {
+        let mut session = golden.prompted();
+        let sentences = session.generate(golden.options());
+        sentences
+            .map(|sentence| sentence.unwrap().token_ids)
+            .collect::<Vec<_>>()
+    };
+    let alone = run();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), alone);
+        }
+    });
+}
