@@ -8,7 +8,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build runtime venv rust-test export-test train-test fmt lint doc clean
+.PHONY: help run test build runtime venv train-venv rust-test export-test train-test fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,7 +34,9 @@ export-test: $(VENV)/ready ## Python tests of the exporter
 	$(VENV)/bin/ruff format --check export
 	cd export && ../$(VENV)/bin/python -m pytest -q
 
-train-test: $(VENV)/ready-train ## Python tests that need PyTorch (a large download)
+train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
+
+train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
 
 doc: ## Library documentation, warnings denied

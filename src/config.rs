@@ -3,6 +3,7 @@
 pub(crate) mod fields;
 mod parameters;
 mod read;
+mod unique_keys;
 mod validate;
 
 use std::{fmt, fs::File, io::Read, path::Path};

@@ -186,7 +186,7 @@ pub(crate) struct Loop<'m, M> {
 
 impl<'m, M: SentenceModel> Loop<'m, M> {
     pub fn new(model: &'m mut M, options: GenerateOptions) -> Self {
-        let sampler = Sampler::new(options.sampling.clone());
+        let sampler = Sampler::new(options.sampling.clone(), model.special_tokens().eos);
         Self {
             model,
             options,
@@ -261,14 +261,12 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
             on_text(new);
             text.push_str(new);
         };
-        let sampler = std::cell::RefCell::new(&mut self.sampler);
         let token_ids = decode_tokens(
             tokens,
             longest,
             |id| self.model.next_logits(id),
-            |logits| sampler.borrow_mut().choose(logits),
+            |logits| self.sampler.choose(logits),
             |id| {
-                sampler.borrow_mut().remember(id);
                 Ok(match detokenizer.push(id)? {
                     Some(new) => watch.push(new, &mut emit),
                     None => ControlFlow::Continue(()),

@@ -127,18 +127,21 @@ pub(crate) fn argmax(logits: &[f32]) -> u32 {
 pub(crate) struct Sampler {
     options: SamplingOptions,
     random: StdRng,
+    /// The last tokens chosen, but for `eos`: sentences must end.
     recent: VecDeque<u32>,
+    eos: u32,
     candidates: Vec<(u32, f32)>,
 }
 
 impl Sampler {
-    pub fn new(options: SamplingOptions) -> Self {
+    pub fn new(options: SamplingOptions, eos: u32) -> Self {
         let random = StdRng::seed_from_u64(options.seed);
         let recent = VecDeque::with_capacity(REPETITION_WINDOW);
         Self {
             options,
             random,
             recent,
+            eos,
             candidates: Vec::new(),
         }
     }
@@ -146,19 +149,18 @@ impl Sampler {
     /// Choose from finite `logits`, at least one, which may be changed.
     pub fn choose(&mut self, logits: &mut [f32]) -> u32 {
         self.penalize(logits);
-        if self.options.temperature == 0.0 {
+        let id = if self.options.temperature == 0.0 {
             argmax(logits)
         } else {
             self.draw(logits)
+        };
+        if id != self.eos {
+            if self.recent.len() == REPETITION_WINDOW {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(id);
         }
-    }
-
-    /// Count `id` among the tokens that shall not be repeated.
-    pub fn remember(&mut self, id: u32) {
-        if self.recent.len() == REPETITION_WINDOW {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(id);
+        id
     }
 
     fn penalize(&self, logits: &mut [f32]) {
@@ -227,7 +229,7 @@ mod tests {
     const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
 
     fn counts(options: SamplingOptions) -> [usize; 5] {
-        let mut sampler = Sampler::new(options);
+        let mut sampler = Sampler::new(options, 2);
         let mut counts = [0; 5];
         for _ in 0..4000 {
             counts[sampler.choose(&mut LOGITS.clone()) as usize] += 1;
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let draw = |seed| {
-            let mut sampler = Sampler::new(options(1.0).with_seed(seed));
+            let mut sampler = Sampler::new(options(1.0).with_seed(seed), 2);
             (0..50)
                 .map(|_| sampler.choose(&mut LOGITS.clone()))
                 .collect::<Vec<_>>()
@@ -281,15 +283,15 @@ mod tests {
     }
 
     #[test]
-    fn the_penalty_counts_each_token_once() {
+    fn the_penalty_counts_each_token_once_and_spares_eos() {
         let penalized = options(0.0).with_repetition_penalty(2.0).unwrap();
-        let mut sampler = Sampler::new(penalized);
-        for id in [1, 1, 4] {
-            sampler.remember(id);
-        }
-        let mut logits = LOGITS;
-        assert_eq!(sampler.choose(&mut logits), 3);
-        assert_eq!(logits, [1.0, 1.5, 2.0, 3.0, -2.0]);
+        let mut sampler = Sampler::new(penalized, 2);
+        let mut chosen = |mut logits: [f32; 4]| (sampler.choose(&mut logits), logits);
+        assert_eq!(chosen([0.0, 5.0, 0.0, 0.0]), (1, [0.0, 5.0, 0.0, 0.0]));
+        assert_eq!(chosen([0.0, 9.0, 0.0, 1.0]), (1, [0.0, 4.5, 0.0, 1.0]));
+        assert_eq!(chosen([0.0, 9.0, 0.0, 5.0]), (3, [0.0, 4.5, 0.0, 5.0]));
+        assert_eq!(chosen([0.0, -1.0, 7.0, 2.0]), (2, [0.0, -2.0, 7.0, 1.0]));
+        assert_eq!(chosen([0.0, 0.0, 7.0, 0.0]), (2, [0.0, 0.0, 7.0, 0.0]));
     }
 
     #[test]

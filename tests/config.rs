@@ -104,7 +104,7 @@ fn parts_that_a_kind_lacks() {
             .iter()
             .all(|error| matches!(error, Error::WrongKind { .. }))
     );
-    insta::assert_snapshot!(errors[0], @"");
+    insta::assert_snapshot!(errors[0], @"model opt-350m is of kind opt and has no sentence encoder and decoder: use a model of kind svae or sllm");
 
     // A configuration that was changed by hand is checked by `validate`.
     let mut headless = sllm.clone();
@@ -231,6 +231,7 @@ fn texts_that_are_no_configuration() {
         "{",
         "[1",
         "{\"name\": nul}",
+        "{\"a\": 1, \"b\": {\"c\": 1, \"c\": 1}}",
         "\u{feff}{}",
         &"[".repeat(100_000),
     ] {
@@ -239,7 +240,7 @@ fn texts_that_are_no_configuration() {
         assert!(std::error::Error::source(&error).is_some());
     }
     let error = ModelConfig::from_json_str("{\n \"name\" 3}", "model.json").unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"model.json: line 2, column 9: not valid JSON: correct it there, or export the bundle again");
     for text in ["[]", "3", "null", "\"sllm\""] {
         let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();
         assert!(

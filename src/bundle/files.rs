@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::config::fields::At;
+use crate::config::fields::{At, SHOWN_CHARS};
 use crate::error::{Error, Result};
 
 /// Longest file name in a manifest, in bytes.
@@ -35,7 +35,7 @@ impl BundleFile {
         let unsafe_path = |problem| Error::UnsafePath {
             origin: at.origin.to_owned(),
             key: at.key.to_owned(),
-            file: name.chars().take(MAX_FILE_NAME_BYTES).collect(),
+            file: name.chars().take(SHOWN_CHARS).collect(),
             problem,
         };
         if let Some(problem) = name_problem(&name) {

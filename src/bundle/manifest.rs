@@ -110,7 +110,7 @@ impl Reader<'_> {
         let mut variants: Vec<Variant> = Vec::new();
         for (index, value) in self
             .at("variants")
-            .array(value, MAX_VARIANTS)?
+            .array(value, 1, MAX_VARIANTS)?
             .into_iter()
             .enumerate()
         {
@@ -135,7 +135,7 @@ impl Reader<'_> {
         let providers = f.required("providers", "a list of execution providers")?;
         let providers = self
             .at(&providers_key)
-            .array(providers, MAX_PROVIDERS)?
+            .array(providers, 1, MAX_PROVIDERS)?
             .into_iter()
             .enumerate()
             .map(|(i, value)| {
@@ -184,7 +184,7 @@ impl Reader<'_> {
                 let key = f.child("external_data");
                 let entries = self
                     .at(&key)
-                    .array(value, MAX_EXTERNAL_FILES)?
+                    .array(value, 0, MAX_EXTERNAL_FILES)?
                     .into_iter()
                     .enumerate();
                 entries

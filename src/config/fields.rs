@@ -4,14 +4,18 @@
 
 use serde_json::{Map, Value};
 
+use super::unique_keys::UniqueKeys;
 use crate::error::{Error, Result, list};
 
 /// Longest value shown in a message, in characters.
-const SHOWN_CHARS: usize = 80;
+pub(crate) const SHOWN_CHARS: usize = 80;
 
-/// Parses `text`, naming `origin` in the error.
+/// Parses `text`, naming `origin` in the error. A key that is given twice is an error: other readers
+/// of the same file might take the other value.
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|source| json_error(source, origin))
+    let UniqueKeys(value) =
+        serde_json::from_str(text).map_err(|source| json_error(source, origin))?;
+    Ok(value)
 }
 
 /// A parser's error with its place.
@@ -65,11 +69,11 @@ impl At<'_> {
         }
     }
 
-    /// Takes a value that must be an array of `1..=max` values.
-    pub fn array(&self, value: Value, max: usize) -> Result<Vec<Value>> {
+    /// Takes a value that must be an array of `min` to `max` values.
+    pub fn array(&self, value: Value, min: usize, max: usize) -> Result<Vec<Value>> {
         match value {
-            Value::Array(items) if (1..=max).contains(&items.len()) => Ok(items),
-            other => Err(self.invalid(&other, format!("a list of 1 to {max} entries"))),
+            Value::Array(items) if (min..=max).contains(&items.len()) => Ok(items),
+            other => Err(self.invalid(&other, format!("a list of {min} to {max} entries"))),
         }
     }
 }

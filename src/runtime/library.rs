@@ -1,12 +1,12 @@
 //! Finding and loading the ONNX Runtime library, once per process.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
-use ort::environment::Environment;
+use ort::{environment::Environment, logging::LogLevel};
 
 use crate::error::{Error, Result};
 
@@ -32,7 +32,8 @@ static LOADED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
 /// The one environment of the process; the first call finds and loads the library.
 ///
 /// Searched in turn: `path`, the file that `ORT_DYLIB_PATH` names, the executable's folder, the
-/// folder `.onnxruntime` in one above it, the system's loader. A place that was named must work.
+/// folder `.onnxruntime` in it or in one above it or in the package that Cargo runs, the system's
+/// loader. A place that was named must work: nothing else is tried then.
 ///
 /// # Errors
 /// [`Error::RuntimeNotFound`] with each place and what was wrong there; [`Error::RuntimeConflict`]
@@ -88,11 +89,14 @@ fn load(path: &Path) -> std::result::Result<Environment, String> {
         return Err("no such file".into());
     }
     let builder = ort::init_from(path).map_err(|error| error.to_string())?;
-    builder
+    let environment = builder
         .with_name("sllm-ort")
         .with_telemetry(false)
         .build()
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    // What goes wrong comes back as an error; stderr is the caller's.
+    environment.set_log_level(LogLevel::Fatal);
+    Ok(environment)
 }
 
 fn candidates(explicit: Option<&Path>) -> Vec<PathBuf> {
@@ -103,20 +107,24 @@ fn candidates(explicit: Option<&Path>) -> Vec<PathBuf> {
         return vec![absolute(Path::new(&path))];
     }
     let file = library_file();
-    let mut found = Vec::new();
-    if let Some(folder) = env::current_exe().ok().as_deref().and_then(Path::parent) {
-        found.push(folder.join(file));
-        found.extend(
-            folder
-                .ancestors()
-                .take(ANCESTORS)
-                .map(|ancestor| ancestor.join(PROJECT_FOLDER))
-                .filter(|folder| fs::metadata(folder).is_ok_and(|data| data.is_dir()))
-                .map(|folder| folder.join(file)),
-        );
-    }
-    found.push(file.into());
-    found
+    let executable = env::current_exe().ok();
+    let beside = executable.as_deref().and_then(Path::parent);
+    // Cargo says where the package is to what it runs; doc tests lie elsewhere.
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let roots = beside
+        .iter()
+        .flat_map(|folder| folder.ancestors().take(ANCESTORS));
+    let project = roots
+        .chain(package.as_deref())
+        .map(|root| root.join(PROJECT_FOLDER))
+        .filter(|folder| folder.is_dir())
+        .map(|folder| folder.join(file));
+    beside
+        .map(|folder| folder.join(file))
+        .into_iter()
+        .chain(project)
+        .chain([PathBuf::from(file)])
+        .collect()
 }
 
 /// A relative path means the current directory, not the executable's folder.

@@ -16,7 +16,7 @@ use crate::error::{BoxedError, Error, Result};
 /// Turns text into token ids and back. Cheap to clone, and shared between threads.
 ///
 /// It adds no special tokens: bos and eos are put where they belong by whoever builds a model's
-/// input. And no text is ever taken for a special token: "</s>" in a prompt is four characters, so
+/// input. And no text is ever taken for a special token: `</s>` in a prompt is four characters, so
 /// that a text cannot end a sentence or pose as the model's own control token.
 #[derive(Clone)]
 pub struct SentenceTokenizer {

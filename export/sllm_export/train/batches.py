@@ -16,6 +16,7 @@ from torch import Tensor
 from .corpus import Corpus
 
 BACKBONE_GRIDS = 4
+JOINED_LENGTHS = (14, 40)
 
 
 @dataclass
@@ -40,24 +41,30 @@ class Group:
     index: Tensor
     lengths: Tensor
 
+    def to(self, device: torch.device) -> Group:
+        return Group(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 @dataclass
 class Batch:
-    """`grids` are the [records, sentences] shapes that the backbone runs on, records of similar
+    """`groups` hold each sentence of the batch once; `joined` are long ones made of neighbours, to
+    be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on, records of similar
     length in one; `slots` [n] place the batch's sentences in all grids, flattened and joined;
     `is_first` [n] marks those with no sentence before them; `continues` [n] is the stop head's
     target: 0 where the record ends with that sentence, else 1."""
 
     groups: list[Group]
+    joined: list[Group]
     grids: list[tuple[int, int]]
     slots: Tensor
     is_first: Tensor
     continues: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        groups = [Group(**{k: v.to(device) for k, v in vars(g).items()}) for g in self.groups]
+        groups = [group.to(device) for group in self.groups]
+        joined = [group.to(device) for group in self.joined]
         moved = (x.to(device) for x in (self.slots, self.is_first, self.continues))
-        return Batch(groups, self.grids, *moved)
+        return Batch(groups, joined, self.grids, *moved)
 
 
 class RecordStream:
@@ -126,7 +133,33 @@ class MixedStream:
             stream.cursor = cursor
 
 
-def collate(windows: list[Window], config: dict[str, Any], group_tokens: int) -> Batch:
+def join_neighbours(
+    windows: list[Window], tokens: int, random: np.random.Generator
+) -> list[np.ndarray]:
+    """Sentences of `JOINED_LENGTHS` made of neighbours, together about `tokens` tokens: long
+    sentences are rare in simple text, and the last positions would hardly be trained."""
+    low, high = JOINED_LENGTHS
+    joined: list[np.ndarray] = []
+    for _ in range(tokens // low):
+        sentences = windows[random.integers(len(windows))].sentences
+        first = last = int(random.integers(len(sentences)))
+        wanted, length = random.integers(low, high), 0
+        while last < len(sentences) and length < wanted:
+            length += len(sentences[last])
+            last += 1
+        if low <= length <= high:
+            joined.append(np.concatenate(sentences[first:last]))
+        if sum(map(len, joined)) >= tokens:
+            break
+    return joined
+
+
+def collate(
+    windows: list[Window],
+    config: dict[str, Any],
+    group_tokens: int,
+    joined: list[np.ndarray] | None = None,
+) -> Batch:
     """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
     windows = sorted(windows, key=lambda w: len(w.sentences))
     grids, slots, is_first, continues = [], [], [], []
@@ -142,17 +175,22 @@ def collate(windows: list[Window], config: dict[str, Any], group_tokens: int) ->
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
+    groups = _groups(sentences, config["tokens"], group_tokens)
+    extra = _groups(joined or [], config["tokens"], group_tokens)
+    tensors = map(torch.tensor, (slots, is_first, continues))
+    return Batch(groups, extra, grids, *tensors)
+
+
+def _groups(sentences: list[np.ndarray], tokens: dict[str, int], group_tokens: int) -> list[Group]:
     lengths = np.array([len(s) for s in sentences])
     order = np.argsort(-lengths, kind="stable")
     groups, start = [], 0
     while start < len(order):
         rows = max(1, group_tokens // (int(lengths[order[start]]) + 1))
         index = order[start : start + rows]
-        groups.append(_group([sentences[i] for i in index], index, config["tokens"]))
+        groups.append(_group([sentences[i] for i in index], index, tokens))
         start += rows
-    return Batch(
-        groups, grids, torch.tensor(slots), torch.tensor(is_first), torch.tensor(continues)
-    )
+    return groups
 
 
 def _group(sentences: list[np.ndarray], index: np.ndarray, tokens: dict[str, int]) -> Group:

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from .batches import MixedStream, collate
+from .batches import MixedStream, collate, join_neighbours
 from .checkpoint import load_state, save_state, save_weights
 from .model import Sllm
 from .objective import Sums, Weights, expected_sums, train_batch
@@ -36,6 +37,7 @@ class Options:
     ema: float = 0.999
     dropout: float = 0.0
     reconstruction_weight: float = 1.0
+    joined_share: float = 0.0
     seed: int = 1
     checkpoint_minutes: float = 5.0
     evaluate_every: int = 500
@@ -102,7 +104,10 @@ class Trainer:
     def _step(self, lr: float) -> tuple[Sums, float]:
         options = self.options
         windows = self.stream.next_share(options.batch_tokens, self.rank, self.world)
-        batch = collate(windows, self.config, options.group_tokens)
+        extra = int(options.joined_share * sum(window.tokens for window in windows))
+        random = np.random.default_rng((options.seed, 2, self.step, self.rank))
+        joined = join_neighbours(windows, extra, random)
+        batch = collate(windows, self.config, options.group_tokens, joined)
         scale = _sum_over_processes(expected_sums(batch))
         weights = Weights(reconstruction=options.reconstruction_weight)
         batch = batch.to(torch.device(options.device))

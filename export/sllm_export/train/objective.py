@@ -37,9 +37,14 @@ class Sums:
             setattr(self, name, getattr(self, name) + value)
 
 
+def keep_probability(lengths: Tensor) -> Tensor:
+    """1 from 14 tokens on, less for shorter sentences."""
+    return ((lengths + 2) / 16).clamp(max=1)
+
+
 def keep_for_reconstruction(lengths: Tensor) -> Tensor:
-    """Short sentences are learned first: spend less on them. Kept with probability (n + 4) / 16."""
-    return torch.rand(lengths.shape, device=lengths.device) < (lengths + 4) / 16
+    """Short sentences are learned first: spend less on them."""
+    return torch.rand(lengths.shape, device=lengths.device) < keep_probability(lengths)
 
 
 def encode(model: Sllm, batch: Batch) -> Tensor:
@@ -114,6 +119,8 @@ def train_batch(
         hidden = run_backbone(model, batch, vectors)
         stop_loss = F.cross_entropy(model.fc(hidden).float(), batch.continues, reduction="sum")
     sums.stop = float(stop_loss.detach())
+    reconstruction_factor = weights.reconstruction / scale.reconstruction_tokens
+    following_factor = weights.following / scale.following_tokens
     vector_leaf = vectors.detach().requires_grad_()
     hidden_leaf = hidden.detach().requires_grad_()
     for group in batch.groups:
@@ -127,13 +134,9 @@ def train_batch(
             condition = torch.cat([source.float() for source in sources])
             states, targets = decode_targets(model, group, rows, condition)
         split = int((group.lengths[kept] + 1).sum())
-        factors = torch.full(targets.shape, weights.following / scale.following_tokens)
-        factors[:split] = weights.reconstruction / scale.reconstruction_tokens
-        output = model.svae.decoder.linear
-        states = states.to(precision)
-        losses = OutputLoss.apply(
-            states, output.weight, output.bias, targets, factors.to(targets.device)
-        )
+        factors = torch.full(targets.shape, following_factor, device=targets.device)
+        factors[:split] = reconstruction_factor
+        losses = output_losses(model, states.to(precision), targets, factors)
         losses.sum().backward()
         reconstruction, following = losses[:split].sum(), losses[split:].sum()
         sums.reconstruction += float(reconstruction.detach())
@@ -144,7 +147,23 @@ def train_batch(
         [vectors, hidden, stop_loss * (weights.stop / scale.sentences)],
         [vector_leaf.grad, hidden_leaf.grad, None],
     )
+    for group in batch.joined:
+        with amp:
+            condition = model.svae.encoder(group.ids, group.targets != -100)
+            every = torch.arange(len(group.lengths), device=group.lengths.device)
+            states, targets = decode_targets(model, group, every, condition)
+        factors = torch.full(targets.shape, reconstruction_factor, device=targets.device)
+        losses = output_losses(model, states.to(precision), targets, factors)
+        losses.sum().backward()
+        sums.reconstruction += float(losses.detach().sum())
+        sums.reconstruction_tokens += len(losses)
     return sums
+
+
+def output_losses(model: Sllm, states: Tensor, targets: Tensor, factors: Tensor) -> Tensor:
+    """Loss of each token, nats; see `OutputLoss`."""
+    output = model.svae.decoder.linear
+    return OutputLoss.apply(states, output.weight, output.bias, targets, factors)
 
 
 def expected_sums(batch: Batch) -> Sums:
@@ -152,7 +171,8 @@ def expected_sums(batch: Batch) -> Sums:
     sums = Sums(sentences=len(batch.slots))
     for group in batch.groups:
         tokens = group.lengths + 1
-        kept = ((group.lengths + 4) / 16).clamp(max=1)
-        sums.reconstruction_tokens += int((tokens * kept).sum())
+        sums.reconstruction_tokens += int((tokens * keep_probability(group.lengths)).sum())
         sums.following_tokens += int(tokens[~batch.is_first[group.index]].sum())
+    for group in batch.joined:
+        sums.reconstruction_tokens += int((group.lengths + 1).sum())
     return sums
