@@ -21,10 +21,12 @@ JOINED_LENGTHS = (14, 40)
 
 @dataclass
 class Window:
-    """Consecutive sentences of one record; `ends` says whether the record ends with them."""
+    """Consecutive sentences of one record; `ends` says whether the record ends with them. `echoes`
+    are the places of sentences that were put in as repetitions, not to be predicted."""
 
     sentences: list[np.ndarray]
     ends: bool
+    echoes: frozenset[int] = frozenset()
 
     @property
     def tokens(self) -> int:
@@ -50,20 +52,20 @@ class Batch:
     """`groups` hold each sentence of the batch once; `joined` are long ones made of neighbours, to
     be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on, records of similar
     length in one; `slots` [n] place the batch's sentences in all grids, flattened and joined;
-    `is_first` [n] marks those with no sentence before them; `continues` [n] is the stop head's
-    target: 0 where the record ends with that sentence, else 1."""
+    `predicted` [n] marks those that follow from the sentence before them; `continues` [n] is the
+    stop head's target: 0 where the record ends with that sentence, else 1."""
 
     groups: list[Group]
     joined: list[Group]
     grids: list[tuple[int, int]]
     slots: Tensor
-    is_first: Tensor
+    predicted: Tensor
     continues: Tensor
 
     def to(self, device: torch.device) -> Batch:
         groups = [group.to(device) for group in self.groups]
         joined = [group.to(device) for group in self.joined]
-        moved = (x.to(device) for x in (self.slots, self.is_first, self.continues))
+        moved = (x.to(device) for x in (self.slots, self.predicted, self.continues))
         return Batch(groups, joined, self.grids, *moved)
 
 
@@ -133,6 +135,29 @@ class MixedStream:
             stream.cursor = cursor
 
 
+def echo_some(
+    windows: list[Window], share: float, max_sentences: int, random: np.random.Generator
+) -> list[Window]:
+    """Repeat one or two sentences within this share of the windows: a model that has repeated
+    itself learns to go on."""
+    echoed = [_echo(w, random) if random.random() < share else w for w in windows]
+    return [
+        new if len(new.sentences) <= max_sentences else old
+        for old, new in zip(windows, echoed, strict=True)
+    ]
+
+
+def _echo(window: Window, random: np.random.Generator) -> Window:
+    block, copies = int(random.integers(1, 3)), int(random.integers(1, 3))
+    if len(window.sentences) <= block:
+        return window
+    start = int(random.integers(len(window.sentences) - block))
+    after = start + block
+    repeated = window.sentences[start:after] * copies
+    sentences = [*window.sentences[:after], *repeated, *window.sentences[after:]]
+    return Window(sentences, window.ends, frozenset(range(after, after + len(repeated))))
+
+
 def join_neighbours(
     windows: list[Window], tokens: int, random: np.random.Generator
 ) -> list[np.ndarray]:
@@ -162,7 +187,7 @@ def collate(
 ) -> Batch:
     """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
     windows = sorted(windows, key=lambda w: len(w.sentences))
-    grids, slots, is_first, continues = [], [], [], []
+    grids, slots, predicted, continues = [], [], [], []
     offset = 0
     for part in np.array_split(np.arange(len(windows)), min(BACKBONE_GRIDS, len(windows))):
         rows = [windows[i] for i in part]
@@ -171,13 +196,13 @@ def collate(
         for window in rows:
             count = len(window.sentences)
             slots += range(offset, offset + count)
-            is_first += [True] + [False] * (count - 1)
+            predicted += [place > 0 and place not in window.echoes for place in range(count)]
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
     groups = _groups(sentences, config["tokens"], group_tokens)
     extra = _groups(joined or [], config["tokens"], group_tokens)
-    tensors = map(torch.tensor, (slots, is_first, continues))
+    tensors = map(torch.tensor, (slots, predicted, continues))
     return Batch(groups, extra, grids, *tensors)
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from .batches import MixedStream, collate, join_neighbours
+from .batches import MixedStream, collate, echo_some, join_neighbours
 from .checkpoint import load_state, save_state, save_weights
 from .model import Sllm
 from .objective import Sums, Weights, expected_sums, train_batch
@@ -38,6 +38,8 @@ class Options:
     dropout: float = 0.0
     reconstruction_weight: float = 1.0
     joined_share: float = 0.0
+    echo_share: float = 0.0
+    repetition_weight: float = 0.0
     seed: int = 1
     checkpoint_minutes: float = 5.0
     evaluate_every: int = 500
@@ -104,12 +106,16 @@ class Trainer:
     def _step(self, lr: float) -> tuple[Sums, float]:
         options = self.options
         windows = self.stream.next_share(options.batch_tokens, self.rank, self.world)
-        extra = int(options.joined_share * sum(window.tokens for window in windows))
         random = np.random.default_rng((options.seed, 2, self.step, self.rank))
+        longest = self.config["max_sentences"]
+        windows = echo_some(windows, options.echo_share, longest, random)
+        extra = int(options.joined_share * sum(window.tokens for window in windows))
         joined = join_neighbours(windows, extra, random)
         batch = collate(windows, self.config, options.group_tokens, joined)
         scale = _sum_over_processes(expected_sums(batch))
-        weights = Weights(reconstruction=options.reconstruction_weight)
+        weights = Weights(
+            reconstruction=options.reconstruction_weight, repetition=options.repetition_weight
+        )
         batch = batch.to(torch.device(options.device))
         sums = train_batch(self.model, batch, weights, scale, options.autocast())
         norm = self.optimizer.step(lr, options.max_norm)

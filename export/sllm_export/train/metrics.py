@@ -93,7 +93,7 @@ def _count(model: Sllm, batch: Batch, tally: Tally) -> None:
             tally.exact[number] += bool(flags.all())
             tally.tokens[number] += len(flags)
             tally.right[number] += int(flags.sum())
-        later = (~batch.is_first[group.index]).nonzero()[:, 0]
+        later = batch.predicted[group.index].nonzero()[:, 0]
         if len(later):
             condition = hidden[group.index[later] - 1].float()
             states, targets = decode_targets(model, group, later, condition)

@@ -11,14 +11,21 @@ from torch.nn import functional as F
 from .batches import Batch, Group
 from .model import Sllm
 
+SHORTEST_UNWANTED = 4
+UNWANTED_SHARE = 0.3
+MAX_UNWANTED_PROBABILITY = 0.8
+
 
 @dataclass
 class Weights:
-    """What each of the three cross-entropies counts; the first two are means over tokens."""
+    """What each loss counts. The first two are means over tokens; `repetition` weighs the
+    unlikelihood of saying a sentence again (arXiv 1908.04319, for whole sentences), with the
+    following tokens as its unit."""
 
     reconstruction: float = 1.0
     following: float = 1.0
     stop: float = 0.1
+    repetition: float = 0.0
 
 
 @dataclass
@@ -78,21 +85,28 @@ def decode_targets(
 
 class OutputLoss(torch.autograd.Function):
     """Output projection and cross-entropy in one: the logits are written once, and the gradients
-    come from them in place. Returns the loss of each token; `factors` weigh their gradients."""
+    come from them in place. Returns the loss of each token; `factors` weigh their gradients.
+
+    The last tokens, numbered by `unwanted` (which of the unwanted sentences each belongs to), have
+    the loss -log(1 - P) with the probability P of their whole sentence, weighed by their factor.
+    """
 
     @staticmethod
-    def forward(ctx, states, weight, bias, targets, factors):  # noqa: ANN001, ANN205
+    def forward(ctx, states, weight, bias, targets, factors, unwanted):  # noqa: ANN001, ANN205
         logits = F.linear(states, weight.to(states.dtype), bias.to(states.dtype))
         peak = logits.max(-1, keepdim=True).values
         wanted = logits.gather(1, targets[:, None]).float()
         exponents = logits.sub_(peak).exp_()
         total = exponents.sum(-1, keepdim=True, dtype=torch.float32)
-        losses = total.log() + peak.float() - wanted
+        losses = (total.log() + peak.float() - wanted)[:, 0]
+        if len(unwanted):
+            factors = factors.clone()
+            factors[-len(unwanted) :] *= unlikelihood_slope(losses[-len(unwanted) :], unwanted)
         gradient = exponents.mul_((factors[:, None] / total).to(exponents.dtype))
         chosen = gradient.gather(1, targets[:, None]).float() - factors[:, None]
         gradient.scatter_(1, targets[:, None], chosen.to(gradient.dtype))
         ctx.save_for_backward(states, weight, gradient)
-        return losses[:, 0]
+        return losses
 
     @staticmethod
     def backward(ctx, _):  # noqa: ANN001, ANN205
@@ -100,7 +114,14 @@ class OutputLoss(torch.autograd.Function):
         to_states = gradient @ weight.to(gradient.dtype)
         to_weight = (gradient.mT @ states).to(weight.dtype)
         to_bias = gradient.sum(0, dtype=torch.float32)
-        return to_states, to_weight, to_bias, None, None
+        return to_states, to_weight, to_bias, None, None, None
+
+
+def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:
+    """Slope of -log(1 - P) in each token's loss, with P = exp(-sum of its sentence's losses)."""
+    sums = losses.new_zeros(int(sentences.max()) + 1).index_add_(0, sentences, losses)
+    probability = (-sums).exp().clamp(max=MAX_UNWANTED_PROBABILITY)
+    return -(probability / (1 - probability))[sentences]
 
 
 def train_batch(
@@ -125,24 +146,37 @@ def train_batch(
     hidden_leaf = hidden.detach().requires_grad_()
     for group in batch.groups:
         kept = keep_for_reconstruction(group.lengths).nonzero()[:, 0]
-        later = (~batch.is_first[group.index]).nonzero()[:, 0]
-        sources = [vector_leaf[group.index[kept]], hidden_leaf[group.index[later] - 1]]
-        rows = torch.cat([kept, later])
+        later = batch.predicted[group.index].nonzero()[:, 0]
+        again = choose_unwanted(group, weights)
+        hidden_of = hidden_leaf[group.index]
+        before = hidden_leaf[group.index[later] - 1]
+        rows = torch.cat([kept, later, again])
         if not len(rows):
             continue
         with amp:
-            condition = torch.cat([source.float() for source in sources])
-            states, targets = decode_targets(model, group, rows, condition)
-        split = int((group.lengths[kept] + 1).sum())
-        factors = torch.full(targets.shape, following_factor, device=targets.device)
-        factors[:split] = reconstruction_factor
-        losses = output_losses(model, states.to(precision), targets, factors)
+            condition = torch.cat([vector_leaf[group.index[kept]], before, hidden_of[again]])
+            states, targets = decode_targets(model, group, rows, condition.float())
+        tokens = [int((group.lengths[part] + 1).sum()) for part in (kept, later, again)]
+        shares = (
+            reconstruction_factor,
+            following_factor,
+            following_factor * weights.repetition,
+        )
+        factors = torch.cat(
+            [
+                torch.full((count,), share, device=targets.device)
+                for count, share in zip(tokens, shares, strict=True)
+            ]
+        )
+        numbers = torch.arange(len(again), device=targets.device)
+        unwanted = numbers.repeat_interleave(group.lengths[again] + 1)
+        losses = output_losses(model, states.to(precision), targets, factors, unwanted)
         losses.sum().backward()
-        reconstruction, following = losses[:split].sum(), losses[split:].sum()
-        sums.reconstruction += float(reconstruction.detach())
-        sums.following += float(following.detach())
-        sums.reconstruction_tokens += split
-        sums.following_tokens += len(losses) - split
+        reconstruction, following, _ = losses.detach().split(tokens)
+        sums.reconstruction += float(reconstruction.sum())
+        sums.following += float(following.sum())
+        sums.reconstruction_tokens += tokens[0]
+        sums.following_tokens += tokens[1]
     torch.autograd.backward(
         [vectors, hidden, stop_loss * (weights.stop / scale.sentences)],
         [vector_leaf.grad, hidden_leaf.grad, None],
@@ -153,17 +187,28 @@ def train_batch(
             every = torch.arange(len(group.lengths), device=group.lengths.device)
             states, targets = decode_targets(model, group, every, condition)
         factors = torch.full(targets.shape, reconstruction_factor, device=targets.device)
-        losses = output_losses(model, states.to(precision), targets, factors)
+        none = factors.new_zeros(0, dtype=torch.long)
+        losses = output_losses(model, states.to(precision), targets, factors, none)
         losses.sum().backward()
         sums.reconstruction += float(losses.detach().sum())
         sums.reconstruction_tokens += len(losses)
     return sums
 
 
-def output_losses(model: Sllm, states: Tensor, targets: Tensor, factors: Tensor) -> Tensor:
+def choose_unwanted(group: Group, weights: Weights) -> Tensor:
+    """Rows of sentences that shall not be said again at once: some of those long enough."""
+    if weights.repetition == 0:
+        return group.lengths.new_zeros(0)
+    chosen = torch.rand(group.lengths.shape, device=group.lengths.device) < UNWANTED_SHARE
+    return (chosen & (group.lengths >= SHORTEST_UNWANTED)).nonzero()[:, 0]
+
+
+def output_losses(
+    model: Sllm, states: Tensor, targets: Tensor, factors: Tensor, unwanted: Tensor
+) -> Tensor:
     """Loss of each token, nats; see `OutputLoss`."""
     output = model.svae.decoder.linear
-    return OutputLoss.apply(states, output.weight, output.bias, targets, factors)
+    return OutputLoss.apply(states, output.weight, output.bias, targets, factors, unwanted)
 
 
 def expected_sums(batch: Batch) -> Sums:
@@ -172,7 +217,7 @@ def expected_sums(batch: Batch) -> Sums:
     for group in batch.groups:
         tokens = group.lengths + 1
         sums.reconstruction_tokens += int((tokens * keep_probability(group.lengths)).sum())
-        sums.following_tokens += int(tokens[~batch.is_first[group.index]].sum())
+        sums.following_tokens += int(tokens[batch.predicted[group.index]].sum())
     for group in batch.joined:
         sums.reconstruction_tokens += int((group.lengths + 1).sum())
     return sums
