@@ -13,6 +13,7 @@ HELPER = re.compile(r"(lib)?onnxruntime_providers_\w+\.(so|dylib|dll)")
 
 
 def place(source: Path, target: Path) -> None:
+    """Copy the libraries in `source` to `target`; exit with an error where there is none."""
     found = False
     for file in sorted(source.iterdir()):
         if MAIN.fullmatch(file.name):

@@ -38,6 +38,7 @@ impl Backbone {
         let backbone = config.require_backbone()?;
         let hidden_size = config.hidden_size;
         let shape = CacheShape {
+            batch: 1,
             layers: backbone.layers,
             heads: backbone.heads,
             head_size: hidden_size / backbone.heads,
@@ -92,6 +93,28 @@ impl Backbone {
     /// Several at once see each other as the model's `prefill_attention` says; all see what is
     /// cached.
     pub fn append(&self, cache: &mut KvCache, vectors: ArrayView2<'_, f32>) -> Result<Prediction> {
+        let [hidden, stop] = self.run(cache, vectors)?;
+        Ok(prediction(
+            &hidden[hidden.len() - self.hidden_size..],
+            &stop[stop.len() - 2..],
+        ))
+    }
+
+    /// The same; returns what is predicted after each of the sentences.
+    pub fn append_all(
+        &self,
+        cache: &mut KvCache,
+        vectors: ArrayView2<'_, f32>,
+    ) -> Result<Vec<Prediction>> {
+        let [hidden, stop] = self.run(cache, vectors)?;
+        let rows = hidden.chunks_exact(self.hidden_size);
+        Ok(rows
+            .zip(stop.chunks_exact(2))
+            .map(|(hidden, stop)| prediction(hidden, stop))
+            .collect())
+    }
+
+    fn run(&self, cache: &mut KvCache, vectors: ArrayView2<'_, f32>) -> Result<[Vec<f32>; 2]> {
         let (cached, new) = (cache.len(), vectors.nrows());
         let bidirectional = self.prefill == PrefillAttention::Bidirectional && new > 1;
         let failed = |source| self.graph.failed(source);
@@ -124,14 +147,16 @@ impl Backbone {
             ));
         }
         let [hidden, stop] = cache.run(&self.graph, inputs, new, ["hidden", "stop_logits"])?;
-        let last = |values: &[f32], size: usize| values[(new - 1) * size..new * size].to_vec();
-        let stop = last(&stop, 2);
         self.graph.check_finite("hidden", &hidden)?;
         self.graph.check_finite("stop_logits", &stop)?;
-        Ok(Prediction {
-            hidden: last(&hidden, self.hidden_size),
-            stop_logits: [stop[0], stop[1]],
-        })
+        Ok([hidden, stop])
+    }
+}
+
+fn prediction(hidden: &[f32], stop: &[f32]) -> Prediction {
+    Prediction {
+        hidden: hidden.to_vec(),
+        stop_logits: [stop[0], stop[1]],
     }
 }
 

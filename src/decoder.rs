@@ -17,6 +17,7 @@ pub(crate) struct Decoder {
     graph: Graph,
     shape: CacheShape,
     hidden_size: usize,
+    vocab_size: usize,
 }
 
 impl Decoder {
@@ -24,6 +25,7 @@ impl Decoder {
         let svae = config.require_svae()?;
         let hidden_size = config.hidden_size;
         let shape = CacheShape {
+            batch: 1,
             layers: svae.layers,
             heads: svae.heads,
             head_size: hidden_size / svae.heads,
@@ -51,7 +53,12 @@ impl Decoder {
             graph,
             shape,
             hidden_size,
+            vocab_size: config.vocab_size,
         })
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
     }
 
     pub fn cache(&self) -> Result<KvCache> {
@@ -65,29 +72,69 @@ impl Decoder {
     /// Append `ids`, at least one, to the sentence in `cache`; returns the logits `[vocab]` of the
     /// token that follows the last of them.
     pub fn append(&self, cache: &mut KvCache, sentence: &[f32], ids: &[u32]) -> Result<Vec<f32>> {
-        let (cached, new) = (cache.len(), ids.len());
+        let new = ids.len();
+        let ids = ids.iter().copied().map(i64::from).collect();
+        let mut logits = self.run(cache, [1, new], sentence.to_vec(), ids)?;
+        logits.drain(..logits.len() / new * (new - 1));
+        Ok(logits)
+    }
+
+    /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
+    /// longest one's number: what follows a shorter sentence's end means nothing.
+    ///
+    /// `vectors` holds the sentence vectors one behind the other, `ids` what the decoder is given
+    /// for each, bos first and at least that.
+    pub fn teacher_forced(&self, vectors: Vec<f32>, ids: &[&[u32]]) -> Result<Vec<f32>> {
+        let batch = ids.len();
+        let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let shape = CacheShape {
+            batch,
+            ..self.shape
+        };
+        let mut cache = KvCache::new(&self.graph, shape)?;
+        // Attention is causal: no token sees the padding behind it, whatever it is.
+        let padded = ids
+            .iter()
+            .flat_map(|ids| {
+                let padding = ids.first().copied().into_iter().cycle();
+                ids.iter().copied().chain(padding).take(width)
+            })
+            .map(i64::from)
+            .collect();
+        self.run(&mut cache, [batch, width], vectors, padded)
+    }
+
+    fn run(
+        &self,
+        cache: &mut KvCache,
+        [batch, new]: [usize; 2],
+        sentences: Vec<f32>,
+        ids: Vec<i64>,
+    ) -> Result<Vec<f32>> {
+        let cached = cache.len();
         let failed = |source| self.graph.failed(source);
-        let positions: Vec<i64> = (cached as i64..(cached + new) as i64).collect();
-        let ids: Vec<i64> = ids.iter().copied().map(i64::from).collect();
-        let sentence = Tensor::from_array(([1, self.hidden_size], sentence.to_vec()));
+        let positions = (cached as i64..(cached + new) as i64)
+            .cycle()
+            .take(batch * new)
+            .collect::<Vec<_>>();
+        let sentences = Tensor::from_array(([batch, self.hidden_size], sentences));
         let inputs = vec![
             (
                 "input_ids",
-                Tensor::from_array(([1, new], ids))
+                Tensor::from_array(([batch, new], ids))
                     .map_err(failed)?
                     .into_dyn(),
             ),
             (
                 "position_ids",
-                Tensor::from_array(([1, new], positions))
+                Tensor::from_array(([batch, new], positions))
                     .map_err(failed)?
                     .into_dyn(),
             ),
-            ("sentence_embedding", sentence.map_err(failed)?.into_dyn()),
+            ("sentence_embedding", sentences.map_err(failed)?.into_dyn()),
         ];
-        let [mut logits] = cache.run(&self.graph, inputs, new, ["logits"])?;
+        let [logits] = cache.run(&self.graph, inputs, new, ["logits"])?;
         self.graph.check_finite("logits", &logits)?;
-        logits.drain(..logits.len() / new * (new - 1));
         Ok(logits)
     }
 }

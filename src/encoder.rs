@@ -52,7 +52,8 @@ impl Encoder {
     /// (bos included where the model wants one), each of 1 to `max_sentence_tokens` ids.
     pub fn encode(&self, sentences: &[Vec<u32>]) -> Result<Array2<f32>> {
         let mut vectors = Array2::zeros((sentences.len(), self.hidden_size));
-        for run in runs_of_similar_length(sentences) {
+        let lengths: Vec<usize> = sentences.iter().map(Vec::len).collect();
+        for run in runs_of_similar_length(&lengths, RUN_TOKENS) {
             let values = self.encode_run(run.iter().map(|&index| &sentences[index]))?;
             for (row, &index) in values.chunks_exact(self.hidden_size).zip(&run) {
                 vectors
@@ -88,16 +89,17 @@ impl Encoder {
     }
 }
 
-/// Indices of the sentences, longest first, cut into runs with little padding.
-fn runs_of_similar_length(sentences: &[Vec<u32>]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..sentences.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(sentences[index].len()));
+/// Indices of sentences of these lengths, longest first, cut into runs with little padding and at
+/// most `run_tokens` tokens, but at least one sentence.
+pub(crate) fn runs_of_similar_length(lengths: &[usize], run_tokens: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
     let mut runs: Vec<Vec<usize>> = Vec::new();
     for index in order {
         if let Some(run) = runs.last_mut() {
-            let longest = sentences[run[0]].len();
-            let close = sentences[index].len() * 100 >= longest * SHORTEST_PERCENT;
-            if close && (run.len() + 1) * longest <= RUN_TOKENS {
+            let longest = lengths[run[0]];
+            let close = lengths[index] * 100 >= longest * SHORTEST_PERCENT;
+            if close && (run.len() + 1) * longest <= run_tokens {
                 run.push(index);
                 continue;
             }
@@ -114,8 +116,7 @@ mod tests {
     #[test]
     fn each_sentence_is_in_one_run_of_similar_ones() {
         let lengths = [3usize, 40, 4, 4, 64, 1, 39, 3, 1, 50];
-        let sentences: Vec<Vec<u32>> = lengths.iter().map(|&n| vec![7; n]).collect();
-        let runs = runs_of_similar_length(&sentences);
+        let runs = runs_of_similar_length(&lengths, RUN_TOKENS);
         let mut all: Vec<usize> = runs.concat();
         all.sort_unstable();
         assert_eq!(all, (0..lengths.len()).collect::<Vec<_>>());
@@ -132,9 +133,8 @@ mod tests {
 
     #[test]
     fn a_run_is_bounded() {
-        let sentences = vec![vec![7; 64]; 1000];
         assert!(
-            runs_of_similar_length(&sentences)
+            runs_of_similar_length(&[64; 1000], RUN_TOKENS)
                 .iter()
                 .all(|run| run.len() * 64 <= RUN_TOKENS)
         );

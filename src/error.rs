@@ -431,6 +431,58 @@ pub enum Error {
         /// The model in use.
         model: String,
     },
+
+    /// A text file is not UTF-8.
+    #[error("{}: not UTF-8 text at byte {byte}{}: convert it to UTF-8 first", .path.display(), on_line(*line))]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in front of what is not UTF-8.
+        byte: u64,
+        /// Its line, from 1, if the file could be read again to count.
+        line: Option<u64>,
+    },
+    /// A text file has nothing to evaluate.
+    #[error("{}: holds no sentence to evaluate: give a file with text", .path.display())]
+    NoSentences {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A part of a text file is nothing for the model.
+    #[error("{}: the text at byte {byte} cannot be used", .path.display())]
+    UnusableText {
+        /// The file.
+        path: PathBuf,
+        /// Where the sentence begins.
+        byte: u64,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// A file is not a saved evaluation.
+    #[error("{}: not the state of an evaluation: {problem}: name another file, or remove it to begin anew", .path.display())]
+    EvalState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A saved evaluation is of another model, text or option.
+    #[error("{}: is of an evaluation with another {what} ({found}, not {expected}): name another file, or remove it to begin anew", .path.display())]
+    EvalStateMismatch {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What the file has.
+        found: String,
+        /// What this evaluation has.
+        expected: String,
+    },
+}
+
+/// Where in a text, for a message.
+fn on_line(line: Option<u64>) -> String {
+    line.map_or_else(String::new, |line| format!(" (line {line})"))
 }
 
 /// A list for a message: `a, b, c`, or `none`.

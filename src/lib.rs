@@ -7,12 +7,14 @@ pub mod config;
 mod decoder;
 mod encoder;
 pub mod error;
+pub mod eval;
 mod generation;
 mod model;
 mod runtime;
 mod sampling;
 mod session;
 pub mod text;
+mod whole_file;
 
 pub use error::{Error, Result};
 pub use generation::{FinishReason, GenerateOptions, Generation, Sentence};

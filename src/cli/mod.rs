@@ -1,6 +1,7 @@
 //! Arguments, and what the subcommands share.
 
 mod embed;
+mod eval;
 mod info;
 mod input;
 mod output;
@@ -46,6 +47,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Show where a text is cut into sentences
     Segment(segment::SegmentArgs),
+    /// Measure perplexity, reconstruction and stopping on a text file
+    Eval(eval::EvalArgs),
     /// Describe a model
     Info(info::InfoArgs),
 }
@@ -119,9 +122,14 @@ struct ModelArgs {
 impl ModelArgs {
     /// Load the model, and pass its warnings on.
     fn load(&self) -> anyhow::Result<Model> {
+        self.load_bundle(&self.bundle.dir()?, self.variant.as_deref())
+    }
+
+    /// The same with another bundle and variant.
+    fn load_bundle(&self, dir: &Path, variant: Option<&str>) -> anyhow::Result<Model> {
         let provider: ProviderChoice = self.provider.parse()?;
         let mut options = LoadOptions::default().with_provider(provider);
-        if let Some(variant) = &self.variant {
+        if let Some(variant) = variant {
             options = options.with_variant(variant);
         }
         if let Some(threads) = self.threads {
@@ -130,7 +138,7 @@ impl ModelArgs {
         if let Some(path) = &self.onnxruntime {
             options = options.with_onnxruntime(path);
         }
-        let model = Model::load(self.bundle.dir()?, options)?;
+        let model = Model::load(dir, options)?;
         for warning in model.warnings() {
             output::warn(warning);
         }
@@ -150,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {

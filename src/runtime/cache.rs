@@ -23,6 +23,8 @@ const TOTAL: &str = "total_sequence_length";
 /// Sizes of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheShape {
+    /// Sequences of the same length that are run together.
+    pub batch: usize,
     pub layers: usize,
     pub heads: usize,
     pub head_size: usize,
@@ -33,20 +35,20 @@ pub(crate) struct CacheShape {
 impl CacheShape {
     fn tensor(&self, positions: usize) -> [i64; 4] {
         [
-            1,
+            self.batch as i64,
             self.heads as i64,
             positions as i64,
             self.head_size as i64,
         ]
     }
 
-    /// Bytes that one position takes, keys and values of all layers.
+    /// Bytes that one position takes, keys and values of all layers and sequences.
     pub fn bytes_per_position(&self) -> usize {
-        2 * self.layers * self.heads * self.head_size * size_of::<f32>()
+        2 * self.batch * self.layers * self.heads * self.head_size * size_of::<f32>()
     }
 }
 
-/// Keys and values of one sequence, for all layers of one graph.
+/// Keys and values of one sequence, or of several of one length, for all layers of one graph.
 ///
 /// A graph either concatenates (takes `past_*`, returns longer `present_*`) or works in place
 /// (one buffer with room to grow is bound as past and present, lengths are told apart).
@@ -63,7 +65,7 @@ enum Storage {
         past: Vec<DynValue>,
     },
     InPlace {
-        binding: IoBinding,
+        binding: Box<IoBinding>,
         buffers: Vec<Tensor<f32>>,
         capacity: usize,
     },
@@ -110,7 +112,7 @@ impl KvCache {
             let capacity = FIRST_CAPACITY.min(shape.limit);
             let (binding, buffers) = bind(graph, &shape, capacity)?;
             Storage::InPlace {
-                binding,
+                binding: Box::new(binding),
                 buffers,
                 capacity,
             }
@@ -168,12 +170,13 @@ impl KvCache {
         }
         self.reserve(graph, total)?;
         let failed = |source: ort::Error| graph.failed(source);
+        let batch = self.shape.batch;
         let outputs = match &mut self.storage {
             Storage::Concatenated { past } => {
                 run_concatenated(graph, inputs, past, wanted).map_err(failed)?
             }
             Storage::InPlace { binding, .. } => {
-                run_in_place(graph, inputs, binding, total, wanted).map_err(failed)?
+                run_in_place(graph, inputs, binding, [batch, total], wanted).map_err(failed)?
             }
         };
         self.len = total;
@@ -207,7 +210,7 @@ impl KvCache {
                 new[..used].copy_from_slice(&old[..used]);
             }
         }
-        (*binding, *buffers, *capacity) = (new_binding, new_buffers, grown);
+        (**binding, *buffers, *capacity) = (new_binding, new_buffers, grown);
         Ok(())
     }
 }
@@ -274,14 +277,17 @@ fn run_in_place<const N: usize>(
     graph: &Graph,
     inputs: Vec<(&'static str, DynValue)>,
     binding: &mut IoBinding,
-    total: usize,
+    [batch, total]: [usize; 2],
     wanted: [&str; N],
 ) -> ort::Result<[Vec<f32>; N]> {
     for (name, value) in &inputs {
         binding.bind_input(*name, value)?;
     }
     let total = total as i32;
-    binding.bind_input(LENGTHS, &Tensor::from_array(([1usize], vec![total - 1]))?)?;
+    binding.bind_input(
+        LENGTHS,
+        &Tensor::from_array(([batch], vec![total - 1; batch]))?,
+    )?;
     binding.bind_input(
         TOTAL,
         &Tensor::from_array((Vec::<usize>::new(), vec![total]))?,

@@ -3,13 +3,13 @@
 use std::{io::Write, path::Path};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::{ContextSentence, Session};
 use crate::{
     config::read_text,
     error::{Error, Result},
     model::Model,
+    whole_file::write_whole,
 };
 
 const FORMAT_VERSION: u32 = 1;
@@ -50,30 +50,6 @@ pub(super) fn save(session: &Session, path: &Path) -> Result<()> {
         serde_json::to_writer(&mut *file_on_disk, &file)?;
         file_on_disk.write_all(b"\n")
     })
-}
-
-/// Write a file beside `path` and put it in its place: whoever reads `path` finds the old content
-/// or the new one.
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut std::io::BufWriter<&mut NamedTempFile>) -> std::io::Result<()>,
-) -> Result<()> {
-    let failed = |source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut partial = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-    let mut buffered = std::io::BufWriter::new(&mut partial);
-    write(&mut buffered)
-        .and_then(|()| buffered.flush())
-        .map_err(failed)?;
-    drop(buffered);
-    partial.as_file().sync_all().map_err(failed)?;
-    partial.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 pub(super) fn load(model: &Model, path: &Path) -> Result<Session> {

@@ -1,0 +1,206 @@
+//! The records of a text file, read piece by piece.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    text::{Tail, segments},
+};
+
+/// The line that ends a record.
+pub const SEPARATOR: &str = "<|endoftext|>";
+/// The longest text of a record that is held at once, in bytes; a longer one is handed out in
+/// pieces that end with a sentence.
+const PIECE_BYTES: usize = 256 << 10;
+/// Read at least this much of a line, so that a separator is seen whole.
+const LINE_BYTES: usize = 32;
+
+/// A place in the file where a sentence or a record begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Bytes in front of it.
+    pub offset: u64,
+    /// Whether it is inside a record, behind its first sentence.
+    pub in_record: bool,
+}
+
+/// A part of a record that ends with a sentence.
+#[derive(Debug)]
+pub struct Piece {
+    pub text: String,
+    /// Where the text begins in the file.
+    pub offset: u64,
+    /// Where the next record begins, if the record ends here.
+    pub next_record: Option<u64>,
+}
+
+/// The text of a file, piece by piece.
+#[derive(Debug)]
+pub struct Records {
+    reader: BufReader<File>,
+    path: PathBuf,
+    /// Text of the record that was read and not handed out.
+    buffer: Vec<u8>,
+    /// Where `buffer` begins in the file.
+    offset: u64,
+    at_line_start: bool,
+    in_record: bool,
+    done: bool,
+    pub(super) piece_bytes: usize,
+}
+
+impl Records {
+    pub fn open(path: &Path, from: Position) -> Result<Self> {
+        let (reader, at_line_start) = open_at(path, from.offset).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            reader,
+            path: path.to_owned(),
+            buffer: Vec::new(),
+            offset: from.offset,
+            at_line_start,
+            in_record: from.in_record,
+            done: false,
+            piece_bytes: PIECE_BYTES,
+        })
+    }
+
+    /// The next piece; its text may be empty.
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+        while !self.done {
+            let line_start = self.buffer.len();
+            let room = self.piece_bytes.saturating_sub(line_start).max(LINE_BYTES);
+            let read = (&mut self.reader)
+                .take(room as u64)
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|source| Error::Read {
+                    path: self.path.clone(),
+                    source,
+                })?;
+            let line = &self.buffer[line_start..];
+            let separates = self.at_line_start && is_separator(line);
+            self.at_line_start = line.ends_with(b"\n");
+            if read == 0 || separates {
+                self.done = read == 0;
+                return self.end_record(line_start).map(Some);
+            }
+            if self.buffer.len() >= self.piece_bytes
+                && let Some(piece) = self.cut()?
+            {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rest of the record, which ends at `end` in the buffer; a separator may follow there.
+    fn end_record(&mut self, end: usize) -> Result<Piece> {
+        let (text, trimmed) = {
+            let text = std::str::from_utf8(&self.buffer[..end])
+                .map_err(|error| self.not_text(error.valid_up_to()))?;
+            let kept = self.without_indent(text);
+            (kept.trim_end().to_owned(), text.len() - kept.len())
+        };
+        let offset = self.offset + trimmed as u64;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.in_record = false;
+        Ok(Piece {
+            text,
+            offset,
+            next_record: Some(self.offset),
+        })
+    }
+
+    /// The sentences of a full buffer but for the last one, which may go on.
+    fn cut(&mut self) -> Result<Option<Piece>> {
+        let text = match std::str::from_utf8(&self.buffer) {
+            Ok(text) => text,
+            // The buffer may end within a character.
+            Err(error) if error.error_len().is_none() => {
+                std::str::from_utf8(&self.buffer[..error.valid_up_to()]).unwrap_or_default()
+            }
+            Err(error) => return Err(self.not_text(error.valid_up_to())),
+        };
+        let kept = self.without_indent(text);
+        let trimmed = text.len() - kept.len();
+        let mut pieces = segments(kept, Tail::Keep);
+        let last = std::iter::from_fn(|| pieces.next()).last();
+        // One sentence that is as long as this is cut where it happens to be.
+        let end = match kept.len() - last.map_or(0, str::len) {
+            0 => kept.len(),
+            end => end,
+        };
+        let piece = (end > 0).then(|| Piece {
+            text: kept[..end].to_owned(),
+            offset: self.offset + trimmed as u64,
+            next_record: None,
+        });
+        self.in_record |= piece.is_some();
+        self.buffer.drain(..trimmed + end);
+        self.offset += (trimmed + end) as u64;
+        Ok(piece)
+    }
+
+    /// A record begins with its first character that is no white space.
+    fn without_indent<'t>(&self, text: &'t str) -> &'t str {
+        if self.in_record {
+            text
+        } else {
+            text.trim_start()
+        }
+    }
+
+    fn not_text(&self, place: usize) -> Error {
+        let byte = self.offset + place as u64;
+        Error::NotText {
+            path: self.path.clone(),
+            byte,
+            line: line_of(&self.path, byte).ok(),
+        }
+    }
+}
+
+/// A reader at `offset`, and whether a line begins there.
+fn open_at(path: &Path, offset: u64) -> io::Result<(BufReader<File>, bool)> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let Some(before) = offset.checked_sub(1) else {
+        return Ok((reader, true));
+    };
+    reader.seek(SeekFrom::Start(before))?;
+    let mut byte = [0];
+    reader.read_exact(&mut byte)?;
+    Ok((reader, byte == *b"\n"))
+}
+
+fn is_separator(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line) == SEPARATOR.as_bytes()
+}
+
+/// The line, from 1, that a byte is on.
+fn line_of(path: &Path, byte: u64) -> io::Result<u64> {
+    let mut reader = BufReader::new(File::open(path)?.take(byte));
+    let mut line = 1;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(line);
+        }
+        line += buffer.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let length = buffer.len();
+        reader.consume(length);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Records of files, read in pieces of all sizes.
+
+use std::io::Write as _;
+
+use super::*;
+
+fn file(content: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
+    file
+}
+
+/// The records as (offset of the first piece, text), read with pieces of this size.
+fn records(content: &[u8], piece_bytes: usize) -> Result<Vec<(u64, String)>> {
+    let file = file(content);
+    let mut records = Records::open(file.path(), Position::default())?;
+    records.piece_bytes = piece_bytes;
+    let mut found = Vec::new();
+    let mut current: Option<(u64, String)> = None;
+    while let Some(piece) = records.next_piece()? {
+        let (_, text) = current.get_or_insert((piece.offset, String::new()));
+        text.push_str(&piece.text);
+        if piece.next_record.is_some() {
+            found.extend(current.take());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn separators_end_records() {
+    let rows: [(&str, &[(u64, &str)]); 7] = [
+        ("", &[(0, "")]),
+        ("  One. \nTwo\n\n", &[(2, "One. \nTwo")]),
+        (
+            "One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n",
+            &[(0, "One."), (19, "Two."), (38, "")],
+        ),
+        (
+            "One.\r\n<|endoftext|>\r\n Two.",
+            &[(0, "One."), (22, "Two.")],
+        ),
+        (
+            "<|endoftext|>\n<|endoftext|>",
+            &[(0, ""), (14, ""), (27, "")],
+        ),
+        (
+            "One. <|endoftext|>\nTwo.",
+            &[(0, "One. <|endoftext|>\nTwo.")],
+        ),
+        (
+            "One.\n<|endoftext|> \nTwo.",
+            &[(0, "One.\n<|endoftext|> \nTwo.")],
+        ),
+    ];
+    for (text, expected) in rows {
+        for piece_bytes in [1, 7, 40, PIECE_BYTES] {
+            let mut found = records(text.as_bytes(), piece_bytes).unwrap();
+            let mut expected: Vec<_> = expected
+                .iter()
+                .map(|&(offset, text)| (offset, text.to_owned()))
+                .collect();
+            // Where nothing is left to hand out, the place of it is of no use.
+            for (offset, text) in found.iter_mut().chain(&mut expected) {
+                if text.is_empty() {
+                    *offset = 0;
+                }
+                *text = text.trim_end().to_owned();
+            }
+            assert_eq!(found, expected, "{text:?} by {piece_bytes}");
+        }
+    }
+}
+
+#[test]
+fn pieces_end_with_a_sentence() {
+    let text = "One sentence, 二三。” \n another. ".repeat(40);
+    let file = file(text.as_bytes());
+    let mut records = Records::open(file.path(), Position::default()).unwrap();
+    records.piece_bytes = 100;
+    let mut sentences = Vec::new();
+    while let Some(piece) = records.next_piece().unwrap() {
+        assert!(piece.text.len() <= 100 + LINE_BYTES);
+        assert!(text[piece.offset as usize..].starts_with(&piece.text));
+        sentences.extend(segments(&piece.text, Tail::Keep).map(ToOwned::to_owned));
+    }
+    let whole: Vec<_> = segments(text.trim(), Tail::Keep).collect();
+    assert_eq!(sentences, whole);
+}
+
+#[test]
+fn a_position_leads_to_the_rest() {
+    let file = file(b"One. Two.\n<|endoftext|>\nThree.");
+    let rest = |offset, in_record| {
+        let position = Position { offset, in_record };
+        let mut records = Records::open(file.path(), position).unwrap();
+        let mut texts = Vec::new();
+        while let Some(piece) = records.next_piece().unwrap() {
+            texts.push(piece.text);
+        }
+        texts
+    };
+    assert_eq!(rest(5, true), ["Two.", "Three."]);
+    assert_eq!(rest(24, false), ["Three."]);
+    assert_eq!(rest(30, false), [""]);
+    assert_eq!(rest(10, true), ["", "Three."]);
+}
+
+#[test]
+fn what_is_not_text_is_named_by_its_place() {
+    for (content, expected) in [
+        (&b"One.\nTw\xff."[..], 7),
+        (b"One.\nTwo \xe2\x80", 9),
+        (b"One. Two.\nThree. \xc3\n<|endoftext|>\n", 17),
+    ] {
+        for piece_bytes in [1, 8, PIECE_BYTES] {
+            match records(content, piece_bytes) {
+                Err(Error::NotText { byte, line, .. }) => {
+                    assert_eq!((byte, line), (expected, Some(2)));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

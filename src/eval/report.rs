@@ -1,0 +1,117 @@
+//! The figures of an evaluation.
+
+use serde::Serialize;
+
+/// How well a model does on a text. A figure that was not measured is absent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// Name of the model.
+    pub model: String,
+    /// The variant in use.
+    pub variant: String,
+    /// The text file.
+    pub text: String,
+    /// Records that hold a sentence.
+    pub records: u64,
+    /// Sentences, all of which were encoded and decoded.
+    pub sentences: u64,
+    /// Bytes of the text of these sentences, without what was cut off from truncated ones.
+    pub bytes: u64,
+    /// Sentences that were cut short, as the bundle's segmentation has it.
+    pub truncated_sentences: u64,
+    /// Each sentence decoded from its own vector.
+    pub reconstruction: ReconstructionScore,
+    /// Each sentence predicted from those before it, which alone the backbone sees. Absent for kind
+    /// `svae`, and where no record has two sentences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_sentence: Option<NextSentenceScore>,
+    /// The same as the original measures it, if the model's prefill is bidirectional: the backbone
+    /// sees the whole window at once, the sentence that it is asked for included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_sentence_bidirectional: Option<NextSentenceScore>,
+    /// The stop head. Absent for kind `svae`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopScore>,
+    /// Wall time, that of an interrupted run up to its last saved state included.
+    pub seconds: f64,
+}
+
+/// How well sentences come back from their vectors, decoded teacher forced: tokens `[t1..tn, eos]`
+/// after `[bos, t1..tn]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ReconstructionScore {
+    /// Predicted tokens, eos included.
+    pub tokens: u64,
+    /// Their negative log-likelihood, in nats.
+    pub nll: f64,
+    /// `exp(nll / tokens)`.
+    pub perplexity: f64,
+    /// As in arXiv 2408.00655: the exponential of the mean over sentences of each one's mean
+    /// cross-entropy.
+    pub paper_perplexity: f64,
+    /// Share of sentences of which every token is the most likely one, as if decoded greedily.
+    pub exact: f64,
+    /// Share of tokens that are the most likely one.
+    pub token_accuracy: f64,
+    /// The same by length; lengths without a sentence are left out.
+    pub by_length: Vec<LengthScore>,
+}
+
+/// Reconstruction of sentences of similar length.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LengthScore {
+    /// From and to how many tokens, bos and eos not counted: `9-16`.
+    pub length: String,
+    /// Sentences of that length.
+    pub sentences: u64,
+    /// Share of them of which every token is the most likely one.
+    pub exact: f64,
+    /// Share of their tokens, eos included, that are the most likely one.
+    pub token_accuracy: f64,
+}
+
+/// How well the next sentence is predicted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct NextSentenceScore {
+    /// Predicted sentences: all but the first of each window of `max_sentences`.
+    pub sentences: u64,
+    /// Their tokens, eos included.
+    pub tokens: u64,
+    /// Their negative log-likelihood, in nats.
+    pub nll: f64,
+    /// `exp(nll / tokens)`.
+    pub perplexity: f64,
+    /// The exponential of the mean over windows of each one's mean cross-entropy.
+    pub paper_perplexity: f64,
+    /// `nll` in bits, over the bytes of the predicted sentences.
+    pub bits_per_byte: f64,
+    /// Share of tokens that are the most likely one.
+    pub token_accuracy: f64,
+    /// What is to be known to read these figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How well the stop head knows the end of a record.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StopScore {
+    /// How often it was asked: after every sentence.
+    pub positions: u64,
+    /// How often the record did end there.
+    pub ends: u64,
+    /// How often it said so.
+    pub predicted: u64,
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// Share of the ends that it found; absent without an end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
+    /// Share of its ends that were one; absent if it named none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+}

@@ -1,0 +1,153 @@
+//! The state file: how far an evaluation is, so that another process can go on from there.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{records::Position, sums::Sums};
+use crate::{
+    config::read_text,
+    error::{Error, Result},
+    model::Model,
+    whole_file::write_whole,
+};
+
+const FORMAT_VERSION: u32 = 1;
+/// Largest state file, in bytes.
+const MAX_STATE_BYTES: u64 = 1 << 20;
+
+/// What an evaluation is of: its state is of no use for any other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    model: String,
+    variant: String,
+    text: PathBuf,
+    text_bytes: u64,
+    limit: Option<u64>,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// All windows in front of it are in the sums.
+    pub position: Position,
+    pub seconds: f64,
+    pub sums: Sums,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    format_version: u32,
+    subject: Subject,
+    progress: Progress,
+}
+
+impl Subject {
+    pub fn new(model: &Model, text: &Path, limit: Option<u64>) -> Result<Self> {
+        let look = || {
+            let data = fs::metadata(text)?;
+            match data.is_dir() {
+                true => Err(io::ErrorKind::IsADirectory.into()),
+                false => Ok((fs::canonicalize(text)?, data.len())),
+            }
+        };
+        let (path, text_bytes) = look().map_err(|source| Error::Read {
+            path: text.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            model: model.fingerprint(),
+            variant: model.variant().to_owned(),
+            text: path,
+            text_bytes,
+            limit,
+        })
+    }
+
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+
+    /// The progress saved in `path`; none where there is no such file.
+    pub fn load(&self, path: &Path) -> Result<Option<Progress>> {
+        let text = match read_text(path, MAX_STATE_BYTES) {
+            Ok(text) => text,
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let refused = |problem| Error::EvalState {
+            path: path.to_owned(),
+            problem,
+        };
+        let file: StateFile =
+            serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        if file.format_version != FORMAT_VERSION {
+            let found = file.format_version;
+            return Err(refused(format!(
+                "format_version is {found}, this program reads {FORMAT_VERSION}"
+            )));
+        }
+        self.check(path, &file.subject)?;
+        if file.progress.position.offset > self.text_bytes {
+            return Err(refused("it is beyond the end of the text".into()));
+        }
+        Ok(Some(file.progress))
+    }
+
+    fn check(&self, path: &Path, found: &Self) -> Result<()> {
+        let limit = |subject: &Self| {
+            subject
+                .limit
+                .map_or("none".into(), |records| records.to_string())
+        };
+        let describe = |subject: &Self| {
+            [
+                ("model", subject.model.clone()),
+                ("variant", subject.variant.clone()),
+                ("text", subject.text.display().to_string()),
+                ("size of the text", subject.text_bytes.to_string()),
+                ("limit of records", limit(subject)),
+            ]
+        };
+        for ((what, found), (_, expected)) in describe(found).into_iter().zip(describe(self)) {
+            if found != expected {
+                return Err(Error::EvalStateMismatch {
+                    path: path.to_owned(),
+                    what,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub fn save(&self, path: &Path, progress: &Progress) -> Result<()> {
+        let file = StateFile {
+            format_version: FORMAT_VERSION,
+            subject: self.clone(),
+            progress: progress.clone(),
+        };
+        write_whole(path, |file_on_disk| {
+            serde_json::to_writer(&mut *file_on_disk, &file)?;
+            file_on_disk.write_all(b"\n")
+        })
+    }
+}
+
+/// Remove a state file that is of no use any more.
+pub fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,449 @@
+//! Evaluation on a text file: the library's figures, and the command.
+
+mod support;
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use sllm_ort::{
+    Error, LoadOptions, Model, Result,
+    eval::{EvalOptions, Evaluation, evaluate},
+};
+use support::{TINY, TINY_ORIGINAL, copy_bundle, edit_manifest, failure, json_lines, program};
+use tempfile::TempDir;
+
+const STORY: &str = "Hello, the cat sat on the hill. She ran，and then? Is it so; café! The end.";
+const OTHER: &str =
+    "Hello, the hat sat on the cat. the dog ran to the hill and the cat ran home and so on.";
+
+fn model(bundle: &str, variant: &str) -> Model {
+    Model::load(bundle, LoadOptions::default().with_variant(variant)).unwrap()
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+}
+
+fn records(records: &[&str]) -> String {
+    records.join("\n<|endoftext|>\n")
+}
+
+/// Many sentences of all sorts: more than are measured together.
+fn many() -> String {
+    let record = |number: usize| {
+        let sentences = (0..number % 17).map(|place| match (number + place) % 4 {
+            0 => "Hello, ".to_owned(),
+            1 => "and then? ".to_owned(),
+            2 => format!("the cat sat on the {}. ", "hat ".repeat(place % 9)),
+            _ => OTHER.to_owned(),
+        });
+        sentences.collect::<String>()
+    };
+    let all: Vec<String> = (0..60).map(record).collect();
+    records(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn run(model: &Model, text: &Path, options: &EvalOptions) -> Result<Evaluation> {
+    evaluate(model, text, options, |_| ())
+}
+
+/// All figures but the time.
+fn figures(evaluation: &Evaluation) -> Value {
+    let mut value = serde_json::to_value(evaluation).unwrap();
+    assert!(value["seconds"].as_f64().unwrap() > 0.0);
+    value.as_object_mut().unwrap().remove("seconds");
+    value
+}
+
+#[test]
+fn exactness_is_that_of_reconstruct() {
+    let folder = Folder::new();
+    let text = records(&[STORY, OTHER, "Is it so; the end."]);
+    let file = folder.file("text", &text);
+    for bundle in [TINY, TINY_ORIGINAL] {
+        for variant in ["portable", "cpu-int8"] {
+            let model = model(bundle, variant);
+            let found = run(&model, &file, &EvalOptions::default()).unwrap();
+            let pipeline = model.text_pipeline();
+            let sentences: Vec<_> = text
+                .split("\n<|endoftext|>\n")
+                .flat_map(|record| pipeline.sentences(record).unwrap())
+                .collect::<Result<_>>()
+                .unwrap();
+            let expected = model.reconstruct(&sentences).unwrap();
+            let exact = expected.iter().filter(|found| found.exact).count();
+            assert_eq!(found.sentences, sentences.len() as u64);
+            let expected = exact as f64 / sentences.len() as f64;
+            assert_eq!(found.reconstruction.exact, expected, "{bundle} {variant}");
+            assert!((0.2..0.99).contains(&expected), "{expected}");
+            let counted: u64 = found
+                .reconstruction
+                .by_length
+                .iter()
+                .map(|bin| bin.sentences)
+                .sum();
+            assert_eq!(counted, found.sentences);
+        }
+    }
+}
+
+/// The tiny models were trained on this text: on each sentence, and on what follows the fourth.
+#[test]
+fn a_learned_text_is_predicted() {
+    let folder = Folder::new();
+    let file = folder.file("text", STORY);
+    let found = run(&model(TINY, "portable"), &file, &EvalOptions::default()).unwrap();
+    let next = found.next_sentence.clone().unwrap();
+    assert_eq!((found.records, found.sentences, next.sentences), (1, 7, 6));
+    assert_eq!(found.bytes, STORY.len() as u64);
+    let bits = next.nll / std::f64::consts::LN_2;
+    let bytes = STORY.len() - "Hello, ".len();
+    assert!((next.bits_per_byte - bits / bytes as f64).abs() < 1e-12);
+    assert!((next.perplexity - (next.nll / next.tokens as f64).exp()).abs() < 1e-12);
+    // One window: the mean of its means is its own.
+    assert!((next.perplexity - next.paper_perplexity).abs() < 1e-12);
+    assert!(found.reconstruction.perplexity < 1.1, "{found:?}");
+    let stop = found.stop.unwrap();
+    assert_eq!((stop.positions, stop.ends), (7, 1));
+    assert!(found.next_sentence_bidirectional.is_none());
+}
+
+#[test]
+fn a_bidirectional_prefill_is_reported_apart() {
+    let folder = Folder::new();
+    let file = folder.file("text", STORY);
+    let model = model(TINY_ORIGINAL, "portable");
+    let found = run(&model, &file, &EvalOptions::default()).unwrap();
+    let (causal, seeing) = (
+        found.next_sentence.unwrap(),
+        found.next_sentence_bidirectional.unwrap(),
+    );
+    assert_eq!(causal.tokens, seeing.tokens);
+    assert!((causal.nll - seeing.nll).abs() > 1e-3);
+    assert!(seeing.note.unwrap().contains("sees the whole window"));
+    assert_eq!(causal.note, None);
+}
+
+/// Interrupted after every batch, an evaluation ends with the same figures to the last bit.
+#[test]
+fn resumed_is_uninterrupted() {
+    let folder = Folder::new();
+    let state = folder.path("state");
+    let one_record = many().replace("\n<|endoftext|>\n", " ");
+    for (bundle, text) in [(TINY, many()), (TINY, one_record), (TINY_ORIGINAL, many())] {
+        let file = folder.file("text", text);
+        let model = model(bundle, "cpu-int8");
+        for limit in [None, Some(40)] {
+            let limited = |options: EvalOptions| match limit {
+                Some(limit) => options.with_limit(limit).unwrap(),
+                None => options,
+            };
+            let whole = run(&model, &file, &limited(EvalOptions::default())).unwrap();
+            let options = limited(EvalOptions::default())
+                .with_state(&state)
+                .with_state_interval(Duration::ZERO);
+            let mut runs = 0;
+            let resumed = loop {
+                runs += 1;
+                let interrupted = || evaluate(&model, &file, &options, |_| panic!("interrupted"));
+                if let Ok(found) = catch_unwind(AssertUnwindSafe(interrupted)) {
+                    break found.unwrap();
+                }
+            };
+            assert!(runs > 2, "{runs}");
+            assert_eq!(figures(&resumed), figures(&whole));
+            assert!(!state.exists());
+        }
+    }
+}
+
+#[test]
+fn a_corrected_text_goes_on_where_it_failed() {
+    let folder = Folder::new();
+    let state = folder.path("state");
+    let good = many();
+    let mut bad = good.clone().into_bytes();
+    *bad.last_mut().unwrap() = 0xff;
+    let file = folder.file("text", &bad);
+    let model = model(TINY, "cpu-int8");
+    let options = EvalOptions::default()
+        .with_state(&state)
+        .with_state_interval(Duration::ZERO);
+    match run(&model, &file, &options) {
+        Err(Error::NotText { byte, line, .. }) => {
+            assert_eq!(byte, good.len() as u64 - 1);
+            assert_eq!(line, Some(good.lines().count() as u64));
+        }
+        other => panic!("{other:?}"),
+    }
+    folder.file("text", &good);
+    let mut first = None;
+    let resumed = evaluate(&model, &file, &options, |progress| {
+        first.get_or_insert(progress.bytes);
+    })
+    .unwrap();
+    assert!(first.unwrap() > good.len() as u64 / 2);
+    let whole = run(&model, &file, &EvalOptions::default()).unwrap();
+    assert_eq!(figures(&resumed), figures(&whole));
+}
+
+#[test]
+fn a_state_of_something_else_is_refused() {
+    let folder = Folder::new();
+    let (text, other) = (folder.file("text", STORY), folder.file("other", STORY));
+    let state = folder.path("state");
+    let tiny = model(TINY, "cpu-int8");
+    let options = EvalOptions::default()
+        .with_state(&state)
+        .with_keep_state(true);
+    let kept = run(&tiny, &text, &options).unwrap();
+    assert!(state.exists());
+    assert_eq!(run(&tiny, &text, &options).unwrap(), kept);
+
+    let mismatch = |found: Result<Evaluation>| match found {
+        Err(Error::EvalStateMismatch { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    let limited = options.clone().with_limit(1).unwrap();
+    assert_eq!(
+        mismatch(run(&model(TINY_ORIGINAL, "cpu-int8"), &text, &options)),
+        "model"
+    );
+    assert_eq!(
+        mismatch(run(&model(TINY, "portable"), &text, &options)),
+        "variant"
+    );
+    assert_eq!(mismatch(run(&tiny, &other, &options)), "text");
+    assert_eq!(mismatch(run(&tiny, &text, &limited)), "limit of records");
+    folder.file("text", STORY.to_owned() + " The end.");
+    assert_eq!(mismatch(run(&tiny, &text, &options)), "size of the text");
+    folder.file("text", STORY);
+
+    let right: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let mut newer = right.clone();
+    newer["format_version"] = 2.into();
+    let mut beyond = right.clone();
+    beyond["progress"]["position"]["offset"] = 1000.into();
+    for damaged in [
+        json!([]).to_string(),
+        "{".into(),
+        newer.to_string(),
+        beyond.to_string(),
+    ] {
+        folder.file("state", damaged);
+        let found = run(&tiny, &text, &options);
+        assert!(matches!(found, Err(Error::EvalState { .. })), "{found:?}");
+    }
+    let nowhere = EvalOptions::default().with_state(folder.path("absent/state"));
+    assert!(matches!(
+        run(&tiny, &text, &nowhere),
+        Err(Error::Write { .. })
+    ));
+}
+
+#[test]
+fn hostile_texts() {
+    let folder = Folder::new();
+    let tiny = model(TINY, "cpu-int8");
+    let found = |path: &Path| run(&tiny, path, &EvalOptions::default());
+    for nothing in ["", " \n\t\n", "<|endoftext|>\n\n<|endoftext|>\n"] {
+        let file = folder.file("text", nothing);
+        let state = folder.path("state");
+        let options = EvalOptions::default().with_state(&state);
+        let empty = run(&tiny, &file, &options);
+        assert!(matches!(empty, Err(Error::NoSentences { .. })), "{empty:?}");
+        assert!(!state.exists());
+    }
+    let directory = found(folder.0.path());
+    assert!(
+        matches!(directory, Err(Error::Read { .. })),
+        "{directory:?}"
+    );
+    let absent = found(&folder.path("absent"));
+    assert!(matches!(absent, Err(Error::Read { .. })), "{absent:?}");
+    // A model with room for one token in a sentence, and a character that needs two.
+    let short = folder.path("short");
+    copy_bundle(TINY, &short);
+    edit_manifest(&short, |manifest| {
+        manifest["model"]["max_sentence_tokens"] = 2.into()
+    });
+    let short = model(short.to_str().unwrap(), "cpu-int8");
+    let text = folder.file("text", "a, \naé.");
+    match run(&short, &text, &EvalOptions::default()) {
+        Err(Error::UnusableText { byte, source, .. }) => {
+            assert_eq!(byte, 5);
+            assert!(matches!(*source, Error::CharacterTooLong { .. }));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_not_measured_is_left_out() {
+    let folder = Folder::new();
+    let file = folder.file("text", "Hello, \n<|endoftext|>\n");
+    let found = run(&model(TINY, "cpu-int8"), &file, &EvalOptions::default()).unwrap();
+    let value = figures(&found);
+    assert_eq!(value.get("next_sentence"), None);
+    assert_eq!(value["stop"]["positions"], 1);
+    assert_eq!(value["stop"]["ends"], 1);
+    assert_eq!(
+        value["reconstruction"]["by_length"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// `bundle` without its backbone.
+fn svae(folder: &Folder) -> PathBuf {
+    let bundle = folder.path("svae");
+    copy_bundle(TINY, &bundle);
+    edit_manifest(&bundle, |manifest| {
+        let model = manifest["model"].as_object_mut().unwrap();
+        model["kind"] = "svae".into();
+        model.remove("backbone");
+        model.remove("max_sentences");
+        model.remove("reencode_bos");
+        for variant in manifest["variants"].as_array_mut().unwrap() {
+            variant["graphs"]
+                .as_object_mut()
+                .unwrap()
+                .remove("backbone");
+        }
+    });
+    bundle
+}
+
+#[test]
+fn the_command_prints_json() {
+    let folder = Folder::new();
+    let file = folder.file("text", records(&[STORY, OTHER]));
+    let (file, svae) = (file.to_str().unwrap(), svae(&folder));
+    let eval = |arguments: &[&str]| {
+        let mut command = program();
+        command
+            .args(["eval", "--model", TINY, "--text", file])
+            .args(arguments);
+        let mut lines = json_lines(&mut command);
+        assert_eq!(lines.len(), 1);
+        lines.remove(0)
+    };
+    let alone = eval(&[]);
+    let keys: Vec<_> = alone.as_object().unwrap().keys().collect();
+    let expected = [
+        "model",
+        "variant",
+        "text",
+        "records",
+        "sentences",
+        "bytes",
+        "truncated_sentences",
+        "reconstruction",
+        "next_sentence",
+        "stop",
+        "seconds",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(alone["text"], file);
+    assert_eq!(alone["records"], 2);
+    assert_eq!(eval(&["--limit", "1"])["records"], 1);
+
+    let state = folder.path("state");
+    let both = eval(&[
+        "--baseline",
+        svae.to_str().unwrap(),
+        "--baseline-variant",
+        "portable",
+        "--state",
+        state.to_str().unwrap(),
+    ]);
+    assert_eq!(both.as_object().unwrap().len(), 2);
+    assert_eq!(both["model"]["reconstruction"], alone["reconstruction"]);
+    assert_eq!(both["baseline"]["variant"], "portable");
+    assert_eq!(both["baseline"]["sentences"], alone["sentences"]);
+    assert_eq!(both["baseline"].get("stop"), None);
+    assert_eq!(both["baseline"].get("next_sentence"), None);
+    assert!(!state.exists() && !folder.path("state.baseline").exists());
+}
+
+#[test]
+fn the_command_prints_a_table() {
+    let folder = Folder::new();
+    let file = folder.file("text", records(&[STORY, OTHER]));
+    let output = program()
+        .args([
+            "eval",
+            "--model",
+            TINY_ORIGINAL,
+            "--baseline",
+            TINY,
+            "--text",
+        ])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    let table = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<&str> = table.lines().collect();
+    let note = lines.pop().unwrap();
+    assert!(
+        note.starts_with("bidirectional: ") && note.contains("2408.00655"),
+        "{note}"
+    );
+    let width = lines[0].chars().count();
+    assert!(
+        lines.iter().all(|line| line.chars().count() == width),
+        "{table}"
+    );
+    assert!(table.contains("stop: accuracy"), "{table}");
+}
+
+#[test]
+fn the_command_fails_with_one_line() {
+    let folder = Folder::new();
+    let state = folder.file("state", "no state");
+    let rows: [(&[u8], &[&str], &str); 3] = [
+        (b" \n", &[], "holds no sentence"),
+        (b"One. \n \xc3(", &[], "not UTF-8 text at byte 7 (line 2)"),
+        (
+            b"Hello, ",
+            &["--state", state.to_str().unwrap()],
+            "not the state of an evaluation",
+        ),
+    ];
+    for (text, arguments, expected) in rows {
+        let file = folder.file("text", text);
+        let mut command = program();
+        command
+            .args(["eval", "--model", TINY, "--text"])
+            .arg(file)
+            .args(arguments);
+        let line = failure(&mut command);
+        assert!(line.contains(expected), "{line}");
+    }
+    program().args(["eval", "--model", TINY]).assert().code(2);
+    program()
+        .args(["eval", "--model", TINY, "--text", "x", "--limit", "0"])
+        .assert()
+        .code(2);
+}
