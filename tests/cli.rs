@@ -131,7 +131,10 @@ fn reconstruct_takes_arguments_files_and_lines() {
     let file = folder.path().join("lines.txt");
     std::fs::write(&file, "Hello, \nHello, \r\n").unwrap();
     let line = |arguments: &[&str]| json_lines(&mut tiny(arguments));
-    assert_eq!(line(&["reconstruct", "Hello, "]), [expected.clone()]);
+    assert_eq!(
+        line(&["reconstruct", "Hello, "]),
+        std::slice::from_ref(&expected)
+    );
     let file = file.to_str().unwrap();
     assert_eq!(
         line(&["reconstruct", "--file", file]),

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 use sllm_ort::{Error, LoadOptions, Model, Session};
 use support::{TINY, copy_bundle, edit_manifest, failure, program};
 
+/// A change of a JSON file.
+type Edit = fn(&mut Value);
+
 fn sha256(path: &Path) -> String {
     let digest = Sha256::digest(std::fs::read(path).unwrap());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -90,7 +93,7 @@ fn swapped_graphs_do_not_keep_their_contracts() {
 
 #[test]
 fn a_manifest_cannot_lead_outside_or_lie() {
-    let table: [(&str, fn(&mut Value), &str); 5] = [
+    let table: [(&str, Edit, &str); 5] = [
         (
             "outside",
             |m| entry(m, "encoder")["file"] = json!("../encoder.onnx"),
@@ -149,7 +152,7 @@ fn damaged_sessions() {
     session.append("Hello, the cat sat. ").unwrap();
     session.save(&path).unwrap();
     let good: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let table: [(&str, fn(&mut Value)); 8] = [
+    let table: [(&str, Edit); 8] = [
         ("version", |s| s["format_version"] = json!(2)),
         ("unknown key", |s| s["more"] = json!(1)),
         ("runs", |s| s["runs"] = json!([1])),

@@ -7,11 +7,12 @@ of the data is one cursor per corpus.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from sllm_export.config import Tokens
 
 from .corpus import Corpus
 
@@ -30,6 +31,7 @@ class Window:
 
     @property
     def tokens(self) -> int:
+        """Tokens to predict, the eos of each sentence included."""
         return sum(map(len, self.sentences)) + len(self.sentences)
 
 
@@ -44,14 +46,16 @@ class Group:
     lengths: Tensor
 
     def to(self, device: torch.device) -> Group:
+        """The group on `device`."""
         return Group(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 @dataclass
 class Batch:
     """`groups` hold each sentence of the batch once; `joined` are long ones made of neighbours, to
-    be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on, records of similar
-    length in one; `slots` [n] place the batch's sentences in all grids, flattened and joined;
+    be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on,
+    records of similar length in one; `slots` [n] place the batch's sentences in all grids,
+    flattened and joined;
     `predicted` [n] marks those that follow from the sentence before them; `continues` [n] is the
     stop head's target: 0 where the record ends with that sentence, else 1."""
 
@@ -63,6 +67,7 @@ class Batch:
     continues: Tensor
 
     def to(self, device: torch.device) -> Batch:
+        """The batch on `device`."""
         groups = [group.to(device) for group in self.groups]
         joined = [group.to(device) for group in self.joined]
         moved = (x.to(device) for x in (self.slots, self.predicted, self.continues))
@@ -78,6 +83,7 @@ class RecordStream:
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def next(self) -> Window:
+        """The next record, or a random part of it if it is too long."""
         epoch, place = divmod(self.cursor, self.corpus.records)
         if epoch != self._epoch:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.corpus.records)
@@ -105,6 +111,7 @@ class MixedStream:
         self.drawn = [0] * len(corpora)
 
     def next(self) -> Window:
+        """A window of the corpus that is furthest behind its share."""
         owed = [drawn / weight for drawn, weight in zip(self.drawn, self.weights, strict=True)]
         choice = owed.index(min(owed))
         window = self.streams[choice].next()
@@ -127,9 +134,11 @@ class MixedStream:
         return shares[rank]
 
     def state(self) -> dict[str, list[int]]:
+        """Where the stream stands."""
         return {"cursors": [s.cursor for s in self.streams], "drawn": list(self.drawn)}
 
     def restore(self, state: dict[str, list[int]]) -> None:
+        """Go on from a `state`. Raises ValueError if it is of another number of corpora."""
         self.drawn = list(state["drawn"])
         for stream, cursor in zip(self.streams, state["cursors"], strict=True):
             stream.cursor = cursor
@@ -159,11 +168,14 @@ def _echo(window: Window, random: np.random.Generator) -> Window:
 
 
 def join_neighbours(
-    windows: list[Window], tokens: int, random: np.random.Generator
+    windows: list[Window], tokens: int, longest: int, random: np.random.Generator
 ) -> list[np.ndarray]:
     """Sentences of `JOINED_LENGTHS` made of neighbours, together about `tokens` tokens: long
-    sentences are rare in simple text, and the last positions would hardly be trained."""
-    low, high = JOINED_LENGTHS
+    sentences are rare in simple text, and the last positions would hardly be trained. None has
+    more than `longest` tokens."""
+    low, high = JOINED_LENGTHS[0], min(JOINED_LENGTHS[1], longest)
+    if low >= high:
+        return []
     joined: list[np.ndarray] = []
     for _ in range(tokens // low):
         sentences = windows[random.integers(len(windows))].sentences
@@ -181,7 +193,7 @@ def join_neighbours(
 
 def collate(
     windows: list[Window],
-    config: dict[str, Any],
+    tokens: Tokens,
     group_tokens: int,
     joined: list[np.ndarray] | None = None,
 ) -> Batch:
@@ -200,13 +212,13 @@ def collate(
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
-    groups = _groups(sentences, config["tokens"], group_tokens)
-    extra = _groups(joined or [], config["tokens"], group_tokens)
+    groups = _groups(sentences, tokens, group_tokens)
+    extra = _groups(joined or [], tokens, group_tokens)
     tensors = map(torch.tensor, (slots, predicted, continues))
     return Batch(groups, extra, grids, *tensors)
 
 
-def _groups(sentences: list[np.ndarray], tokens: dict[str, int], group_tokens: int) -> list[Group]:
+def _groups(sentences: list[np.ndarray], tokens: Tokens, group_tokens: int) -> list[Group]:
     lengths = np.array([len(s) for s in sentences])
     order = np.argsort(-lengths, kind="stable")
     groups, start = [], 0
@@ -218,14 +230,14 @@ def _groups(sentences: list[np.ndarray], tokens: dict[str, int], group_tokens: i
     return groups
 
 
-def _group(sentences: list[np.ndarray], index: np.ndarray, tokens: dict[str, int]) -> Group:
+def _group(sentences: list[np.ndarray], index: np.ndarray, tokens: Tokens) -> Group:
     width = len(sentences[0]) + 1
-    ids = np.full((len(sentences), width), tokens["pad"], np.int64)
+    ids = np.full((len(sentences), width), tokens.pad, np.int64)
     targets = np.full((len(sentences), width), -100, np.int64)
     for row, sentence in enumerate(sentences):
-        ids[row, 0] = tokens["bos"]
+        ids[row, 0] = tokens.bos
         ids[row, 1 : len(sentence) + 1] = sentence
         targets[row, : len(sentence)] = sentence
-        targets[row, len(sentence)] = tokens["eos"]
+        targets[row, len(sentence)] = tokens.eos
     lengths = np.array([len(s) for s in sentences])
     return Group(*map(torch.from_numpy, (ids, targets, index, lengths)))

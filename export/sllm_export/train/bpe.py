@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>"]
-PAD, BOS, EOS = range(3)
 PATTERN = (
     r"'(?:[sdmt]|ll|ve|re)\b"
     r"| ?\p{L}+"

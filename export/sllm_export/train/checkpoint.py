@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from sllm_export.errors import ExportError
 
 STATE_FILE = "state.pt"
 WEIGHTS_FILE = "model.safetensors"
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write beside the old file, then put the new one in its place: never half a file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -28,12 +38,16 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 def load_state(folder: Path) -> dict[str, Any] | None:
     """The last complete state in `folder`, or None where there is none."""
     path = folder / STATE_FILE
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ExportError(f"{path}: is damaged") from error
 
 
 def save_weights(folder: Path, weights: dict[str, Tensor], provenance: dict[str, Any]) -> None:
     """Write float32 weights under the original's names, with where they come from."""
-    tensors = {name: value.detach().float().contiguous() for name, value in weights.items()}
-    partial = folder / (WEIGHTS_FILE + ".partial")
-    save_file(tensors, partial, metadata={"provenance": json.dumps(provenance)})
-    partial.replace(folder / WEIGHTS_FILE)
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in weights.items()}
+    content = save(tensors, metadata={"provenance": json.dumps(provenance)})
+    write_file(folder / WEIGHTS_FILE, content)

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zstandard
 from tokenizers import Tokenizer
+
+from sllm_export.errors import ExportError
 
 RECORD_END = "<|endoftext|>"
 _PAIRS = ["……", "，”", "”，", "。”", "”。", "!”", "”！", "？”", "”？"]
@@ -34,14 +37,17 @@ def segment(text: str) -> list[str]:
 def read_records(path: Path) -> Iterator[str]:
     """Records of a corpus file (`.txt` or `.txt.zst`), each without its closing line."""
     lines: list[str] = []
-    with _open_text(path) as file:
-        for line in file:
-            if line.rstrip("\n") == RECORD_END:
-                if record := "".join(lines).strip():
-                    yield record
-                lines = []
-            else:
-                lines.append(line)
+    try:
+        with _open_text(path) as file:
+            for line in file:
+                if line.rstrip("\n") == RECORD_END:
+                    if record := "".join(lines).strip():
+                        yield record
+                    lines = []
+                else:
+                    lines.append(line)
+    except (UnicodeDecodeError, zstandard.ZstdError) as error:
+        raise ExportError(f"{path}: cannot be read: {error}") from error
     if record := "".join(lines).strip():
         yield record
 
@@ -49,8 +55,6 @@ def read_records(path: Path) -> Iterator[str]:
 def _open_text(path: Path) -> io.TextIOBase:
     if path.suffix != ".zst":
         return path.open(encoding="utf-8")
-    import zstandard
-
     return zstandard.open(path, "rt", encoding="utf-8")
 
 
@@ -65,13 +69,14 @@ class Corpus:
     tokens: np.ndarray
     sentence_starts: np.ndarray
     record_starts: np.ndarray
-    text_bytes: int
 
     @property
     def records(self) -> int:
+        """How many records there are."""
         return len(self.record_starts) - 1
 
     def sentence(self, index: int) -> np.ndarray:
+        """Token ids of one sentence."""
         return self.tokens[self.sentence_starts[index] : self.sentence_starts[index + 1]]
 
 
@@ -80,24 +85,24 @@ def tokenize(path: Path, tokenizer: Tokenizer, max_tokens: int) -> Corpus:
     tokens: list[np.ndarray] = []
     lengths: list[int] = []
     record_sentences: list[int] = []
-    text_bytes = 0
+    dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.int32
     for record in read_records(path):
-        text_bytes += len(record.encode())
         count = 0
         encoded = tokenizer.encode_batch_fast(segment(record), add_special_tokens=False)
         for encoding in encoded:
-            ids = np.asarray(encoding.ids, dtype=np.uint16)
+            ids = np.asarray(encoding.ids, dtype=dtype)
             for start in range(0, len(ids), max_tokens):
                 piece = ids[start : start + max_tokens]
                 tokens.append(piece)
                 lengths.append(len(piece))
                 count += 1
-        record_sentences.append(count)
+        if count:
+            record_sentences.append(count)
     if not tokens:
-        raise ValueError(f"{path}: no text in it")
+        raise ExportError(f"{path}: no text in it")
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     records = np.concatenate([[0], np.cumsum(record_sentences)]).astype(np.int64)
-    return Corpus(np.concatenate(tokens), starts, records, text_bytes)
+    return Corpus(np.concatenate(tokens), starts, records)
 
 
 def load_tokenized(path: Path, tokenizer: Tokenizer, max_tokens: int, cache: Path) -> Corpus:
@@ -113,9 +118,4 @@ def load_tokenized(path: Path, tokenizer: Tokenizer, max_tokens: int, cache: Pat
         np.savez(partial, **vars(corpus))
         partial.replace(stored)
     with np.load(stored) as arrays:
-        return Corpus(
-            arrays["tokens"],
-            arrays["sentence_starts"],
-            arrays["record_starts"],
-            int(arrays["text_bytes"]),
-        )
+        return Corpus(arrays["tokens"], arrays["sentence_starts"], arrays["record_starts"])

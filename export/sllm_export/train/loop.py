@@ -1,54 +1,33 @@
-"""The training loop: steps, evaluation, checkpoints, resume."""
+"""The training loop: steps, evaluation, checkpoints, resume, stop."""
 
 from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch import Tensor
 from tqdm import tqdm
 
+from sllm_export.config import ModelConfig
+from sllm_export.errors import ExportError
+
 from .batches import MixedStream, collate, echo_some, join_neighbours
-from .checkpoint import load_state, save_state, save_weights
+from .checkpoint import STATE_FILE, load_state, save_state, save_weights
 from .model import Sllm
 from .objective import Sums, Weights, expected_sums, train_batch
 from .optimizer import Optimizer, learning_rate
+from .options import Options
+from .processes import rank_and_world, sum_over_processes
+from .stop import note_signals
 
-
-@dataclass
-class Options:
-    """Settings of one training; every number that the result depends on."""
-
-    steps: int
-    batch_tokens: int = 8192
-    group_tokens: int = 1024
-    lr: float = 2e-3
-    warmup: int = 100
-    weight_decay: float = 0.01
-    max_norm: float = 1.0
-    ema: float = 0.999
-    dropout: float = 0.0
-    reconstruction_weight: float = 1.0
-    joined_share: float = 0.0
-    echo_share: float = 0.0
-    repetition_weight: float = 0.0
-    seed: int = 1
-    checkpoint_minutes: float = 5.0
-    evaluate_every: int = 500
-    precision: str = "bf16"
-    device: str = "cpu"
-
-    def autocast(self) -> torch.autocast:
-        enabled = self.precision == "bf16"
-        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=enabled)
+LOG_EVERY = 20
 
 
 class Trainer:
@@ -56,7 +35,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: dict[str, Any],
+        config: ModelConfig,
         options: Options,
         stream: MixedStream,
         folder: Path,
@@ -64,8 +43,7 @@ class Trainer:
     ) -> None:
         self.config, self.options, self.stream, self.folder = config, options, stream, folder
         self.evaluate = evaluate
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
-        self.world = dist.get_world_size() if dist.is_initialized() else 1
+        self.rank, self.world = rank_and_world()
         torch.manual_seed(options.seed)
         self.model = Sllm(config, options.dropout).to(options.device)
         self.optimizer = Optimizer(self.model, options.weight_decay)
@@ -75,9 +53,24 @@ class Trainer:
             self._restore(state)
 
     def run(self) -> dict[str, Any]:
-        """Train up to `options.steps`; returns the last evaluation of the averaged weights."""
-        options = self.options
+        """Train up to `options.steps`; returns the last evaluation of the averaged weights.
+
+        After SIGINT or SIGTERM the step is finished and saved, then ExportError says so.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with note_signals() as wished:
+            stopped = self._train(wished)
+            self._save()
+            if stopped:  # torchrun ends the others as soon as one is gone
+                sum_over_processes([0.0])
+        if stopped:
+            at = f"step {self.step} of {self.options.steps}"
+            raise ExportError(f"stopped and saved at {at}; the same command goes on from there")
+        return self._evaluate()
+
+    def _train(self, wished: threading.Event) -> bool:
+        """Run the steps; whether a signal has ended them early."""
+        options = self.options
         saved = started = time.monotonic()
         before = self.seconds
         bar = tqdm(total=options.steps, initial=self.step, disable=self.rank > 0 or None)
@@ -85,34 +78,38 @@ class Trainer:
         while self.step < options.steps:
             lr = learning_rate(self.step, options.steps, options.warmup, options.lr)
             # Dropout and the choice of sentences must not depend on where a training was resumed.
+            # The hash of a tuple of integers is the same in every process.
             torch.manual_seed(hash((options.seed, self.step, self.rank)) % 2**31)
             sums, norm = self._step(lr)
             recent.add(sums)
             self.step += 1
             self.seconds = before + time.monotonic() - started
             bar.update()
-            if self.step % 20 == 0:
+            if self.step % LOG_EVERY == 0:
                 self._log(bar, recent, lr, norm)
                 recent = Sums()
+            # All processes must stop after the same step, whichever has had the signal.
+            if self.step < options.steps and sum_over_processes([float(wished.is_set())])[0]:
+                bar.close()
+                return True
             if self.step % options.evaluate_every == 0 and self.step < options.steps:
                 self._evaluate()
             if time.monotonic() - saved > 60 * options.checkpoint_minutes:
                 self._save()
                 saved = time.monotonic()
         bar.close()
-        self._save()
-        return self._evaluate()
+        return False
 
     def _step(self, lr: float) -> tuple[Sums, float]:
         options = self.options
         windows = self.stream.next_share(options.batch_tokens, self.rank, self.world)
         random = np.random.default_rng((options.seed, 2, self.step, self.rank))
-        longest = self.config["max_sentences"]
-        windows = echo_some(windows, options.echo_share, longest, random)
+        windows = echo_some(windows, options.echo_share, self.config.max_sentences, random)
         extra = int(options.joined_share * sum(window.tokens for window in windows))
-        joined = join_neighbours(windows, extra, random)
-        batch = collate(windows, self.config, options.group_tokens, joined)
-        scale = _sum_over_processes(expected_sums(batch))
+        longest = self.config.max_sentence_tokens - 1
+        joined = join_neighbours(windows, extra, longest, random)
+        batch = collate(windows, self.config.tokens, options.group_tokens, joined)
+        scale = _total(expected_sums(batch))
         weights = Weights(
             reconstruction=options.reconstruction_weight, repetition=options.repetition_weight
         )
@@ -120,10 +117,10 @@ class Trainer:
         sums = train_batch(self.model, batch, weights, scale, options.autocast())
         norm = self.optimizer.step(lr, options.max_norm)
         if not math.isfinite(norm):
-            raise FloatingPointError(f"step {self.step}: the gradient is not finite; lower the lr")
+            raise ExportError(f"step {self.step}: the gradient is not finite; lower --lr")
         self.tokens += scale.following_tokens
         self._average()
-        return _sum_over_processes(sums), norm
+        return _total(sums), norm
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -179,19 +176,25 @@ class Trainer:
         save_weights(self.folder, self.ema, provenance)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.ema = {k: v.to(self.options.device) for k, v in state["ema"].items()}
-        self.optimizer.restore(state["optimizer"])
-        self.stream.restore(state["stream"])
+        path = self.folder / STATE_FILE
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema = {k: v.to(self.options.device) for k, v in state["ema"].items()}
+            self.optimizer.restore(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ExportError(f"{path}: belongs to another configuration") from error
+        try:
+            self.stream.restore(state["stream"])
+        except ValueError as error:
+            before = len(state["stream"]["cursors"])
+            raise ExportError(f"{path}: needs as many --text as before: {before}") from error
         self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
 
 
-def _sum_over_processes(sums: Sums) -> Sums:
-    if not dist.is_initialized():
-        return sums
-    values: Tensor = torch.tensor(list(vars(sums).values()), dtype=torch.float64)
-    dist.all_reduce(values)
+def _total(sums: Sums) -> Sums:
+    """The sums over all processes."""
+    values = sum_over_processes(list(vars(sums).values()))
     total = Sums()
-    for (name, kind), value in zip(vars(sums).items(), values.tolist(), strict=True):
+    for (name, kind), value in zip(vars(sums).items(), values, strict=True):
         setattr(total, name, type(kind)(value))
     return total

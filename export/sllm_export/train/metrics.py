@@ -7,69 +7,112 @@ right, so one forward pass tells exactness.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from .batches import Batch, RecordStream, collate
+from sllm_export.config import Tokens
+
+from .batches import Batch, Group, RecordStream, Window, collate
 from .corpus import Corpus
 from .model import Sllm
 from .objective import decode_targets, encode, run_backbone
 
-LENGTH_BINS = ((1, 8), (9, 16), (17, 32), (33, 64))
+SHORTEST_BIN = 8
+LONG_BIN = 2
+GROUP_TOKENS = 4096
 
 
+@dataclass
+class Bin:
+    """Counts of the sentences of similar length."""
+
+    sentences: int = 0
+    exact: int = 0
+    tokens: int = 0
+    right: int = 0
+
+
+@dataclass
 class Tally:
-    """Counts of one evaluation, by length bin where it says so."""
+    """Counts of one evaluation. Bin 0 is of 1 to 8 tokens, bin 1 of 9 to 16, bin 2 of 17 to 32,
+    and so on, eos not counted."""
 
-    def __init__(self) -> None:
-        bins = len(LENGTH_BINS)
-        self.sentences, self.exact = [0] * bins, [0] * bins
-        self.tokens, self.right = [0] * bins, [0] * bins
-        self.reconstruction = self.following = 0.0
-        self.following_tokens = self.text_tokens = 0
-        self.stop_right = self.stop_found = self.ends = self.asked = 0
+    bins: dict[int, Bin] = field(default_factory=dict)
+    reconstruction: float = 0.0
+    following: float = 0.0
+    following_tokens: int = 0
+    stop_right: int = 0
+    stop_found: int = 0
+    ends: int = 0
+    asked: int = 0
+
+    def bin(self, length: int) -> Bin:
+        """The bin of sentences of `length` tokens."""
+        number = ((length - 1) // SHORTEST_BIN).bit_length()
+        return self.bins.setdefault(number, Bin())
 
     def report(self) -> dict[str, Any]:
-        report: dict[str, Any] = {"reconstruction": {}}
-        for number, (low, high) in enumerate(LENGTH_BINS):
-            if count := self.sentences[number]:
-                report["reconstruction"][f"{low}-{high}"] = {
-                    "sentences": count,
-                    "exact": self.exact[number] / count,
-                    "token_accuracy": self.right[number] / self.tokens[number],
-                }
-        long = sum(self.sentences[2:])
-        report["exact_17_and_more"] = sum(self.exact[2:]) / long if long else None
-        report["reconstruction_perplexity"] = math.exp(self.reconstruction / sum(self.tokens))
-        report["next_sentence_perplexity"] = math.exp(self.following / self.following_tokens)
-        report["next_sentence_tokens"] = self.following_tokens
-        report["stop_accuracy"] = self.stop_right / self.asked
-        report["stop_recall"] = self.stop_found / self.ends if self.ends else None
-        return report
+        """The figures; None where nothing was counted."""
+        bins = sorted(self.bins.items())
+        reconstruction = {
+            _bin_name(number): {
+                "sentences": b.sentences,
+                "exact": b.exact / b.sentences,
+                "token_accuracy": b.right / b.tokens,
+            }
+            for number, b in bins
+        }
+        long = [b for number, b in bins if number >= LONG_BIN]
+        tokens = sum(b.tokens for _, b in bins)
+        return {
+            "reconstruction": reconstruction,
+            "exact_17_and_more": _ratio(sum(b.exact for b in long), sum(b.sentences for b in long)),
+            "reconstruction_perplexity": _perplexity(self.reconstruction, tokens),
+            "next_sentence_perplexity": _perplexity(self.following, self.following_tokens),
+            "next_sentence_tokens": self.following_tokens,
+            "stop_accuracy": _ratio(self.stop_right, self.asked),
+            "stop_recall": _ratio(self.stop_found, self.ends),
+        }
+
+
+def _bin_name(number: int) -> str:
+    high = SHORTEST_BIN << number
+    return f"{high // 2 + 1 if number else 1}-{high}"
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _perplexity(nats: float, tokens: int) -> float | None:
+    return math.exp(nats / tokens) if tokens else None
+
+
+def draw_windows(corpus: Corpus, records: int, max_sentences: int) -> list[Window]:
+    """The same `records` records each time (all of them if there are fewer), each cut to
+    `max_sentences` sentences."""
+    stream = RecordStream(corpus, 0, max_sentences)
+    return [stream.next() for _ in range(min(records, corpus.records))]
 
 
 @torch.no_grad()
 def evaluate(
-    model: Sllm, corpus: Corpus, config: dict[str, Any], records: int, amp: torch.autocast
+    model: Sllm, windows: list[Window], tokens: Tokens, amp: torch.autocast
 ) -> dict[str, Any]:
-    """Evaluate on the first `records` records, each cut to `max_sentences` sentences."""
+    """Evaluate on `windows`, one at a time."""
+    device = model.fc.weight.device
     model.eval()
     tally = Tally()
-    following_bytes = 0
-    for window in _windows(corpus, records, config["max_sentences"]):
-        batch = collate([window], config, group_tokens=4096)
+    for window in windows:
+        batch = collate([window], tokens, GROUP_TOKENS).to(device)
         with amp:
             _count(model, batch, tally)
     model.train()
     return tally.report()
-
-
-def _windows(corpus: Corpus, records: int, max_sentences: int):
-    stream = RecordStream(corpus, 0, max_sentences)
-    for _ in range(min(records, corpus.records)):
-        yield stream.next()
 
 
 def _count(model: Sllm, batch: Batch, tally: Tally) -> None:
@@ -82,21 +125,26 @@ def _count(model: Sllm, batch: Batch, tally: Tally) -> None:
     tally.stop_right += int((continues == batch.continues).sum())
     tally.stop_found += int(((continues == 0) & ends).sum())
     for group in batch.groups:
-        every = torch.arange(len(group.index))
-        states, targets = decode_targets(model, group, every, vectors[group.index])
-        logits = model.svae.decoder.linear(states)
-        tally.reconstruction += float(F.cross_entropy(logits.float(), targets, reduction="sum"))
-        right = (logits.argmax(-1) == targets).split((group.lengths + 1).tolist())
-        for length, flags in zip(group.lengths.tolist(), right, strict=True):
-            number = next(n for n, (_, high) in enumerate(LENGTH_BINS) if length <= high)
-            tally.sentences[number] += 1
-            tally.exact[number] += bool(flags.all())
-            tally.tokens[number] += len(flags)
-            tally.right[number] += int(flags.sum())
+        every = torch.arange(len(group.index), device=group.index.device)
+        nats, right = _decode(model, group, every, vectors[group.index])
+        tally.reconstruction += nats
+        lengths = group.lengths.tolist()
+        for length, flags in zip(lengths, right.split([n + 1 for n in lengths]), strict=True):
+            counts = tally.bin(length)
+            counts.sentences += 1
+            counts.exact += bool(flags.all())
+            counts.tokens += len(flags)
+            counts.right += int(flags.sum())
         later = batch.predicted[group.index].nonzero()[:, 0]
         if len(later):
-            condition = hidden[group.index[later] - 1].float()
-            states, targets = decode_targets(model, group, later, condition)
-            logits = model.svae.decoder.linear(states)
-            tally.following += float(F.cross_entropy(logits.float(), targets, reduction="sum"))
-            tally.following_tokens += len(targets)
+            nats, right = _decode(model, group, later, hidden[group.index[later] - 1].float())
+            tally.following += nats
+            tally.following_tokens += len(right)
+
+
+def _decode(model: Sllm, group: Group, rows: Tensor, condition: Tensor) -> tuple[float, Tensor]:
+    """Summed loss of the sentences `rows`, and which tokens are right [tokens], on the CPU."""
+    states, targets = decode_targets(model, group, rows, condition)
+    logits = model.svae.decoder.linear(states)
+    nats = F.cross_entropy(logits.float(), targets, reduction="sum")
+    return float(nats), (logits.argmax(-1) == targets).cpu()

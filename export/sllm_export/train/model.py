@@ -7,11 +7,12 @@ Linear layers run on padded [N, T, D] groups of sentences of similar length; see
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sllm_export.config import BackboneConfig, ModelConfig
 
 OPT_POSITION_OFFSET = 2
 NORM_EPS = 1e-5
@@ -67,7 +68,7 @@ class PackedAttention(nn.Module):
 
 
 class SentenceVectorAttention(nn.Module):
-    """Cross-attention to one sentence vector: a softmax over one key is 1, so only the value counts.
+    """Cross-attention to one sentence vector: softmax over one key is 1, so only the value counts.
 
     The query and key rows of the packed weight are kept for the checkpoint's layout; they never
     receive a gradient.
@@ -89,6 +90,8 @@ class SentenceVectorAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
+    """Post-norm layer as `nn.TransformerEncoderLayer` has it: [N, T, D] -> [N, T, D]."""
+
     def __init__(self, size: int, heads: int, ffn_size: int) -> None:
         super().__init__()
         self.self_attn = PackedAttention(size, heads)
@@ -103,6 +106,8 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
+    """Post-norm layer as `nn.TransformerDecoderLayer` has it, with one vector as its memory."""
+
     def __init__(self, size: int, heads: int, ffn_size: int) -> None:
         super().__init__()
         self.self_attn = PackedAttention(size, heads)
@@ -132,12 +137,12 @@ class TokenInput(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        size, embed_size = config["hidden_size"], config["svae"]["word_embed_size"]
-        self.embed_token = nn.Embedding(config["vocab_size"], embed_size)
+        size, embed_size = config.hidden_size, config.require_svae().word_embed_size
+        self.embed_token = nn.Embedding(config.vocab_size, embed_size)
         self.project_in = None if embed_size == size else nn.Linear(embed_size, size, bias=False)
-        table = sinusoidal_positions(config["max_sentence_tokens"], size)
+        table = sinusoidal_positions(config.max_sentence_tokens, size)
         self.register_buffer("positions", table, persistent=False)
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -149,14 +154,14 @@ class TokenInput(nn.Module):
 
 
 class SentenceEncoder(TokenInput):
-    def __init__(self, config: dict[str, Any]) -> None:
+    """Sentence -> vector: token states, summed, then normed."""
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        svae, size = config["svae"], config["hidden_size"]
-        layers = [
-            EncoderLayer(size, svae["heads"], svae["ffn_size"]) for _ in range(svae["layers"])
-        ]
+        svae, size = config.require_svae(), config.hidden_size
+        layers = [EncoderLayer(size, svae.heads, svae.ffn_size) for _ in range(svae.layers)]
         self.encoder = LayerStack(layers)
-        self.la = nn.Linear(size, 1) if svae["learnable_add"] else None
+        self.la = nn.Linear(size, 1) if svae.learnable_add else None
         self.lnorm = nn.LayerNorm(size, eps=NORM_EPS)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -171,14 +176,14 @@ class SentenceEncoder(TokenInput):
 
 
 class SentenceDecoder(TokenInput):
-    def __init__(self, config: dict[str, Any]) -> None:
+    """Sentence vector -> sentence, token by token."""
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        svae, size = config["svae"], config["hidden_size"]
-        layers = [
-            DecoderLayer(size, svae["heads"], svae["ffn_size"]) for _ in range(svae["layers"])
-        ]
+        svae, size = config.require_svae(), config.hidden_size
+        layers = [DecoderLayer(size, svae.heads, svae.ffn_size) for _ in range(svae.layers)]
         self.decoder = LayerStack(layers)
-        self.linear = nn.Linear(size, config["vocab_size"])
+        self.linear = nn.Linear(size, config.vocab_size)
 
     def states(self, ids: Tensor, sentence: Tensor) -> Tensor:
         """ids [N, T] with bos, sentence vectors [N, D] -> states [N, T, D] before the output."""
@@ -193,6 +198,8 @@ class SentenceDecoder(TokenInput):
 
 
 class OptAttention(nn.Module):
+    """Causal self-attention: [B, S, D] -> [B, S, D]."""
+
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -201,59 +208,63 @@ class OptAttention(nn.Module):
         self.v_proj = nn.Linear(size, size)
         self.out_proj = nn.Linear(size, size)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         query, key, value = (
             split_heads(projection(x), self.heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = attend(query, key, value, None, causal)
+        mixed = attend(query, key, value, None, causal=True)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class OptLayer(nn.Module):
-    def __init__(self, size: int, backbone: dict[str, Any], dropout: float) -> None:
+    """A layer of the backbone, norms before or after each half."""
+
+    def __init__(self, size: int, backbone: BackboneConfig, dropout: float) -> None:
         super().__init__()
-        self.norm_first = backbone["norm_first"]
+        self.norm_first = backbone.norm_first
         self.dropout = dropout
-        self.self_attn = OptAttention(size, backbone["heads"])
+        self.self_attn = OptAttention(size, backbone.heads)
         self.self_attn_layer_norm = nn.LayerNorm(size, eps=NORM_EPS)
-        self.fc1 = nn.Linear(size, backbone["ffn_size"])
-        self.fc2 = nn.Linear(backbone["ffn_size"], size)
+        self.fc1 = nn.Linear(size, backbone.ffn_size)
+        self.fc2 = nn.Linear(backbone.ffn_size, size)
         self.final_layer_norm = nn.LayerNorm(size, eps=NORM_EPS)
 
     def drop(self, x: Tensor) -> Tensor:
+        """Dropout, in training."""
         return F.dropout(x, self.dropout, self.training)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if self.norm_first:
-            x = x + self.drop(self.self_attn(self.self_attn_layer_norm(x), causal))
+            x = x + self.drop(self.self_attn(self.self_attn_layer_norm(x)))
             return x + self.drop(self.fc2(F.relu(self.fc1(self.final_layer_norm(x)))))
-        x = self.self_attn_layer_norm(x + self.drop(self.self_attn(x, causal)))
+        x = self.self_attn_layer_norm(x + self.drop(self.self_attn(x)))
         return self.final_layer_norm(x + self.drop(self.fc2(F.relu(self.fc1(x)))))
 
 
 class SentenceVae(nn.Module):
-    def __init__(self, config: dict[str, Any]) -> None:
+    """Sentence encoder and decoder, under the original's names."""
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = SentenceEncoder(config)
         self.decoder = SentenceDecoder(config)
 
 
 class Sllm(nn.Module):
-    """Sentence encoder, OPT backbone over sentence vectors, sentence decoder, stop head."""
+    """Sentence encoder, causal OPT backbone over sentence vectors, sentence decoder, stop head."""
 
-    def __init__(self, config: dict[str, Any], dropout: float = 0.0) -> None:
+    def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
-        size, backbone = config["hidden_size"], config["backbone"]
-        self.causal = backbone["prefill_attention"] == "causal"
+        size, backbone = config.hidden_size, config.require_backbone()
         self.svae = SentenceVae(config)
-        self.llm_pe = nn.Embedding(backbone["max_positions"] + OPT_POSITION_OFFSET, size)
+        self.llm_pe = nn.Embedding(backbone.max_positions + OPT_POSITION_OFFSET, size)
         self.llm_layers = nn.ModuleList(
-            [OptLayer(size, backbone, dropout) for _ in range(backbone["layers"])]
+            [OptLayer(size, backbone, dropout) for _ in range(backbone.layers)]
         )
         self.fc = nn.Linear(size, 2)
         nn.init.normal_(self.llm_pe.weight, std=0.02)
-        residual_std = 0.02 / math.sqrt(2 * backbone["layers"])
+        residual_std = 0.02 / math.sqrt(2 * backbone.layers)
         for layer in self.llm_layers:
             nn.init.normal_(layer.self_attn.out_proj.weight, std=residual_std)
             nn.init.normal_(layer.fc2.weight, std=residual_std)
@@ -262,5 +273,5 @@ class Sllm(nn.Module):
         """Sentence vectors [B, S, D], padded at the end -> hidden [B, S, D]."""
         x = sentences + self.llm_pe.weight[OPT_POSITION_OFFSET:][: sentences.shape[1]]
         for layer in self.llm_layers:
-            x = layer(x, self.causal)
+            x = layer(x)
         return x

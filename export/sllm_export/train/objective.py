@@ -40,6 +40,7 @@ class Sums:
     sentences: int = 0
 
     def add(self, other: Sums) -> None:
+        """Count `other` in."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -58,7 +59,8 @@ def encode(model: Sllm, batch: Batch) -> Tensor:
     """All sentences of the batch -> their vectors [n, D], in the batch's order."""
     parts = [model.svae.encoder(group.ids, group.targets != -100) for group in batch.groups]
     index = torch.cat([group.index for group in batch.groups])
-    return torch.empty_like(torch.cat(parts)).index_copy(0, index, torch.cat(parts))
+    vectors = torch.cat(parts)
+    return torch.empty_like(vectors).index_copy(0, index, vectors)
 
 
 def run_backbone(model: Sllm, batch: Batch, vectors: Tensor) -> Tensor:
@@ -103,7 +105,8 @@ class OutputLoss(torch.autograd.Function):
             factors = factors.clone()
             factors[-len(unwanted) :] *= unlikelihood_slope(losses[-len(unwanted) :], unwanted)
         gradient = exponents.mul_((factors[:, None] / total).to(exponents.dtype))
-        chosen = gradient.gather(1, targets[:, None]).float() - factors[:, None]
+        # In full precision: the difference of two close numbers is all that confident tokens have.
+        chosen = factors[:, None] * ((wanted - peak.float()).exp() / total - 1)
         gradient.scatter_(1, targets[:, None], chosen.to(gradient.dtype))
         ctx.save_for_backward(states, weight, gradient)
         return losses
@@ -134,16 +137,16 @@ def train_batch(
     one group are alive at a time.
     """
     sums = Sums(sentences=len(batch.slots))
-    precision = torch.bfloat16 if amp._enabled else torch.float32
     with amp:
+        precision = _precision(batch.slots.device.type)
         vectors = encode(model, batch)
         hidden = run_backbone(model, batch, vectors)
         stop_loss = F.cross_entropy(model.fc(hidden).float(), batch.continues, reduction="sum")
     sums.stop = float(stop_loss.detach())
-    reconstruction_factor = weights.reconstruction / scale.reconstruction_tokens
-    following_factor = weights.following / scale.following_tokens
     vector_leaf = vectors.detach().requires_grad_()
     hidden_leaf = hidden.detach().requires_grad_()
+    reconstruction_factor = weights.reconstruction / max(1, scale.reconstruction_tokens)
+    following_factor = weights.following / max(1, scale.following_tokens)
     for group in batch.groups:
         kept = keep_for_reconstruction(group.lengths).nonzero()[:, 0]
         later = batch.predicted[group.index].nonzero()[:, 0]
@@ -177,10 +180,12 @@ def train_batch(
         sums.following += float(following.sum())
         sums.reconstruction_tokens += tokens[0]
         sums.following_tokens += tokens[1]
-    torch.autograd.backward(
-        [vectors, hidden, stop_loss * (weights.stop / scale.sentences)],
-        [vector_leaf.grad, hidden_leaf.grad, None],
-    )
+    roots = [stop_loss * (weights.stop / scale.sentences)]
+    gradients: list[Tensor | None] = [None]
+    if vector_leaf.grad is not None:  # else no group had a row to decode
+        roots = [vectors, hidden, *roots]
+        gradients = [vector_leaf.grad, hidden_leaf.grad, *gradients]
+    torch.autograd.backward(roots, gradients)
     for group in batch.joined:
         with amp:
             condition = model.svae.encoder(group.ids, group.targets != -100)
@@ -193,6 +198,12 @@ def train_batch(
         sums.reconstruction += float(losses.detach().sum())
         sums.reconstruction_tokens += len(losses)
     return sums
+
+
+def _precision(device_type: str) -> torch.dtype:
+    """What matrix products are computed in under the present autocast."""
+    enabled = torch.is_autocast_enabled(device_type)
+    return torch.get_autocast_dtype(device_type) if enabled else torch.float32
 
 
 def choose_unwanted(group: Group, weights: Weights) -> Tensor:

@@ -7,6 +7,7 @@ Muon: https://kellerjordan.github.io/posts/muon/; its update is scaled to AdamW'
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -42,6 +43,7 @@ class Muon:
             self.blocks.setdefault(shape, []).append(number)
 
     def step(self, lr: float, weight_decay: float) -> None:
+        """Update the parameters; overwrites their gradients."""
         for parameter, momentum in zip(self.parameters, self.momentum, strict=True):
             momentum.lerp_(parameter.grad, 1 - MOMENTUM)
             parameter.grad.lerp_(momentum, MOMENTUM)
@@ -113,11 +115,13 @@ class Optimizer:
             parameter.grad = None
         return float(norm)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
+        """All that a resume needs."""
         return {"momentum": self.muon.momentum, "adam": self.adam.state_dict()}
 
     @torch.no_grad()
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`. Raises RuntimeError or ValueError if it is of another model."""
         for momentum, stored in zip(self.muon.momentum, state["momentum"], strict=True):
             momentum.copy_(stored)
         self.adam.load_state_dict(state["adam"])

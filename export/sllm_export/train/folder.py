@@ -1,0 +1,112 @@
+"""What a training's folder holds besides its state: tokenizer, tokenised corpora, `training.json`.
+
+`training.json` tells what the state beside it belongs to, and how it was last started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from sllm_export.config import ModelConfig
+from sllm_export.errors import ExportError
+from sllm_export.tokenizer import check_tokenizer
+
+from .bpe import SPECIAL_TOKENS, train_tokenizer
+from .checkpoint import STATE_FILE, write_file
+from .corpus import read_records, segment
+
+TOKENIZER_FILE = "tokenizer.json"
+TRAINING_FILE = "training.json"
+CORPORA = "corpora"
+
+WeightedPath = tuple[Path, float]
+
+
+def check_trainable(config: ModelConfig, source: Path) -> None:
+    """Refuses a configuration that the training objective does not fit."""
+    wanted = [
+        ("kind", config.kind, "sllm"),
+        ("reencode_bos", config.reencode_bos, True),
+    ]
+    if config.kind == "sllm":
+        prefill = config.require_backbone().prefill_attention
+        wanted.append(("backbone.prefill_attention", prefill, "causal"))
+    for name, value, allowed in wanted:
+        if value != allowed:
+            shown, only = json.dumps(value), json.dumps(allowed)
+            raise ExportError(f"{source}: {name} is {shown} (allowed in training: {only})")
+
+
+def obtain_tokenizer(
+    folder: Path, given: Path | None, texts: list[WeightedPath], config: ModelConfig
+) -> Tokenizer:
+    """The folder's tokenizer; if it has none yet, `given`, or one trained on `texts`, is put there.
+
+    Raises ExportError if it is not `given`, or does not fit the configuration.
+    """
+    kept = folder / TOKENIZER_FILE
+    content = given.read_bytes() if given else None
+    if kept.exists():
+        if content is not None and content != kept.read_bytes():
+            raise ExportError(f"{kept}: is another tokenizer than {given}; choose another --out")
+        content = kept.read_bytes()
+    elif content is None:
+        if (folder / STATE_FILE).exists():
+            raise ExportError(f"{kept}: is missing, and the state needs it; give --tokenizer")
+        tokens = config.tokens
+        if max(tokens.bos, tokens.eos, tokens.pad) >= len(SPECIAL_TOKENS):
+            raise ExportError("without --tokenizer, the ids in tokens must be 0, 1 or 2")
+        content = train_tokenizer(_sample(texts), config.vocab_size).to_str(pretty=True).encode()
+    check_tokenizer(content, config)
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(kept, content)
+    tokenizer = Tokenizer.from_buffer(content)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _sample(texts: list[WeightedPath]) -> Iterator[str]:
+    """Sentences of the corpora in proportion to their weights, as many as there are."""
+    densities = [weight / max(1, path.stat().st_size) for path, weight in texts]
+    for (path, _), density in zip(texts, densities, strict=True):
+        rate, kept, records = density / max(densities), 0.0, 0
+        for record in read_records(path):
+            records += 1
+            kept += rate
+            if kept >= 1:
+                kept -= 1
+                yield from segment(record)
+        if not records:
+            raise ExportError(f"{path}: no text in it")
+
+
+def claim_folder(folder: Path, config: ModelConfig, settings: dict[str, Any]) -> None:
+    """Writes `training.json`, unless the folder's state belongs to another configuration or
+    tokenizer: then ExportError. A state without `training.json` is taken as it is."""
+    path = folder / TRAINING_FILE
+    tokenizer = hashlib.sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest()
+    if path.exists() and (folder / STATE_FILE).exists():
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            before, tokenizer_before = dict(stored["config"]), stored["tokenizer_sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ExportError(f"{path}: is damaged: {error!r}") from error
+        keys = sorted({*before, *config.raw})
+        changed = [key for key in keys if before.get(key) != config.raw.get(key)]
+        if changed:
+            raise ExportError(
+                f"{folder}: its state belongs to another configuration (other: "
+                f"{', '.join(changed)}); choose another --out"
+            )
+        if tokenizer_before != tokenizer:
+            raise ExportError(f"{folder}: its state belongs to another {TOKENIZER_FILE}")
+    entry = {"config": config.raw, "tokenizer_sha256": tokenizer, **settings}
+    write_file(path, (json.dumps(entry, indent=2, ensure_ascii=False) + "\n").encode())

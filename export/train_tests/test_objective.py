@@ -1,0 +1,175 @@
+"""Losses and gradients against plain autograd."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny
+from tiny_training import randomize, windows
+from torch.nn import functional as F
+
+from sllm_export.config import parse_config
+from sllm_export.train import objective
+from sllm_export.train.batches import Window, collate
+from sllm_export.train.model import Sllm
+from sllm_export.train.objective import (
+    OutputLoss,
+    Sums,
+    Weights,
+    expected_sums,
+    train_batch,
+    unlikelihood_slope,
+)
+
+FP32 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=False)
+WEIGHTS = Weights(reconstruction=2.0, following=0.7, stop=0.3, repetition=30.0)
+NONE = torch.zeros(0, dtype=torch.long)
+
+
+@pytest.fixture
+def keep_all(monkeypatch):
+    """Every sentence is reconstructed, and not to be said again, also the short ones."""
+    every = lambda lengths: torch.ones_like(lengths, dtype=torch.bool)  # noqa: E731
+    monkeypatch.setattr(objective, "keep_for_reconstruction", every)
+    monkeypatch.setattr(objective, "SHORTEST_UNWANTED", 1)
+    monkeypatch.setattr(objective, "UNWANTED_SHARE", 2.0)
+
+
+def test_output_loss_equals_cross_entropy():
+    states, weight = torch.randn(9, 6), torch.randn(11, 6)
+    bias, factors, targets = torch.randn(11), torch.rand(9), torch.randint(11, (9,))
+    inputs = [x.requires_grad_() for x in (states, weight, bias)]
+    expected = F.cross_entropy(F.linear(*inputs), targets, reduction="none")
+    found = OutputLoss.apply(*inputs, targets, factors, NONE)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    wanted = torch.autograd.grad((expected * factors).sum(), inputs)
+    for gradient, right in zip(torch.autograd.grad(found.sum(), inputs), wanted, strict=True):
+        torch.testing.assert_close(gradient, right, atol=1e-5, rtol=1e-5)
+
+
+def test_unlikelihood():
+    """Two unwanted sentences of two and one tokens behind two wanted tokens; P is the product."""
+    inputs = [torch.randn(5, 6), torch.randn(7, 6), torch.randn(7)]
+    inputs = [x.requires_grad_() for x in inputs]
+    targets, factors = torch.randint(7, (5,)), torch.rand(5)
+    factors[3] = factors[2]
+    losses = F.cross_entropy(F.linear(*inputs), targets, reduction="none")
+    again = torch.stack([losses[2] + losses[3], losses[4]])
+    unlikelihood = -(1 - (-again).exp()).log() * factors[[2, 4]]
+    expected = torch.autograd.grad((losses * factors)[:2].sum() + unlikelihood.sum(), inputs)
+    found = OutputLoss.apply(*inputs, targets, factors, torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(found, losses, atol=1e-5, rtol=1e-5)
+    for gradient, right in zip(torch.autograd.grad(found.sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(gradient, right, atol=1e-5, rtol=1e-4)
+
+
+def test_unlikelihood_is_bounded():
+    """A sentence that is certain to be said again has a finite slope."""
+    slopes = unlikelihood_slope(torch.tensor([0.0, 0.0, 50.0]), torch.tensor([0, 0, 1]))
+    assert slopes.tolist() == pytest.approx([-4, -4, 0], abs=1e-4)
+
+
+def plain_losses(model, record, tokens):
+    """Summed losses of one record: sentence by sentence, nothing grouped, nothing padded."""
+    tensors = [torch.from_numpy(sentence)[None] for sentence in record.sentences]
+    inputs = [F.pad(ids, (1, 0), value=tokens.bos) for ids in tensors]
+    targets = [F.pad(ids, (0, 1), value=tokens.eos)[0] for ids in tensors]
+    every = [torch.ones_like(ids, dtype=torch.bool) for ids in inputs]
+    vectors = [model.svae.encoder(*pair) for pair in zip(inputs, every, strict=True)]
+    hidden = model.predict(torch.stack(vectors, 1))[0]
+
+    def decode(number, condition):
+        logits = model.svae.decoder(inputs[number], condition)[0]
+        return F.cross_entropy(logits, targets[number], reduction="sum")
+
+    reconstruction = sum(decode(i, vector) for i, vector in enumerate(vectors))
+    predicted = [i for i in range(1, len(tensors)) if i not in record.echoes]
+    following = sum(decode(i, hidden[None, i - 1]) for i in predicted)
+    again = [decode(i, hidden[None, i]) for i in range(len(tensors))]
+    repetition = sum(-(1 - (-nats).exp()).log() for nats in again)
+    continues = torch.ones(len(tensors), dtype=torch.long)
+    continues[-1] = 0 if record.ends else 1
+    stop = F.cross_entropy(model.fc(hidden), continues, reduction="sum")
+    return reconstruction, following, stop, repetition
+
+
+@pytest.mark.usefixtures("keep_all")
+@pytest.mark.parametrize("group_tokens", [1, 40, 10_000])
+def test_gradients_equal_those_of_the_whole_loss(group_tokens):
+    config = parse_config(tiny())
+    model, records = randomize(Sllm(config)), windows(config)
+    scale = Sums(reconstruction_tokens=50, following_tokens=40, sentences=30)
+    joined = [np.concatenate(records[2].sentences[:2]), records[3].sentences[0]]
+    plain = [plain_losses(model, record, config.tokens) for record in records]
+    totals = [sum(column) for column in zip(*plain, strict=True)]
+    for sentence in joined:
+        totals[0] += plain_losses(model, Window([sentence], ends=True), config.tokens)[0]
+    factors = [WEIGHTS.reconstruction / 50, WEIGHTS.following / 40, WEIGHTS.stop / 30]
+    factors.append(WEIGHTS.repetition * factors[1])
+    sum(f * total for f, total in zip(factors, totals, strict=True)).backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+
+    batch = collate(records, config.tokens, group_tokens, joined)
+    sums = train_batch(model, batch, WEIGHTS, scale, FP32)
+    found = (sums.reconstruction, sums.following, sums.stop)
+    assert found == pytest.approx([total.item() for total in totals[:3]], rel=1e-5)
+    lengths = [len(s) + 1 for record in records for s in record.sentences]
+    first = [len(record.sentences[0]) + 1 for record in records]
+    echo = len(records[2].sentences[3]) + 1
+    assert sums.sentences == len(lengths)
+    assert sums.reconstruction_tokens == sum(lengths) + sum(len(s) + 1 for s in joined)
+    assert sums.following_tokens == sum(lengths) - sum(first) - echo
+    for name, parameter in model.named_parameters():
+        if expected[name] is None:
+            assert parameter.grad is None, name
+        else:
+            torch.testing.assert_close(
+                parameter.grad, expected[name], atol=2e-5, rtol=1e-4, msg=lambda m, n=name: n + m
+            )
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_records_of_one_sentence(kept, monkeypatch):
+    """Nothing to predict from what came before, and perhaps nothing to reconstruct."""
+    rows = lambda lengths: torch.full(lengths.shape, kept)  # noqa: E731
+    monkeypatch.setattr(objective, "keep_for_reconstruction", rows)
+    config = parse_config(tiny())
+    model, records = randomize(Sllm(config)), [w for w in windows(config) if w.tokens < 8]
+    assert all(len(record.sentences) == 1 for record in records)
+    batch = collate(records, config.tokens, 40)
+    weights = replace(WEIGHTS, repetition=0.0)
+    sums = train_batch(model, batch, weights, expected_sums(batch), FP32)
+    assert (sums.following, sums.following_tokens) == (0.0, 0)
+    assert (sums.reconstruction > 0) == kept
+    assert sums.stop > 0
+    assert bool(model.svae.encoder.lnorm.weight.grad.abs().sum() > 0)
+
+
+def test_scale_is_what_is_kept_on_average():
+    config = parse_config(tiny())
+    batch = collate(windows(config), config.tokens, 10_000)
+    torch.manual_seed(0)
+    group = batch.groups[0]
+    tokens = group.lengths + 1
+    kept = [objective.keep_for_reconstruction(group.lengths) for _ in range(2000)]
+    average = sum(tokens[rows].sum().item() for rows in kept) / len(kept)
+    scale = expected_sums(batch)
+    assert scale.reconstruction_tokens == pytest.approx(average, rel=0.05)
+    assert scale.sentences == 12
+
+
+def test_bfloat16_gradients_are_near():
+    config = parse_config(tiny())
+    model = randomize(Sllm(config))
+    batch = collate(windows(config), config.tokens, 40)
+    gradients = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        amp = torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
+        train_batch(model, batch, WEIGHTS, expected_sums(batch), amp)
+        grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        gradients.append(torch.cat(grads))
+        model.zero_grad()
+    assert F.cosine_similarity(*gradients, dim=0) > 0.99
