@@ -190,7 +190,7 @@ def test_quantisation(columns):
 
 
 def test_block_sizes():
-    sizes = {32: 32, 512: 32, 768: 128, 800: 32, 1024: 128, 8192: 128}
+    sizes = {32: 16, 512: 16, 768: 128, 800: 16, 1024: 128, 8192: 128}
     assert {columns: block_size(columns) for columns in sizes} == sizes
 
 

@@ -111,7 +111,7 @@ struct ModelArgs {
     /// Variant of the bundle [default: the first one made for the provider]
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
-    /// Threads that work on one graph [default: all processors, at most 4]
+    /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
     #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]
     threads: Option<usize>,
     /// ONNX Runtime library to load [default: searched]

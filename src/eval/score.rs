@@ -131,8 +131,10 @@ mod tests {
     }
 
     fn assert_close(found: Score, expected: Score, tolerance: f64, what: &str) {
-        let counts = |score: Score| (score.tokens, score.correct);
-        assert_eq!(counts(found), counts(expected), "{what}");
+        assert_eq!(found.tokens, expected.tokens, "{what}");
+        // Two tokens of nearly the same logit may change places in int8.
+        let ties = u64::from(tolerance > 1e-3);
+        assert!(found.correct.abs_diff(expected.correct) <= ties, "{what}");
         let allowed = tolerance * expected.nll.max(1.0);
         let difference = (found.nll - expected.nll).abs();
         assert!(difference <= allowed, "{what}: {found:?}, {expected:?}");

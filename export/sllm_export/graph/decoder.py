@@ -70,7 +70,7 @@ def build_decoder(
         mixed = attention.attend(b, layer, qkv)
         out = layers.linear(b, precision, mixed, "self_attn.out_proj", below)
         x = layers.layer_norm(b, b.op("Add", [x, out]), "norm1", below)
-        cross = precision.linear(
+        cross = precision.fine_linear(
             b, sentence, f"{below.prefix}multihead_attn.folded", *fold_cross_attention(below)
         )
         x = b.op("Add", [x, layers.unsqueeze(b, cross, [1])])

@@ -12,12 +12,13 @@ from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.config import ModelConfig
 from sllm_export.graph import layers
 from sllm_export.graph.builder import BOOL, FLOAT, INT64, GraphBuilder
-from sllm_export.graph.precision import Precision
+from sllm_export.graph.precision import Fine, Precision
 
 
 def build_encoder(config: ModelConfig, weights: Weights, precision: Precision) -> GraphBuilder:
     """Builds the encoder; `weights` are those below `encoder.`."""
     svae, hidden = config.require_svae(), config.hidden_size
+    precision = Fine(precision)
     b = GraphBuilder("encoder", config.name)
     ids = b.input("input_ids", INT64, ["batch", "tokens"])
     mask = b.input("attention_mask", INT64, ["batch", "tokens"])

@@ -10,6 +10,8 @@ from sllm_export.graph.builder import FLOAT, MICROSOFT, GraphBuilder
 from sllm_export.graph.quantize import block_size, quantize
 
 _INT8_ACCURACY = 4
+_SMALL_WEIGHT = 2**18
+"""Elements up to which a weight that matters more than others is not rounded to int8."""
 
 
 class Precision(Protocol):
@@ -19,6 +21,11 @@ class Precision(Protocol):
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
     ) -> str:
         """x [..., K], weight [N, K], bias [N] -> x weight^T + bias, [..., N]."""
+
+    def fine_linear(
+        self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
+    ) -> str:
+        """The same for a sentence vector: every token decoded from it inherits its error."""
 
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
         """ids [...], table [rows, E] -> [..., E]."""
@@ -33,8 +40,18 @@ class Float32:
         product = b.op("MatMul", [x, b.weight(f"{name}.weight", weight.T)])
         return product if bias is None else b.op("Add", [product, b.weight(f"{name}.bias", bias)])
 
+    fine_linear = linear
+
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
         return b.op("Gather", [b.weight(f"{name}.weight", table), ids], axis=0)
+
+
+class Fine:
+    """A precision whose every linear layer is the other's `fine_linear`."""
+
+    def __init__(self, precision: Precision) -> None:
+        self.linear = self.fine_linear = precision.fine_linear
+        self.embedding = precision.embedding
 
 
 class Int8:
@@ -58,6 +75,16 @@ class Int8:
             block_size=block_size(columns),
             accuracy_level=_INT8_ACCURACY,
         )
+
+    def fine_linear(
+        self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
+    ) -> str:
+        if weight.size > _SMALL_WEIGHT:
+            return self.linear(b, x, name, weight, bias)
+        # Float16 that ONNX Runtime turns into float32 once, when it loads the graph.
+        half = b.weight(f"{name}.weight", weight.T.astype(np.float16))
+        product = b.op("MatMul", [x, b.op("Cast", [half], to=FLOAT)])
+        return product if bias is None else b.op("Add", [product, b.weight(f"{name}.bias", bias)])
 
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
         half = b.weight(f"{name}.weight", table.astype(np.float16))

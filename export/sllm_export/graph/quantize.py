@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 LARGE_BLOCK = 128
-SMALL_BLOCK = 32
+SMALL_BLOCK = 16
 _LARGE_FROM = 768
 _ZERO_POINT = 128
 _MAX_CODE = 127

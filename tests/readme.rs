@@ -1,0 +1,93 @@
+//! README says what is true: its commands run, and its table is that of `--help`.
+
+mod support;
+
+use support::program;
+
+fn readme() -> String {
+    std::fs::read_to_string("README.md").unwrap()
+}
+
+/// The lines of all code blocks of a language.
+fn code_lines(text: &str, language: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut inside = None;
+    for line in text.lines() {
+        match (inside, line.strip_prefix("```")) {
+            (None, Some(opened)) => inside = Some(opened == language),
+            (Some(_), Some(_)) => inside = None,
+            (Some(true), None) => lines.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_command_runs() {
+    let readme = readme();
+    let commands = code_lines(&readme, "sh");
+    assert!(!commands.is_empty());
+    for command in commands {
+        let arguments = command.strip_prefix("sllm-ort ").unwrap();
+        // The commands quote with double quotes only.
+        let words: Vec<&str> = arguments
+            .split('"')
+            .enumerate()
+            .flat_map(|(number, part)| match number % 2 {
+                0 => part.split_whitespace().collect::<Vec<_>>(),
+                _ => vec![part],
+            })
+            .collect();
+        let output = program().args(words).write_stdin("").output().unwrap();
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(!output.stdout.is_empty(), "{command}");
+    }
+}
+
+#[test]
+fn the_table_of_commands_is_that_of_help() {
+    let help = String::from_utf8(program().arg("--help").output().unwrap().stdout).unwrap();
+    let (_, after) = help.split_once("Commands:\n").unwrap();
+    let commands = after.lines().take_while(|line| !line.trim().is_empty());
+    let listed: Vec<(String, String)> = commands
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(name, does)| (name.to_owned(), does.trim().to_owned()))
+        .filter(|(name, _)| name != "help")
+        .collect();
+    assert!(listed.len() >= 5, "{help}");
+    let readme = readme();
+    for (name, does) in &listed {
+        let row = format!("| `{name}` | {does} |");
+        assert!(readme.contains(&row), "README lacks the row: {row}");
+    }
+    let (_, table) = readme
+        .split_once("| command | does |\n|---|---|\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| `"));
+    assert_eq!(rows.count(), listed.len());
+}
+
+/// The prompt is the Makefile's, the story what the program prints for it.
+#[test]
+fn the_story_is_what_make_run_prints() {
+    let makefile = std::fs::read_to_string("Makefile").unwrap();
+    let prompt = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix("PROMPT := "))
+        .unwrap();
+    let output = program()
+        .args(["run", &format!("{prompt} ")])
+        .output()
+        .unwrap();
+    let story = String::from_utf8(output.stdout).unwrap();
+    let whole = format!("{prompt} {}", story.trim_end());
+    assert!(
+        readme().contains(&whole),
+        "README lacks the story:\n{whole}"
+    );
+}
