@@ -1,10 +1,8 @@
 //! A loaded model: immutable, shared between threads.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-};
+mod load_options;
+
+use std::{path::Path, sync::Arc, thread};
 
 use ndarray::{Array2, ArrayView1};
 use sha2::{Digest, Sha256};
@@ -23,62 +21,13 @@ use crate::{
     text::{TextPipeline, TextSentence},
 };
 
+pub use load_options::LoadOptions;
+
 /// Most threads that are used where none are asked for: more have not been measured to help.
 const DEFAULT_THREADS: usize = 4;
 /// Below this width one thread is used where none are asked for: handing work over costs more than
 /// it saves (256 wide on two processors: 4,500 tokens/s with one thread, 3,300 with two).
 const NARROW_MODEL: usize = 512;
-
-/// How a model is loaded.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct LoadOptions {
-    provider: ProviderChoice,
-    variant: Option<String>,
-    threads: Option<usize>,
-    onnxruntime: Option<PathBuf>,
-}
-
-impl LoadOptions {
-    /// The execution provider; [`ProviderChoice::Auto`] where not set.
-    #[must_use]
-    pub fn with_provider(mut self, provider: ProviderChoice) -> Self {
-        self.provider = provider;
-        self
-    }
-
-    /// The variant of the bundle by name; the first one made for the provider where not set.
-    #[must_use]
-    pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
-        self.variant = Some(variant.into());
-        self
-    }
-
-    /// Threads that work on one graph, 1 to 1024; where not set one for a model narrower than 512,
-    /// else all processors up to 4.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`].
-    pub fn with_threads(mut self, threads: usize) -> Result<Self> {
-        if !(1..=1024).contains(&threads) {
-            return Err(Error::InvalidOption {
-                option: "threads",
-                value: threads.to_string(),
-                allowed: "1 to 1024".into(),
-            });
-        }
-        self.threads = Some(threads);
-        Ok(self)
-    }
-
-    /// The ONNX Runtime library to load, in place of searching one. The first model of a process
-    /// decides for all.
-    #[must_use]
-    pub fn with_onnxruntime(mut self, path: impl Into<PathBuf>) -> Self {
-        self.onnxruntime = Some(path.into());
-        self
-    }
-}
 
 /// A sentence-level model. Cloning it shares it; it may be used from several threads, and runs of
 /// one graph then wait for each other.
