@@ -6,7 +6,11 @@ use clap::Args;
 use serde_json::json;
 use sllm_ort::Model;
 
-use super::{ModelArgs, input::Lines, output};
+use super::{
+    ModelArgs,
+    input::{Lines, in_batches},
+    output,
+};
 
 /// Texts that are encoded together.
 const BATCH: usize = 64;
@@ -36,12 +40,8 @@ fn embed_all(
     args: &EmbedArgs,
     texts: impl Iterator<Item = anyhow::Result<String>>,
 ) -> anyhow::Result<()> {
-    let mut texts = texts.peekable();
-    while texts.peek().is_some() {
-        let batch = texts
-            .by_ref()
-            .take(BATCH)
-            .collect::<anyhow::Result<Vec<String>>>()?;
+    for batch in in_batches(texts, BATCH) {
+        let batch = batch?;
         let vectors = model.encode(&batch)?;
         for (text, vector) in batch.iter().zip(vectors.outer_iter()) {
             if args.model.is_json() {

@@ -43,6 +43,18 @@ fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
     })
 }
 
+/// The texts in batches of at most `size`, read as they are asked for.
+pub fn in_batches(
+    texts: impl Iterator<Item = anyhow::Result<String>>,
+    size: usize,
+) -> impl Iterator<Item = anyhow::Result<Vec<String>>> {
+    let mut texts = texts.peekable();
+    std::iter::from_fn(move || {
+        texts.peek()?;
+        Some(texts.by_ref().take(size).collect())
+    })
+}
+
 /// The lines of a file, or of stdin without one, read as they are asked for.
 pub struct Lines {
     reader: Box<dyn BufRead>,

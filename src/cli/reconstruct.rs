@@ -9,7 +9,11 @@ use clap::Args;
 use serde_json::json;
 use sllm_ort::{Model, text::TextSentence};
 
-use super::{ModelArgs, input::Lines, output};
+use super::{
+    ModelArgs,
+    input::{Lines, in_batches},
+    output,
+};
 
 /// Sentences that are encoded together.
 const BATCH: usize = 64;
@@ -79,12 +83,8 @@ fn reconstruct_all(
     texts: impl Iterator<Item = anyhow::Result<String>>,
     count: &mut Count,
 ) -> anyhow::Result<()> {
-    let mut texts = texts.peekable();
-    while texts.peek().is_some() {
-        let batch = texts
-            .by_ref()
-            .take(BATCH)
-            .collect::<anyhow::Result<Vec<String>>>()?;
+    for batch in in_batches(texts, BATCH) {
+        let batch = batch?;
         let mut sentences = Vec::new();
         for text in &batch {
             sentences.extend(cut(model, args, text)?);
