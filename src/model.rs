@@ -330,10 +330,9 @@ fn candidates(bundle: &Bundle, options: &LoadOptions) -> Result<Vec<Provider>> {
         ProviderChoice::Auto => {
             let wanted = options.variant.as_deref();
             // An unknown variant is said to be so, not found to be made for no provider.
-            bundle
-                .select_variant(Provider::Cpu.name(), wanted)
-                .map(drop)
-                .or_else(|error| if wanted.is_some() { Err(error) } else { Ok(()) })?;
+            if wanted.is_some() {
+                bundle.select_variant(Provider::Cpu.name(), wanted)?;
+            }
             let fits = |provider: &Provider| {
                 let made_for = |variant: &Variant| {
                     wanted.is_none_or(|name| name == variant.name)

@@ -29,6 +29,13 @@ pub fn warn(text: &str) {
     eprintln!("sllm-ort: warning: {}", one_line(text));
 }
 
+/// Say that the end of a text was left out, if it was.
+pub fn warn_dropped(dropped: &str) {
+    if !dropped.is_empty() {
+        warn(&format!("the unfinished sentence {dropped:?} was dropped"));
+    }
+}
+
 /// Print what failed, with its first cause, or with `verbose` the whole chain of causes.
 pub fn report(error: &anyhow::Error, verbose: bool) {
     let mut causes = error.chain().skip(1).map(ToString::to_string);

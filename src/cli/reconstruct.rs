@@ -108,12 +108,7 @@ fn cut<'t>(
         pipeline.one_sentence(text)?
     };
     let sentences = pieces.by_ref().collect::<Result<Vec<_>, _>>()?;
-    if !pieces.dropped().is_empty() {
-        output::warn(&format!(
-            "the unfinished sentence {:?} was dropped",
-            pieces.dropped()
-        ));
-    }
+    output::warn_dropped(pieces.dropped());
     for sentence in sentences.iter().filter(|sentence| sentence.truncated) {
         output::warn(&format!("{:?} was cut short", sentence.text));
     }

@@ -141,12 +141,7 @@ fn append(session: &mut Session, prompt: &str) -> anyhow::Result<()> {
             appended.truncated
         ));
     }
-    if !appended.dropped.is_empty() {
-        output::warn(&format!(
-            "the unfinished sentence {:?} was dropped",
-            appended.dropped
-        ));
-    }
+    output::warn_dropped(&appended.dropped);
     Ok(())
 }
 

@@ -36,11 +36,6 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<()> {
             Format::Text => output::line(&format!("{index:4} {tokens:3} {:?}", piece.text))?,
         }
     }
-    if !pieces.dropped().is_empty() {
-        output::warn(&format!(
-            "the unfinished sentence {:?} was dropped",
-            pieces.dropped()
-        ));
-    }
+    output::warn_dropped(pieces.dropped());
     Ok(())
 }

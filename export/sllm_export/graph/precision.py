@@ -31,14 +31,19 @@ class Precision(Protocol):
         """ids [...], table [rows, E] -> [..., E]."""
 
 
+def _product(b: GraphBuilder, x: str, weight: str, name: str, bias: np.ndarray | None) -> str:
+    """x [..., K], the value `weight` [K, N] -> x weight + bias in float32."""
+    product = b.op("MatMul", [x, weight])
+    return product if bias is None else b.op("Add", [product, b.weight(f"{name}.bias", bias)])
+
+
 class Float32:
     """Float32 weights and standard operators."""
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
     ) -> str:
-        product = b.op("MatMul", [x, b.weight(f"{name}.weight", weight.T)])
-        return product if bias is None else b.op("Add", [product, b.weight(f"{name}.bias", bias)])
+        return _product(b, x, b.weight(f"{name}.weight", weight.T), name, bias)
 
     fine_linear = linear
 
@@ -83,8 +88,7 @@ class Int8:
             return self.linear(b, x, name, weight, bias)
         # Float16 that ONNX Runtime turns into float32 once, when it loads the graph.
         half = b.weight(f"{name}.weight", weight.T.astype(np.float16))
-        product = b.op("MatMul", [x, b.op("Cast", [half], to=FLOAT)])
-        return product if bias is None else b.op("Add", [product, b.weight(f"{name}.bias", bias)])
+        return _product(b, x, b.op("Cast", [half], to=FLOAT), name, bias)
 
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
         half = b.weight(f"{name}.weight", table.astype(np.float16))
