@@ -46,6 +46,8 @@ class GraphRunner:
         feeds = dict(feeds)
         if "position_ids" in self.inputs:
             feeds["position_ids"] = np.tile(np.arange(self.length, total), (batch, 1))
+        if "logits_to_keep" in self.inputs:
+            feeds.setdefault("logits_to_keep", np.array(steps))
         if steps and "attention_mask" in self.inputs:
             allowed = np.tri(steps, total, self.length, dtype=bool)
             feeds["attention_mask"] = np.tile(allowed | bidirectional, (batch, 1, 1))
@@ -82,7 +84,7 @@ class GraphRunner:
         binding = self.session.io_binding()
         bound: list[str] = []
         for name, array in feeds.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+            binding.bind_cpu_input(name, np.asarray(array, order="C"))
         for name in self._past_names():
             if name not in self._buffers:
                 # The OrtValue may point into the array: both stay alive with the runner.

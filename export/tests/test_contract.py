@@ -68,13 +68,13 @@ def decoder(variant):
 
 
 def opt(variant):
-    inputs = {"input_ids": TOKENS, "position_ids": TOKENS}
+    inputs = {"input_ids": TOKENS, "position_ids": TOKENS, "logits_to_keep": (I64, [])}
     if variant == "portable":
         inputs["attention_mask"] = (BOOL, ["batch", "tokens", "total"])
     else:
         inputs |= LENGTHS
     past, present = BACKBONE[variant]
-    return inputs | past, {"logits": (F32, ["batch", "tokens", 64])} | present
+    return inputs | past, {"logits": (F32, ["batch", "kept", 64])} | present
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)

@@ -94,6 +94,17 @@ def test_steps_equal_full_recompute(variant, tmp_path):
         np.testing.assert_allclose(out, hidden[:, start:end], atol=2e-5)
 
 
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_only_the_wanted_logits_are_computed(variant, tmp_path):
+    _, _, paths = write(tiny_opt(), variant, tmp_path)
+    ids = np.array([[2, 9, 10, 5, 6], [2, 4, 11, 7, 8]])
+    whole = GraphRunner(paths["opt"]).run({"input_ids": ids}, 5)["logits"]
+    for count, kept in ((1, 1), (3, 3), (5, 5), (9, 5)):
+        feeds = {"input_ids": ids, "logits_to_keep": np.array(count)}
+        logits = GraphRunner(paths["opt"]).run(feeds, 5)["logits"]
+        np.testing.assert_allclose(logits, whole[:, 5 - kept :], atol=2e-5)
+
+
 def test_padding_does_not_change_a_sentence(tmp_path):
     _, _, paths = write(CONFIGS["learnable-add"], PORTABLE, tmp_path)
     encoder = GraphRunner(paths["encoder"])

@@ -1,10 +1,14 @@
 """A token-level OPT language model in one graph, the baseline.
 
-`input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], a mask or lengths, caches ->
-`logits` f32 [batch, tokens, vocab], caches. The output projection is the token embedding.
+`input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], `logits_to_keep` i64 scalar, a
+mask or lengths, caches -> `logits` f32 [batch, kept, vocab], caches. `kept` is `logits_to_keep`, at
+most `tokens`: only the last positions go through the output projection, which costs as much as half
+of the layers. The output projection is the token embedding.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.config import ModelConfig
@@ -24,9 +28,10 @@ def build_opt(
     b = GraphBuilder("opt", config.name)
     ids = b.input("input_ids", INT64, ["batch", "tokens"])
     position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
+    logits_to_keep = b.input("logits_to_keep", INT64, [])
     attention: CachedAttention
     attention = InPlaceAttention(b, heads) if in_place else masked_attention(b, heads, "tokens")
-    b.output("logits", FLOAT, ["batch", "tokens", config.vocab_size])
+    b.output("logits", FLOAT, ["batch", "kept", config.vocab_size])
 
     table = weights["embed_tokens.weight"]
     x = precision.embedding(b, ids, "embed_tokens", table)
@@ -36,9 +41,17 @@ def build_opt(
     for layer in range(backbone.layers):
         below = weights.under(f"layers.{layer}.")
         x = opt_layer(b, precision, x, (attention, layer), below, backbone)
+    x = _last_positions(b, x, logits_to_keep)
     if backbone.norm_first:
         x = layers.layer_norm(b, x, "final_layer_norm", weights)
     if "project_out.weight" in weights:
         x = layers.linear(b, precision, x, "project_out", weights)
     b.op("Identity", [precision.linear(b, x, "lm_head", table, None)], "logits")
     return b
+
+
+def _last_positions(b: GraphBuilder, x: str, count: str) -> str:
+    """The last `count` positions of x [B, S, D], or all where there are fewer."""
+    start = layers.unsqueeze(b, b.op("Neg", [count]), [0])
+    end, axis = b.constant([np.iinfo(np.int64).max], np.int64), b.constant([1], np.int64)
+    return b.op("Slice", [x, start, end, axis])
