@@ -181,7 +181,7 @@ mod tests {
         for variant in ["portable", "cpu-int8"] {
             let options = LoadOptions::default().with_variant(variant);
             let model = Model::load("tests/golden/bundle", options).unwrap();
-            let backbone = model.parts().backbone.as_ref().unwrap();
+            let backbone = model.parts().backbone().unwrap();
             let size = model.config().hidden_size;
             let vectors =
                 Array2::from_shape_fn((9, size), |(i, j)| ((i * 31 + j * 7) as f32).sin());
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_full_cache_is_an_error() {
         let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
-        let backbone = model.parts().backbone.as_ref().unwrap();
+        let backbone = model.parts().backbone().unwrap();
         let mut cache = backbone.cache().unwrap();
         let vectors = Array2::zeros((13, model.config().hidden_size));
         let full = backbone.append(&mut cache, vectors.view());

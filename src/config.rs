@@ -196,7 +196,19 @@ impl ModelConfig {
         }
     }
 
-    fn wrong_kind(&self, part: &'static str, usable: &'static str) -> Error {
+    /// The longest sentence in tokens, bos included; in kind `opt`, which has no such limit, the
+    /// longest context.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a configuration that is not valid.
+    pub fn longest_sentence(&self) -> Result<usize> {
+        match self.kind {
+            ModelKind::Opt => Ok(self.require_backbone()?.max_positions),
+            _ => self.require_max_sentence_tokens(),
+        }
+    }
+
+    pub(crate) fn wrong_kind(&self, part: &'static str, usable: &'static str) -> Error {
         Error::WrongKind {
             model: self.name.clone(),
             kind: self.kind,

@@ -149,7 +149,7 @@ mod tests {
         for variant in ["portable", "cpu-int8"] {
             let options = LoadOptions::default().with_variant(variant);
             let model = Model::load("tests/golden/bundle", options).unwrap();
-            let decoder = &model.parts().decoder;
+            let decoder = &model.parts().sentence_graphs().unwrap().decoder;
             let vector = model
                 .encode(&["the cat sat on the hill. "])
                 .unwrap()

@@ -355,14 +355,6 @@ pub enum Error {
         limit: usize,
     },
 
-    /// Models of this kind are not run by this version.
-    #[error("model {model} is of kind {kind}, which this version does not run")]
-    UnsupportedKind {
-        /// Name of the model.
-        model: String,
-        /// Its kind.
-        kind: ModelKind,
-    },
     /// A text that shall be one sentence is too long to be one.
     #[error(
         "a text of {bytes} bytes has more than the {limit} tokens that a sentence of this model may have: cut it into sentences first"
@@ -386,14 +378,16 @@ pub enum Error {
     /// A continuation without anything to continue.
     #[error("there is nothing to continue: give a prompt of at least one sentence")]
     EmptyContext,
-    /// The sentences do not fit into the context.
+    /// The text does not fit into the context.
     #[error(
-        "the text has more sentences than fit: the context holds {held} of at most {limit}: shorten the text"
+        "the text has more {unit} than fit: the context holds {held} of at most {limit}: shorten the text"
     )]
     ContextFull {
-        /// Sentences in the context.
+        /// `sentences`, or `tokens` for a model of kind `opt`.
+        unit: &'static str,
+        /// How many the context holds.
         held: usize,
-        /// Sentences that it may hold.
+        /// How many it may hold.
         limit: usize,
     },
     /// An option is out of its range.

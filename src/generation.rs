@@ -2,6 +2,7 @@
 
 mod options;
 mod stop_text;
+mod tokens;
 
 use std::{
     ops::ControlFlow,
@@ -13,11 +14,13 @@ use crate::{
     config::SpecialTokens,
     error::{Error, Result},
     sampling::Sampler,
-    session::Session,
+    session::{Context, SentenceContext, TokenContext},
     text::Detokenizer,
 };
 pub use options::GenerateOptions;
 use stop_text::StopText;
+use tokens::TokenLoop;
+pub(crate) use tokens::TokenModel;
 
 /// A generated sentence.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +32,8 @@ pub struct Sentence {
     pub text: String,
     /// What the decoder emitted: without bos, with eos if it was emitted.
     pub token_ids: Vec<u32>,
-    /// The stop head's probability, asked before this sentence, that the text is over.
+    /// The stop head's probability, asked before this sentence, that the text is over; in kind `opt`
+    /// that of eos as its first token.
     pub stop_probability: f32,
 }
 
@@ -37,11 +41,11 @@ pub struct Sentence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// The model's stop head said so.
+    /// The model's stop head said so; in kind `opt` the token eos.
     Stop,
     /// The number of sentences asked for is reached.
     MaxSentences,
-    /// The context holds as many sentences as the model allows.
+    /// The context holds as many sentences (in kind `opt` tokens) as the model allows.
     ContextFull,
     /// The stop text was generated.
     StopText,
@@ -228,15 +232,24 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
 /// Each sentence is part of the session's context when it is given out. After an error the session
 /// holds what it held before the sentence that failed, and the iterator is at its end.
 pub struct Generation<'s> {
-    inner: Loop<'s, Session>,
+    inner: Inner<'s>,
     started: Instant,
     first_sentence: Option<Duration>,
 }
 
+enum Inner<'s> {
+    Sentences(Loop<'s, SentenceContext>),
+    Tokens(TokenLoop<'s, TokenContext>),
+}
+
 impl<'s> Generation<'s> {
-    pub(crate) fn new(session: &'s mut Session, options: GenerateOptions) -> Self {
+    pub(crate) fn new(context: &'s mut Context, options: GenerateOptions) -> Self {
+        let inner = match context {
+            Context::Sentences(context) => Inner::Sentences(Loop::new(context.as_mut(), options)),
+            Context::Tokens(context) => Inner::Tokens(TokenLoop::new(context.as_mut(), options)),
+        };
         Self {
-            inner: Loop::new(session, options),
+            inner,
             started: Instant::now(),
             first_sentence: None,
         }
@@ -248,7 +261,10 @@ impl<'s> Generation<'s> {
     /// [`Error::EmptyContext`] if nothing was appended to the session, [`Error::GraphRun`],
     /// [`Error::NotFinite`], [`Error::Decode`].
     pub fn next_with(&mut self, mut on_text: impl FnMut(&str)) -> Option<Result<Sentence>> {
-        let sentence = self.inner.next_with(&mut on_text);
+        let sentence = match &mut self.inner {
+            Inner::Sentences(inner) => inner.next_with(&mut on_text),
+            Inner::Tokens(inner) => inner.next_with(&mut on_text),
+        };
         if self.first_sentence.is_none() && matches!(sentence, Some(Ok(_))) {
             self.first_sentence = Some(self.started.elapsed());
         }
@@ -258,19 +274,28 @@ impl<'s> Generation<'s> {
     /// Why it ended; `None` while it has not, or if it ended with an error.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
-        self.inner.finished
+        match &self.inner {
+            Inner::Sentences(inner) => inner.finished,
+            Inner::Tokens(inner) => inner.finish_reason(),
+        }
     }
 
     /// Sentences generated so far.
     #[must_use]
     pub fn sentences(&self) -> usize {
-        self.inner.sentences
+        match &self.inner {
+            Inner::Sentences(inner) => inner.sentences,
+            Inner::Tokens(inner) => inner.sentences(),
+        }
     }
 
     /// Tokens generated so far, ends of sentences included.
     #[must_use]
     pub fn tokens(&self) -> usize {
-        self.inner.tokens
+        match &self.inner {
+            Inner::Sentences(inner) => inner.tokens,
+            Inner::Tokens(inner) => inner.tokens(),
+        }
     }
 
     /// Time from the start of the continuation to its first whole sentence.

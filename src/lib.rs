@@ -10,6 +10,7 @@ pub mod error;
 pub mod eval;
 mod generation;
 mod model;
+mod opt;
 mod runtime;
 mod sampling;
 mod session;

@@ -1,5 +1,6 @@
 //! A loaded model: immutable, shared between threads.
 
+mod graphs;
 mod load_options;
 
 use std::{path::Path, sync::Arc, thread};
@@ -9,18 +10,19 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     backbone::Backbone,
-    bundle::{Bundle, GraphRole, Variant},
-    config::{ModelConfig, ModelKind, SpecialTokens},
-    decoder::Decoder,
-    encoder::Encoder,
+    bundle::{Bundle, Variant},
+    config::{ModelConfig, SpecialTokens},
     error::{Error, Result},
     generation::decode_tokens,
-    runtime::{Graph, GraphSettings, KvCache, Provider, ProviderChoice, environment},
+    opt::Opt,
+    runtime::{GraphSettings, KvCache, Provider, ProviderChoice, environment},
     sampling::argmax,
     session::Session,
     text::{TextPipeline, TextSentence},
 };
 
+use graphs::Graphs;
+pub(crate) use graphs::SentenceGraphs;
 pub use load_options::LoadOptions;
 
 /// Most threads that are used where none are asked for: more have not been measured to help.
@@ -29,7 +31,7 @@ const DEFAULT_THREADS: usize = 4;
 /// it saves (256 wide on two processors: 4,500 tokens/s with one thread, 3,300 with two).
 const NARROW_MODEL: usize = 512;
 
-/// A sentence-level model. Cloning it shares it; it may be used from several threads, and runs of
+/// A model: sentence-level, or a token-level OPT. Cloning it shares it; it may be used from several threads, and runs of
 /// one graph then wait for each other.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -40,10 +42,9 @@ pub struct Model {
 pub(crate) struct Parts {
     pub bundle: Bundle,
     pub pipeline: TextPipeline,
-    pub encoder: Encoder,
-    pub backbone: Option<Backbone>,
-    pub decoder: Decoder,
-    pub max_sentence_tokens: usize,
+    /// The longest sentence in tokens, bos included; in kind `opt` the longest context.
+    pub longest_sentence: usize,
+    graphs: Graphs,
     variant: String,
     provider: Provider,
     threads: usize,
@@ -76,15 +77,9 @@ impl Model {
     /// [`Error::ProviderMissing`] if a named provider is not in the library.
     pub fn load(dir: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         let bundle = Bundle::open(dir)?;
-        if bundle.config.kind == ModelKind::Opt {
-            return Err(Error::UnsupportedKind {
-                model: bundle.config.name,
-                kind: ModelKind::Opt,
-            });
-        }
-        let max_sentence_tokens = bundle.config.require_max_sentence_tokens()?;
+        let longest_sentence = bundle.config.longest_sentence()?;
         let tokenizer = bundle.load_tokenizer()?;
-        let pipeline = TextPipeline::new(tokenizer, bundle.segmentation, max_sentence_tokens)?;
+        let pipeline = TextPipeline::new(tokenizer, bundle.segmentation, longest_sentence)?;
         let environment = environment(options.onnxruntime.as_deref())?;
         let available = thread::available_parallelism().map_or(1, usize::from);
         let most = match bundle.config.hidden_size {
@@ -100,16 +95,14 @@ impl Model {
                 provider,
                 threads,
             };
-            match load_graphs(&bundle.config, variant, &settings) {
-                Ok((encoder, backbone, decoder)) => {
+            match Graphs::load(&bundle.config, variant, &settings) {
+                Ok(graphs) => {
                     let variant = variant.name.clone();
                     let parts = Parts {
                         bundle,
                         pipeline,
-                        encoder,
-                        backbone,
-                        decoder,
-                        max_sentence_tokens,
+                        longest_sentence,
+                        graphs,
                         variant,
                         provider,
                         threads,
@@ -185,7 +178,7 @@ impl Model {
     /// An empty context.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] for a model without a backbone, [`Error::GraphRun`].
+    /// [`Error::WrongKind`] for a model of kind `svae`, [`Error::GraphRun`].
     pub fn session(&self) -> Result<Session> {
         Session::new(self.clone())
     }
@@ -193,9 +186,11 @@ impl Model {
     /// Sentence vectors `[texts, hidden]`; each text is taken as one sentence.
     ///
     /// # Errors
-    /// [`Error::SentenceTooLong`] for a text that the model cannot take as one sentence, those of
-    /// [`TextPipeline::one_sentence`], [`Error::GraphRun`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::SentenceTooLong`] for a text that the
+    /// model cannot take as one sentence, those of [`TextPipeline::one_sentence`],
+    /// [`Error::GraphRun`].
     pub fn encode<T: AsRef<str>>(&self, texts: &[T]) -> Result<Array2<f32>> {
+        let encoder = &self.parts.sentence_graphs()?.encoder;
         let one = |text: &T| {
             let text = text.as_ref();
             let mut pieces = self.parts.pipeline.one_sentence(text)?;
@@ -203,36 +198,36 @@ impl Model {
             if pieces.next().is_some() {
                 return Err(Error::SentenceTooLong {
                     bytes: text.len(),
-                    limit: self.parts.max_sentence_tokens - 1,
+                    limit: self.parts.longest_sentence - 1,
                 });
             }
             Ok(self
                 .parts
                 .prompt_ids(first.map(|sentence| sentence.ids).unwrap_or_default()))
         };
-        self.parts
-            .encoder
-            .encode(&texts.iter().map(one).collect::<Result<Vec<_>>>()?)
+        encoder.encode(&texts.iter().map(one).collect::<Result<Vec<_>>>()?)
     }
 
     /// Sentence vectors `[sentences, hidden]` of sentences from [`text_pipeline`](Self::text_pipeline).
     ///
     /// # Errors
-    /// [`Error::GraphRun`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::GraphRun`].
     pub fn encode_sentences(&self, sentences: &[TextSentence<'_>]) -> Result<Array2<f32>> {
         let ids: Vec<_> = sentences
             .iter()
             .map(|s| self.parts.prompt_ids(s.ids.clone()))
             .collect();
-        self.parts.encoder.encode(&ids)
+        self.parts.sentence_graphs()?.encoder.encode(&ids)
     }
 
     /// The sentence that a vector `[hidden]` stands for, decoded greedily: its text, and what the
     /// decoder emitted (without bos, with eos if it was emitted).
     ///
     /// # Errors
-    /// [`Error::VectorSize`], [`Error::GraphRun`], [`Error::NotFinite`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::VectorSize`], [`Error::GraphRun`],
+    /// [`Error::NotFinite`].
     pub fn decode(&self, vector: ArrayView1<'_, f32>) -> Result<(String, Vec<u32>)> {
+        let graphs = self.parts.sentence_graphs()?;
         let expected = self.config().hidden_size;
         if vector.len() != expected {
             return Err(Error::VectorSize {
@@ -240,7 +235,7 @@ impl Model {
                 expected,
             });
         }
-        let mut cache = self.parts.decoder.cache()?;
+        let mut cache = graphs.decoder.cache()?;
         let ids = self.parts.decode_greedily(&mut cache, &vector.to_vec())?;
         Ok((self.parts.pipeline.tokenizer().decode(&ids)?, ids))
     }
@@ -248,13 +243,14 @@ impl Model {
     /// Encode sentences, all in few runs, and decode each again.
     ///
     /// # Errors
-    /// [`Error::GraphRun`], [`Error::NotFinite`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::GraphRun`], [`Error::NotFinite`].
     pub fn reconstruct(&self, sentences: &[TextSentence<'_>]) -> Result<Vec<Reconstruction>> {
         let vectors = self.encode_sentences(sentences)?;
-        let mut cache = self.parts.decoder.cache()?;
+        let decoder = &self.parts.sentence_graphs()?.decoder;
+        let mut cache = decoder.cache()?;
         let eos = self.parts.special_tokens().eos;
         let one = |(sentence, vector): (&TextSentence<'_>, ArrayView1<'_, f32>)| {
-            self.parts.decoder.clear(&mut cache)?;
+            decoder.clear(&mut cache)?;
             let output_ids = self.parts.decode_greedily(&mut cache, &vector.to_vec())?;
             let exact = output_ids.split_last() == Some((&eos, &sentence.ids));
             Ok(Reconstruction {
@@ -303,17 +299,40 @@ impl Parts {
         self.bundle.config.tokens
     }
 
-    /// What the encoder sees of a sentence of a text.
+    /// What the encoder sees of a sentence of a text, or a model of kind `opt` of a whole text.
     pub fn prompt_ids(&self, mut ids: Vec<u32>) -> Vec<u32> {
         ids.insert(0, self.special_tokens().bos);
         ids
     }
 
+    pub fn sentence_graphs(&self) -> Result<&SentenceGraphs> {
+        match &self.graphs {
+            Graphs::Sentences(graphs) => Ok(graphs),
+            Graphs::Tokens(_) => Err(self
+                .bundle
+                .config
+                .wrong_kind("sentence encoder and decoder", "svae or sllm")),
+        }
+    }
+
+    pub fn backbone(&self) -> Result<&Backbone> {
+        let backbone = self.sentence_graphs()?.backbone.as_ref();
+        backbone.ok_or_else(|| self.bundle.config.wrong_kind("backbone", "sllm or opt"))
+    }
+
+    pub fn opt(&self) -> Result<&Opt> {
+        match &self.graphs {
+            Graphs::Tokens(opt) => Ok(opt),
+            Graphs::Sentences(_) => Err(self.bundle.config.wrong_kind("token-level graph", "opt")),
+        }
+    }
+
     fn decode_greedily(&self, cache: &mut KvCache, vector: &[f32]) -> Result<Vec<u32>> {
+        let decoder = &self.sentence_graphs()?.decoder;
         decode_tokens(
             self.special_tokens(),
-            self.max_sentence_tokens,
-            |id| self.decoder.append(cache, vector, &[id]),
+            self.longest_sentence,
+            |id| decoder.append(cache, vector, &[id]),
             |logits| argmax(logits),
             |_| Ok(std::ops::ControlFlow::Continue(())),
         )
@@ -348,25 +367,4 @@ fn candidates(bundle: &Bundle, options: &LoadOptions) -> Result<Vec<Provider>> {
 /// Only `auto` may go on to another provider, and the processor is the last one.
 fn may_fall_back(options: &LoadOptions, provider: Provider) -> bool {
     options.provider == ProviderChoice::Auto && provider != Provider::Cpu
-}
-
-fn load_graphs(
-    config: &ModelConfig,
-    variant: &Variant,
-    settings: &GraphSettings,
-) -> Result<(Encoder, Option<Backbone>, Decoder)> {
-    let load = |role| {
-        let file = variant.graph(role)?;
-        let bytes = file.read_verified()?;
-        file.verify_external_data(&bytes)?;
-        let bytes = file.external_data.is_empty().then_some(bytes.as_slice());
-        Graph::load(&file.file.path, bytes, settings)
-    };
-    let encoder = Encoder::new(load(GraphRole::Encoder)?, config)?;
-    let backbone = match config.kind {
-        ModelKind::Sllm => Some(Backbone::new(load(GraphRole::Backbone)?, config)?),
-        _ => None,
-    };
-    let decoder = Decoder::new(load(GraphRole::Decoder)?, config)?;
-    Ok((encoder, backbone, decoder))
 }

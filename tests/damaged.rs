@@ -225,8 +225,12 @@ fn requests_that_a_model_cannot_serve() {
     ));
     let empty = model.session().unwrap().generate(Default::default()).next();
     assert!(matches!(empty, Some(Err(Error::EmptyContext))));
-    let opt = Model::load("tests/golden/bundle-opt", LoadOptions::default());
-    assert!(matches!(opt, Err(Error::UnsupportedKind { .. })), "{opt:?}");
+    let opt = Model::load("tests/golden/bundle-opt", LoadOptions::default()).unwrap();
+    let vectors = opt.encode(&["the cat. "]);
+    assert!(
+        matches!(vectors, Err(Error::WrongKind { .. })),
+        "{vectors:?}"
+    );
 }
 
 #[test]

@@ -182,7 +182,8 @@ fn a_context_is_filled_and_cleared() {
         session.append("One more. "),
         Err(sllm_ort::Error::ContextFull {
             held: 12,
-            limit: 12
+            limit: 12,
+            ..
         })
     ));
     assert!(session.memory_bytes() >= empty);

@@ -16,7 +16,7 @@ pub struct SegmentArgs {
 
 pub fn run(args: &SegmentArgs) -> anyhow::Result<()> {
     let bundle = Bundle::open(args.bundle.dir()?)?;
-    let longest = bundle.config.require_max_sentence_tokens()?;
+    let longest = bundle.config.longest_sentence()?;
     let pipeline = TextPipeline::new(bundle.load_tokenizer()?, bundle.segmentation, longest)?;
     let text = match &args.text {
         Some(text) => text.clone(),

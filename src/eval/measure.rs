@@ -10,7 +10,7 @@ use super::{
 use crate::{
     backbone::{Backbone, Prediction},
     error::Result,
-    model::{Model, Parts},
+    model::{Model, Parts, SentenceGraphs},
     runtime::KvCache,
 };
 
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Measure<'m> {
     parts: &'m Parts,
+    graphs: &'m SentenceGraphs,
     backbone: Option<(&'m Backbone, KvCache)>,
 }
 
@@ -31,11 +32,16 @@ enum Feed {
 impl<'m> Measure<'m> {
     pub fn new(model: &'m Model) -> Result<Self> {
         let parts = model.parts();
-        let backbone = match &parts.backbone {
+        let graphs = parts.sentence_graphs()?;
+        let backbone = match &graphs.backbone {
             Some(backbone) => Some((backbone, backbone.cache()?)),
             None => None,
         };
-        Ok(Self { parts, backbone })
+        Ok(Self {
+            parts,
+            graphs,
+            backbone,
+        })
     }
 
     /// Add what is found of `windows` to `sums`. All their sentences are encoded, and decoded, in
@@ -46,7 +52,7 @@ impl<'m> Measure<'m> {
             .clone()
             .map(|sentence| self.parts.prompt_ids(sentence.ids.clone()))
             .collect();
-        let vectors = self.parts.encoder.encode(&ids)?;
+        let vectors = self.graphs.encoder.encode(&ids)?;
         let targets: Vec<Vec<f32>> = vectors.outer_iter().map(|row| row.to_vec()).collect();
         let targets: Vec<Target<'_>> = targets
             .iter()
@@ -154,7 +160,7 @@ impl<'m> Measure<'m> {
     }
 
     fn score(&self, targets: &[Target<'_>]) -> Result<Vec<Score>> {
-        score(&self.parts.decoder, self.parts.special_tokens(), targets)
+        score(&self.graphs.decoder, self.parts.special_tokens(), targets)
     }
 }
 
@@ -182,7 +188,13 @@ mod tests {
             .iter()
             .map(|sentence| model.parts().prompt_ids(sentence.ids.clone()))
             .collect();
-        let vectors = model.parts().encoder.encode(&ids).unwrap();
+        let vectors = model
+            .parts()
+            .sentence_graphs()
+            .unwrap()
+            .encoder
+            .encode(&ids)
+            .unwrap();
         let mut measure = Measure::new(&model).unwrap();
         [Feed::OneByOne, Feed::AtOnce].map(|feed| {
             let predictions = measure.predict(&windows, vectors.view(), feed).unwrap();

@@ -162,7 +162,12 @@ mod tests {
             for (variant, tolerance) in VARIANTS {
                 let model = load(bundle, variant);
                 let tokens = model.config().tokens;
-                let scores = score(&model.parts().decoder, tokens, &targets).unwrap();
+                let scores = score(
+                    &model.parts().sentence_graphs().unwrap().decoder,
+                    tokens,
+                    &targets,
+                )
+                .unwrap();
                 for ((found, target), logits) in scores.into_iter().zip(&targets).zip(&logits) {
                     let expected = by_definition(logits, &[target.ids, &[tokens.eos]].concat());
                     assert_close(found, expected, tolerance, &format!("{folder} {variant}"));
@@ -177,7 +182,10 @@ mod tests {
         for ((bundle, _), (variant, _)) in MODELS.into_iter().flat_map(|m| VARIANTS.map(|v| (m, v)))
         {
             let model = load(bundle, variant);
-            let (decoder, tokens) = (&model.parts().decoder, model.config().tokens);
+            let (decoder, tokens) = (
+                &model.parts().sentence_graphs().unwrap().decoder,
+                model.config().tokens,
+            );
             let size = model.config().hidden_size;
             let ids: Vec<Vec<u32>> = (0..23)
                 .map(|length| (0..length).map(|i| 4 + (i * 7 + length) % 57).collect())

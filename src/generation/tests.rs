@@ -3,21 +3,21 @@ use std::collections::VecDeque;
 use super::*;
 use crate::{config::ModelConfig, text::SentenceTokenizer};
 
-const VOCAB: usize = 40;
+pub(super) const VOCAB: usize = 40;
 /// Token ids of the fake's tokenizer: pad, bos, eos, then one token for each of these characters.
 const CHARACTERS: &str = "abcdefghijklmnopqrstuvwxyz.,!?";
 const BOS: u32 = 1;
-const EOS: u32 = 2;
+pub(super) const EOS: u32 = 2;
 
 fn id(character: char) -> u32 {
     CHARACTERS.find(character).unwrap() as u32 + 3
 }
 
-fn ids(text: &str) -> Vec<u32> {
+pub(super) fn ids(text: &str) -> Vec<u32> {
     text.chars().map(id).collect()
 }
 
-fn tokenizer() -> SentenceTokenizer {
+pub(super) fn tokenizer() -> SentenceTokenizer {
     let mut vocab = serde_json::Map::new();
     for (number, token) in ["<pad>", "<s>", "</s>"].iter().enumerate() {
         vocab.insert((*token).to_owned(), number.into());

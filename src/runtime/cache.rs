@@ -151,6 +151,19 @@ impl KvCache {
         Ok(())
     }
 
+    /// Forget all but the first `positions`.
+    pub fn truncate(&mut self, graph: &Graph, positions: usize) -> Result<()> {
+        if positions >= self.len {
+            return Ok(());
+        }
+        if let Storage::Concatenated { past } = &mut self.storage {
+            *past = shortened(&self.shape, past, [self.len, positions])
+                .map_err(|source| graph.failed(source))?;
+        }
+        self.len = positions;
+        Ok(())
+    }
+
     /// Run `graph` on `new` further positions; returns the outputs `wanted` as flat values.
     ///
     /// After an error the cache holds what it held before.
@@ -198,17 +211,15 @@ impl KvCache {
         }
         let grown = total.max(*capacity * 2).min(self.shape.limit);
         let (new_binding, mut new_buffers) = bind(graph, &self.shape, grown)?;
-        let (old_row, new_row) = (
-            *capacity * self.shape.head_size,
-            grown * self.shape.head_size,
-        );
+        let rows = [*capacity, grown].map(|positions| positions * self.shape.head_size);
         let used = self.len * self.shape.head_size;
         for (old, new) in buffers.iter().zip(&mut new_buffers) {
-            let (_, old) = old.extract_tensor();
-            let (_, new) = new.extract_tensor_mut();
-            for (old, new) in old.chunks_exact(old_row).zip(new.chunks_exact_mut(new_row)) {
-                new[..used].copy_from_slice(&old[..used]);
-            }
+            copy_rows(
+                old.extract_tensor().1,
+                new.extract_tensor_mut().1,
+                rows,
+                used,
+            );
         }
         (**binding, *buffers, *capacity) = (new_binding, new_buffers, grown);
         Ok(())
@@ -222,6 +233,32 @@ fn empty(graph: &Graph, shape: &CacheShape) -> Result<Vec<DynValue>> {
             .map_err(|source| graph.failed(source))
     };
     (0..2 * shape.layers).map(tensor).collect()
+}
+
+/// The first `to` of the `from` positions of concatenated caches.
+fn shortened(
+    shape: &CacheShape,
+    past: &[DynValue],
+    [from, to]: [usize; 2],
+) -> ort::Result<Vec<DynValue>> {
+    let one = |old: &DynValue| {
+        let mut new = Tensor::<f32>::new(&Allocator::default(), shape.tensor(to))?;
+        if to > 0 {
+            let rows = [from, to].map(|positions| positions * shape.head_size);
+            let (_, old) = old.try_extract_tensor::<f32>()?;
+            copy_rows(old, new.extract_tensor_mut().1, rows, rows[1]);
+        }
+        Ok(new.into_dyn())
+    };
+    past.iter().map(one).collect()
+}
+
+/// Copy the first `used` numbers of each row; rows are of these lengths in `old` and `new`.
+fn copy_rows(old: &[f32], new: &mut [f32], [old_row, new_row]: [usize; 2], used: usize) {
+    let rows = old.chunks_exact(old_row).zip(new.chunks_exact_mut(new_row));
+    for (old, new) in rows {
+        new[..used].copy_from_slice(&old[..used]);
+    }
 }
 
 fn bind(

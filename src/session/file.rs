@@ -4,7 +4,7 @@ use std::{io::Write, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContextSentence, Session};
+use super::{Context, Session, sentences::ContextSentence};
 use crate::{
     config::read_text,
     error::{Error, Result},
@@ -24,6 +24,7 @@ struct SessionFile {
     model: String,
     /// How many sentences each run of the backbone appended.
     runs: Vec<usize>,
+    /// For kind `opt` one, which is the whole context.
     sentences: Vec<StoredSentence>,
 }
 
@@ -31,20 +32,33 @@ struct SessionFile {
 #[serde(deny_unknown_fields)]
 struct StoredSentence {
     text: String,
-    /// What the encoder sees of it.
+    /// What the encoder (for kind `opt` the model) sees of it.
     ids: Vec<u32>,
 }
 
 pub(super) fn save(session: &Session, path: &Path) -> Result<()> {
-    let stored = |sentence: &ContextSentence| StoredSentence {
-        text: sentence.text.clone(),
-        ids: sentence.ids.clone(),
+    let (runs, sentences) = match &session.context {
+        Context::Sentences(context) => {
+            let stored = |sentence: &ContextSentence| StoredSentence {
+                text: sentence.text.clone(),
+                ids: sentence.ids.clone(),
+            };
+            (
+                context.runs.clone(),
+                context.sentences.iter().map(stored).collect(),
+            )
+        }
+        Context::Tokens(context) if context.ids.is_empty() => (Vec::new(), Vec::new()),
+        Context::Tokens(context) => {
+            let (text, ids) = (context.text.clone(), context.ids.clone());
+            (vec![1], vec![StoredSentence { text, ids }])
+        }
     };
     let file = SessionFile {
         format_version: FORMAT_VERSION,
-        model: session.model.fingerprint(),
-        runs: session.runs.clone(),
-        sentences: session.sentences.iter().map(stored).collect(),
+        model: session.model().fingerprint(),
+        runs,
+        sentences,
     };
     write_whole(path, |file_on_disk| {
         serde_json::to_writer(&mut *file_on_disk, &file)?;
@@ -74,15 +88,24 @@ pub(super) fn load(model: &Model, path: &Path) -> Result<Session> {
     }
     check(model, &file).map_err(refused)?;
     let mut session = Session::new(model.clone())?;
-    let mut sentences = file.sentences.into_iter().map(|stored| ContextSentence {
-        text: stored.text,
-        ids: stored.ids,
-    });
-    if super::backbone(model)?.is_causal() {
-        session.append_run(sentences.collect())?;
-    } else {
-        for count in file.runs {
-            session.append_run(sentences.by_ref().take(count).collect())?;
+    match &mut session.context {
+        Context::Sentences(context) => {
+            let mut sentences = file.sentences.into_iter().map(|stored| ContextSentence {
+                text: stored.text,
+                ids: stored.ids,
+            });
+            if context.is_causal()? {
+                context.append_run(sentences.collect())?;
+            } else {
+                for count in file.runs {
+                    context.append_run(sentences.by_ref().take(count).collect())?;
+                }
+            }
+        }
+        Context::Tokens(context) => {
+            for stored in file.sentences {
+                context.append_ids(&stored.ids, &stored.text)?;
+            }
         }
     }
     Ok(session)
@@ -99,7 +122,7 @@ fn check(model: &Model, file: &SessionFile) -> std::result::Result<(), String> {
             file.sentences.len()
         ));
     }
-    let (config, longest) = (model.config(), model.parts().max_sentence_tokens);
+    let (config, longest) = (model.config(), model.parts().longest_sentence);
     for (number, sentence) in file.sentences.iter().enumerate() {
         if !(1..=longest).contains(&sentence.ids.len()) {
             let found = sentence.ids.len();

@@ -1,0 +1,57 @@
+//! The graphs of a loaded model.
+
+use crate::{
+    backbone::Backbone,
+    bundle::{GraphRole, Variant},
+    config::{ModelConfig, ModelKind},
+    decoder::Decoder,
+    encoder::Encoder,
+    error::Result,
+    opt::Opt,
+    runtime::{Graph, GraphSettings},
+};
+
+/// The graphs of a model of any kind.
+#[derive(Debug)]
+pub(super) enum Graphs {
+    Sentences(Box<SentenceGraphs>),
+    Tokens(Box<Opt>),
+}
+
+/// The graphs of a sentence-level model.
+#[derive(Debug)]
+pub(crate) struct SentenceGraphs {
+    pub encoder: Encoder,
+    /// Absent in kind `svae`.
+    pub backbone: Option<Backbone>,
+    pub decoder: Decoder,
+}
+
+impl Graphs {
+    pub fn load(config: &ModelConfig, variant: &Variant, settings: &GraphSettings) -> Result<Self> {
+        let load = |role| load(variant, role, settings);
+        if config.kind == ModelKind::Opt {
+            let opt = Opt::new(load(GraphRole::Opt)?, config)?;
+            return Ok(Self::Tokens(Box::new(opt)));
+        }
+        let encoder = Encoder::new(load(GraphRole::Encoder)?, config)?;
+        let backbone = match config.kind {
+            ModelKind::Sllm => Some(Backbone::new(load(GraphRole::Backbone)?, config)?),
+            _ => None,
+        };
+        let decoder = Decoder::new(load(GraphRole::Decoder)?, config)?;
+        Ok(Self::Sentences(Box::new(SentenceGraphs {
+            encoder,
+            backbone,
+            decoder,
+        })))
+    }
+}
+
+fn load(variant: &Variant, role: GraphRole, settings: &GraphSettings) -> Result<Graph> {
+    let file = variant.graph(role)?;
+    let bytes = file.read_verified()?;
+    file.verify_external_data(&bytes)?;
+    let bytes = file.external_data.is_empty().then_some(bytes.as_slice());
+    Graph::load(&file.file.path, bytes, settings)
+}

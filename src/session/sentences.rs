@@ -1,0 +1,177 @@
+//! A context of sentences, with the backbone's sentence cache and the decoder's token cache.
+
+use super::Appended;
+use crate::{
+    backbone::Prediction,
+    config::SpecialTokens,
+    error::{Error, Result},
+    generation::SentenceModel,
+    model::Model,
+    runtime::KvCache,
+    text::Detokenizer,
+};
+
+/// A sentence of the context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContextSentence {
+    pub text: String,
+    /// What the encoder sees of it.
+    pub ids: Vec<u32>,
+}
+
+/// The context of a model of kind `sllm`.
+#[derive(Debug)]
+pub(crate) struct SentenceContext {
+    pub model: Model,
+    pub sentences: Vec<ContextSentence>,
+    /// How many sentences each run of the backbone appended: sentences of one run may have seen
+    /// each other, so a context is only made again by the same runs.
+    pub runs: Vec<usize>,
+    sentence_cache: KvCache,
+    token_cache: KvCache,
+    prediction: Option<Prediction>,
+}
+
+impl SentenceContext {
+    pub fn new(model: Model) -> Result<Self> {
+        let sentence_cache = model.parts().backbone()?.cache()?;
+        let token_cache = model.parts().sentence_graphs()?.decoder.cache()?;
+        Ok(Self {
+            model,
+            sentences: Vec::new(),
+            runs: Vec::new(),
+            sentence_cache,
+            token_cache,
+            prediction: None,
+        })
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.sentence_cache.memory_bytes() + self.token_cache.memory_bytes()
+    }
+
+    pub fn append(&mut self, text: &str) -> Result<Appended> {
+        let room = self.room();
+        let parts = self.model.parts();
+        let mut pieces = parts.pipeline.sentences(text)?;
+        let (mut sentences, mut appended) = (Vec::new(), Appended::default());
+        for piece in pieces.by_ref() {
+            let piece = piece?;
+            appended.truncated += usize::from(piece.truncated);
+            let ids = parts.prompt_ids(piece.ids);
+            sentences.push(ContextSentence {
+                text: piece.text.to_owned(),
+                ids,
+            });
+            if sentences.len() > room {
+                return Err(self.context_full());
+            }
+        }
+        pieces.dropped().clone_into(&mut appended.dropped);
+        appended.sentences = sentences.len();
+        self.append_run(sentences)?;
+        Ok(appended)
+    }
+
+    pub fn append_run(&mut self, sentences: Vec<ContextSentence>) -> Result<()> {
+        if sentences.is_empty() {
+            return Ok(());
+        }
+        if sentences.len() > self.room() {
+            return Err(self.context_full());
+        }
+        let ids: Vec<_> = sentences
+            .iter()
+            .map(|sentence| sentence.ids.clone())
+            .collect();
+        let vectors = self.model.parts().sentence_graphs()?.encoder.encode(&ids)?;
+        let backbone = self.model.parts().backbone()?;
+        self.prediction = Some(backbone.append(&mut self.sentence_cache, vectors.view())?);
+        self.runs.push(sentences.len());
+        self.sentences.extend(sentences);
+        Ok(())
+    }
+
+    pub fn clear(&mut self) -> Result<()> {
+        self.model
+            .parts()
+            .backbone()?
+            .clear(&mut self.sentence_cache)?;
+        self.sentences.clear();
+        self.runs.clear();
+        self.prediction = None;
+        Ok(())
+    }
+
+    /// Whether the context is the same however its sentences were split into runs.
+    pub fn is_causal(&self) -> Result<bool> {
+        Ok(self.model.parts().backbone()?.is_causal())
+    }
+
+    fn context_full(&self) -> Error {
+        let held = self.sentences.len();
+        Error::ContextFull {
+            unit: "sentences",
+            held,
+            limit: held + self.room(),
+        }
+    }
+}
+
+impl SentenceModel for SentenceContext {
+    fn special_tokens(&self) -> SpecialTokens {
+        self.model.parts().special_tokens()
+    }
+
+    fn max_sentence_tokens(&self) -> usize {
+        self.model.parts().longest_sentence
+    }
+
+    fn room(&self) -> usize {
+        self.model
+            .config()
+            .max_sentences
+            .unwrap_or(0)
+            .saturating_sub(self.sentences.len())
+    }
+
+    fn prediction(&self) -> Option<&Prediction> {
+        self.prediction.as_ref()
+    }
+
+    fn detokenizer(&self) -> Detokenizer {
+        self.model.parts().pipeline.tokenizer().stream()
+    }
+
+    fn begin_sentence(&mut self) -> Result<()> {
+        self.model
+            .parts()
+            .sentence_graphs()?
+            .decoder
+            .clear(&mut self.token_cache)
+    }
+
+    fn next_logits(&mut self, id: u32) -> Result<Vec<f32>> {
+        let prediction = self.prediction.as_ref().ok_or(Error::EmptyContext)?;
+        self.model.parts().sentence_graphs()?.decoder.append(
+            &mut self.token_cache,
+            &prediction.hidden,
+            &[id],
+        )
+    }
+
+    fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
+        let parts = self.model.parts();
+        let ids = if parts.bundle.config.reencode_bos {
+            let eos = parts.special_tokens().eos;
+            let spoken = token_ids.strip_suffix(&[eos]).unwrap_or(token_ids);
+            parts.prompt_ids(spoken.to_vec())
+        } else {
+            token_ids.to_vec()
+        };
+        self.append_run(vec![ContextSentence {
+            text: text.to_owned(),
+            ids,
+        }])
+    }
+}

@@ -1,0 +1,142 @@
+//! A context of tokens, for a model of kind `opt`.
+
+use super::Appended;
+use crate::{
+    error::{Error, Result},
+    generation::TokenModel,
+    model::Model,
+    runtime::KvCache,
+    text::{Detokenizer, Tail, segments},
+};
+
+/// The context of a model of kind `opt`.
+#[derive(Debug)]
+pub(crate) struct TokenContext {
+    pub model: Model,
+    pub text: String,
+    /// All that the model sees, from bos on.
+    pub ids: Vec<u32>,
+    cache: KvCache,
+    /// Logits `[vocab]` of the token that follows; empty without a token.
+    logits: Vec<f32>,
+}
+
+/// A place in the context to go back to.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    text_bytes: usize,
+    tokens: usize,
+    logits: Vec<f32>,
+}
+
+impl TokenContext {
+    pub fn new(model: Model) -> Result<Self> {
+        let cache = model.parts().opt()?.cache()?;
+        Ok(Self {
+            model,
+            text: String::new(),
+            ids: Vec::new(),
+            cache,
+            logits: Vec::new(),
+        })
+    }
+
+    pub fn sentences(&self) -> usize {
+        segments(&self.text, Tail::Keep).count()
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.cache.memory_bytes()
+    }
+
+    /// Append a text; its tokens do not depend on what is there already.
+    pub fn append(&mut self, text: &str) -> Result<Appended> {
+        let parts = self.model.parts();
+        let mut ids = parts.pipeline.tokenizer().encode(text)?;
+        if self.ids.is_empty() && !ids.is_empty() {
+            ids = parts.prompt_ids(ids);
+        }
+        self.append_ids(&ids, text)?;
+        Ok(Appended {
+            sentences: segments(text, Tail::Keep).count(),
+            ..Appended::default()
+        })
+    }
+
+    /// Append the tokens of a text in one run.
+    pub fn append_ids(&mut self, ids: &[u32], text: &str) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if ids.len() > self.room() {
+            return Err(Error::ContextFull {
+                unit: "tokens",
+                held: self.ids.len(),
+                limit: self.ids.len() + self.room(),
+            });
+        }
+        let opt = self.model.parts().opt()?;
+        self.logits = opt.append(&mut self.cache, ids, 1)?;
+        self.ids.extend_from_slice(ids);
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    pub fn clear(&mut self) -> Result<()> {
+        self.model.parts().opt()?.clear(&mut self.cache)?;
+        self.text.clear();
+        self.ids.clear();
+        self.logits.clear();
+        Ok(())
+    }
+}
+
+impl TokenModel for TokenContext {
+    type Mark = Mark;
+
+    fn eos(&self) -> u32 {
+        self.model.parts().special_tokens().eos
+    }
+
+    fn room(&self) -> usize {
+        let limit = self
+            .model
+            .parts()
+            .opt()
+            .map_or(0, |opt| opt.max_positions());
+        limit.saturating_sub(self.ids.len())
+    }
+
+    fn logits(&self) -> Option<&[f32]> {
+        Some(self.logits.as_slice()).filter(|logits| !logits.is_empty())
+    }
+
+    fn detokenizer(&self) -> Detokenizer {
+        self.model.parts().pipeline.tokenizer().stream()
+    }
+
+    fn append_token(&mut self, id: u32) -> Result<()> {
+        self.append_ids(&[id], "")
+    }
+
+    fn append_text(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            text_bytes: self.text.len(),
+            tokens: self.ids.len(),
+            logits: self.logits.clone(),
+        }
+    }
+
+    fn go_back(&mut self, mark: Mark) -> Result<()> {
+        let opt = self.model.parts().opt()?;
+        opt.truncate(&mut self.cache, mark.tokens)?;
+        self.text.truncate(mark.text_bytes);
+        self.ids.truncate(mark.tokens);
+        self.logits = mark.logits;
+        Ok(())
+    }
+}
