@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod backbone;
+pub mod bench;
 pub mod bundle;
 pub mod config;
 mod decoder;

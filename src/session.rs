@@ -12,7 +12,7 @@ use crate::{
     generation::{GenerateOptions, Generation},
     model::Model,
 };
-pub(crate) use sentences::SentenceContext;
+pub(crate) use sentences::{ContextSentence, SentenceContext};
 pub(crate) use tokens::TokenContext;
 
 /// What [`Session::append`] took of a text.
@@ -51,12 +51,25 @@ pub(crate) enum Context {
     Tokens(Box<TokenContext>),
 }
 
+impl Context {
+    pub fn new(model: Model) -> Result<Self> {
+        Ok(match model.config().kind {
+            ModelKind::Opt => Self::Tokens(Box::new(TokenContext::new(model)?)),
+            _ => Self::Sentences(Box::new(SentenceContext::new(model)?)),
+        })
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Sentences(context) => context.memory_bytes(),
+            Self::Tokens(context) => context.memory_bytes(),
+        }
+    }
+}
+
 impl Session {
     pub(crate) fn new(model: Model) -> Result<Self> {
-        let context = match model.config().kind {
-            ModelKind::Opt => Context::Tokens(Box::new(TokenContext::new(model)?)),
-            _ => Context::Sentences(Box::new(SentenceContext::new(model)?)),
-        };
+        let context = Context::new(model)?;
         Ok(Self { context })
     }
 
@@ -99,10 +112,7 @@ impl Session {
     /// Memory of the KV caches, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        match &self.context {
-            Context::Sentences(context) => context.memory_bytes(),
-            Context::Tokens(context) => context.memory_bytes(),
-        }
+        self.context.memory_bytes()
     }
 
     /// Cut `text` into sentences and append them, all in one run of the backbone; in kind `opt` its

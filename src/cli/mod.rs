@@ -1,5 +1,6 @@
 //! Arguments, and what the subcommands share.
 
+mod bench;
 mod embed;
 mod eval;
 mod info;
@@ -49,6 +50,8 @@ enum Command {
     Segment(segment::SegmentArgs),
     /// Measure perplexity, reconstruction and stopping on a text file
     Eval(eval::EvalArgs),
+    /// Measure speed and memory, beside another model if asked
+    Bench(bench::BenchArgs),
     /// Describe a model
     Info(info::InfoArgs),
 }
@@ -127,6 +130,12 @@ impl ModelArgs {
 
     /// The same with another bundle and variant.
     fn load_bundle(&self, dir: &Path, variant: Option<&str>) -> anyhow::Result<Model> {
+        let model = Model::load(dir, self.load_options(variant)?)?;
+        pass_warnings(&model);
+        Ok(model)
+    }
+
+    fn load_options(&self, variant: Option<&str>) -> anyhow::Result<LoadOptions> {
         let provider: ProviderChoice = self.provider.parse()?;
         let mut options = LoadOptions::default().with_provider(provider);
         if let Some(variant) = variant {
@@ -138,15 +147,17 @@ impl ModelArgs {
         if let Some(path) = &self.onnxruntime {
             options = options.with_onnxruntime(path);
         }
-        let model = Model::load(dir, options)?;
-        for warning in model.warnings() {
-            output::warn(warning);
-        }
-        Ok(model)
+        Ok(options)
     }
 
     fn is_json(&self) -> bool {
         self.bundle.format == Format::Json
+    }
+}
+
+fn pass_warnings(model: &Model) {
+    for warning in model.warnings() {
+        output::warn(warning);
     }
 }
 
@@ -159,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {

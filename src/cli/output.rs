@@ -68,3 +68,24 @@ fn one_line(text: &str) -> String {
         .trim_end()
         .to_owned()
 }
+
+/// Lines of aligned columns: names on the left, figures on the right of theirs.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate();
+        cells
+            .map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:width$}"),
+                _ => format!("  {cell:>width$}"),
+            })
+            .collect::<String>()
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,104 @@
+//! Measuring how fast a model is, and how much memory it takes.
+//!
+//! A round is a prompt of random tokens and a greedy continuation, in sentences of a fixed number of
+//! tokens, so that models of all kinds, trained or not, do the same work. Two models are compared by
+//! rounds in turn.
+
+mod memory;
+mod options;
+mod report;
+mod round;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::Result,
+    model::{LoadOptions, Model},
+};
+pub use options::BenchOptions;
+pub use report::{BenchReport, Ratios, Spread};
+use round::{Round, Workload};
+
+/// A model that is being measured.
+///
+/// ```no_run
+/// use sllm_ort::{LoadOptions, bench::{Bench, BenchOptions}};
+///
+/// let options = BenchOptions::default();
+/// let mut bench = Bench::load("models/sllm-stories", LoadOptions::default(), options)?;
+/// for _ in 0..5 {
+///     bench.round()?;
+/// }
+/// if let Some(report) = bench.report() {
+///     println!("{:.0} tokens/s", report.output_tokens_per_second);
+/// }
+/// # Ok::<(), sllm_ort::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Bench {
+    model: Model,
+    workload: Workload,
+    load: Duration,
+    peak_memory_bytes: Option<u64>,
+    memory_slope: Option<f64>,
+    rounds: Vec<Round>,
+}
+
+impl Bench {
+    /// Load a bundle, warm it up, and measure its memory on the way.
+    ///
+    /// Memory figures are of the whole process: nothing else should work in it meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`]; [`Error::InvalidOption`](crate::Error::InvalidOption) if prompt and
+    /// continuation do not fit the model; [`Error::GraphRun`](crate::Error::GraphRun).
+    pub fn load(
+        dir: impl AsRef<Path>,
+        load_options: LoadOptions,
+        options: BenchOptions,
+    ) -> Result<Self> {
+        let before = memory::reset_peak().and_then(|()| memory::resident());
+        let started = Instant::now();
+        let model = Model::load(dir, load_options)?;
+        let load = started.elapsed();
+        let workload = Workload::new(model.config(), &options)?;
+        // Before anything else was allocated and given back, which would be used again.
+        let memory_slope = workload.memory_slope(&model)?;
+        for _ in 0..options.warmup {
+            workload.round(&model)?;
+        }
+        let peak = memory::peak().zip(before);
+        Ok(Self {
+            peak_memory_bytes: peak.map(|(peak, before)| peak.saturating_sub(before)),
+            memory_slope,
+            model,
+            workload,
+            load,
+            rounds: Vec::new(),
+        })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Measure once more.
+    ///
+    /// # Errors
+    /// [`Error::GraphRun`](crate::Error::GraphRun), [`Error::NotFinite`](crate::Error::NotFinite).
+    pub fn round(&mut self) -> Result<()> {
+        self.rounds.push(self.workload.round(&self.model)?);
+        Ok(())
+    }
+
+    /// What was found so far; `None` before the first round.
+    #[must_use]
+    pub fn report(&self) -> Option<BenchReport> {
+        BenchReport::new(self)
+    }
+}

@@ -1,0 +1,68 @@
+//! Memory of this process as Linux reports it; nothing elsewhere.
+
+use std::fs;
+
+/// Resident memory, in bytes.
+pub fn resident() -> Option<u64> {
+    status("VmRSS:")
+}
+
+/// Resident memory that is not backed by a file, in bytes.
+pub fn anonymous() -> Option<u64> {
+    status("RssAnon:")
+}
+
+/// The most resident memory since [`reset_peak`], in bytes.
+pub fn peak() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// Let [`peak`] begin anew (`man 5 proc_pid_clear_refs`).
+pub fn reset_peak() -> Option<()> {
+    fs::write("/proc/self/clear_refs", "5").ok()
+}
+
+fn status(key: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// Slope of the straight line that fits the points best (least squares); `None` for fewer than two
+/// different places.
+pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let count = points.len() as f64;
+    let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let products: f64 = points
+        .iter()
+        .map(|point| (point.0 - x) * (point.1 - y))
+        .sum();
+    let squares: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    (squares > 0.0).then(|| products / squares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes() {
+        assert_eq!(slope(&[]), None);
+        assert_eq!(slope(&[(1.0, 5.0)]), None);
+        assert_eq!(slope(&[(1.0, 5.0), (3.0, 9.0)]), Some(2.0));
+        assert_eq!(slope(&[(0.0, 1.0), (1.0, 0.0), (2.0, 5.0)]), Some(2.0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_that_is_used_is_seen() {
+        reset_peak().unwrap();
+        let before = anonymous().unwrap();
+        let block = vec![1u8; 64 << 20];
+        assert!(anonymous().unwrap() >= before + (60 << 20));
+        assert!(peak().unwrap() >= resident().unwrap());
+        drop(std::hint::black_box(block));
+    }
+}

@@ -1,0 +1,186 @@
+//! What was measured.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Bench, round::Round};
+use crate::config::ModelKind;
+
+/// How fast a model is, and how much memory it takes. Figures with a [`Spread`] are medians of the
+/// rounds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BenchReport {
+    /// Name of the model.
+    pub model: String,
+    /// Its kind.
+    pub kind: ModelKind,
+    /// The variant in use.
+    pub variant: String,
+    /// The execution provider in use.
+    pub provider: &'static str,
+    /// Threads that work on one graph.
+    pub threads: usize,
+    /// Rounds that were measured.
+    pub rounds: usize,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens of a sentence; of a generated one the last is eos.
+    pub sentence_tokens: usize,
+    /// Sentences that were generated; in kind `opt` as many tokens.
+    pub sentences: usize,
+    /// Loading the bundle, hashes of its files included, in milliseconds.
+    pub load_ms: f64,
+    /// Tokens of the prompt per second of taking it in.
+    pub input_tokens_per_second: f64,
+    /// Generated tokens per second, ends of sentences included, the prompt's time left out.
+    pub output_tokens_per_second: f64,
+    /// The same without the ends of sentences: only these tokens have a text.
+    pub output_text_tokens_per_second: f64,
+    /// From the prompt's tokens to the last token of the first sentence, in milliseconds.
+    pub time_to_first_sentence_ms: f64,
+    /// Lowest and highest of the rounds.
+    pub spread: Spread,
+    /// Bytes of the KV cache that grows with the context, for each token of the context: exact, by
+    /// the shapes. Absent for kind `svae`, which has no context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_bytes_per_token: Option<f64>,
+    /// Slope of the process's memory over the tokens of a growing context, by least squares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_bytes_per_token: Option<f64>,
+    /// Most memory from before loading to the end of the first round, that of the process before it
+    /// left out. Absent where the system does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Lowest and highest figure of the rounds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Spread {
+    /// Of [`BenchReport::input_tokens_per_second`].
+    pub input_tokens_per_second: [f64; 2],
+    /// Of [`BenchReport::output_tokens_per_second`].
+    pub output_tokens_per_second: [f64; 2],
+    /// Of [`BenchReport::time_to_first_sentence_ms`].
+    pub time_to_first_sentence_ms: [f64; 2],
+}
+
+/// A model's figures divided by those of its baseline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Ratios {
+    /// Above 1: faster than the baseline.
+    pub input_tokens_per_second: f64,
+    /// Above 1: faster than the baseline.
+    pub output_tokens_per_second: f64,
+    /// Above 1: faster than the baseline.
+    pub output_text_tokens_per_second: f64,
+    /// Below 1: sooner than the baseline.
+    pub time_to_first_sentence: f64,
+    /// Below 1: smaller than the baseline's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_bytes_per_token: Option<f64>,
+    /// Below 1: smaller than the baseline's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_bytes_per_token: Option<f64>,
+    /// Below 1: smaller than the baseline's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<f64>,
+}
+
+impl BenchReport {
+    pub(super) fn new(bench: &Bench) -> Option<Self> {
+        let (model, workload) = (&bench.model, &bench.workload);
+        let config = model.config();
+        let figures = |figure: &dyn Fn(&Round) -> f64| -> Vec<f64> {
+            let mut figures: Vec<f64> = bench.rounds.iter().map(figure).collect();
+            figures.sort_by(f64::total_cmp);
+            figures
+        };
+        let per_second = |count: usize, time: Duration| count as f64 / time.as_secs_f64();
+        let input = figures(&|round| per_second(workload.prompt_tokens, round.prefill));
+        let output = figures(&|round| per_second(workload.new_tokens(), round.generation));
+        let first = figures(&|round| (round.prefill + round.first_sentence).as_secs_f64() * 1e3);
+        // Only a sentence-level model spends tokens on the ends of sentences, and only its cache
+        // has one entry for a whole sentence.
+        let length = workload.sentence_tokens as f64;
+        let (text_share, tokens_per_entry) = match config.kind {
+            ModelKind::Opt => (1.0, 1.0),
+            _ => ((length - 1.0) / length, length),
+        };
+        Some(Self {
+            model: config.name.clone(),
+            kind: config.kind,
+            variant: model.variant().to_owned(),
+            provider: model.provider().name(),
+            threads: model.threads(),
+            rounds: bench.rounds.len(),
+            prompt_tokens: workload.prompt_tokens,
+            sentence_tokens: workload.sentence_tokens,
+            sentences: workload.sentences,
+            load_ms: bench.load.as_secs_f64() * 1e3,
+            input_tokens_per_second: median(&input)?,
+            output_tokens_per_second: median(&output)?,
+            output_text_tokens_per_second: median(&output)? * text_share,
+            time_to_first_sentence_ms: median(&first)?,
+            spread: Spread {
+                input_tokens_per_second: ends(&input)?,
+                output_tokens_per_second: ends(&output)?,
+                time_to_first_sentence_ms: ends(&first)?,
+            },
+            kv_bytes_per_token: config
+                .kv_bytes_per_sentence()
+                .map(|bytes| bytes as f64 / tokens_per_entry),
+            measured_bytes_per_token: bench.memory_slope,
+            peak_memory_bytes: bench.peak_memory_bytes,
+        })
+    }
+
+    /// These figures divided by those of `baseline`.
+    #[must_use]
+    pub fn ratios(&self, baseline: &Self) -> Ratios {
+        let ratio = |figure: fn(&Self) -> f64| figure(self) / figure(baseline);
+        let optional = |figure: fn(&Self) -> Option<f64>| {
+            let (own, other) = figure(self).zip(figure(baseline))?;
+            (other > 0.0).then_some(own / other)
+        };
+        Ratios {
+            input_tokens_per_second: ratio(|report| report.input_tokens_per_second),
+            output_tokens_per_second: ratio(|report| report.output_tokens_per_second),
+            output_text_tokens_per_second: ratio(|report| report.output_text_tokens_per_second),
+            time_to_first_sentence: ratio(|report| report.time_to_first_sentence_ms),
+            kv_bytes_per_token: optional(|report| report.kv_bytes_per_token),
+            measured_bytes_per_token: optional(|report| report.measured_bytes_per_token),
+            peak_memory_bytes: optional(|report| {
+                report.peak_memory_bytes.map(|bytes| bytes as f64)
+            }),
+        }
+    }
+}
+
+/// The middle of sorted figures, the mean of the two in the middle of an even number.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let upper = sorted.get(sorted.len() / 2)?;
+    let lower = sorted.get((sorted.len() - 1) / 2)?;
+    Some((lower + upper) / 2.0)
+}
+
+fn ends(sorted: &[f64]) -> Option<[f64; 2]> {
+    Some([*sorted.first()?, *sorted.last()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[5.0]), Some(5.0));
+        assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
+        assert_eq!(ends(&[1.0, 2.0, 9.0]), Some([1.0, 9.0]));
+    }
+}

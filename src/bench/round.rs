@@ -1,0 +1,281 @@
+//! The work that is measured.
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt as _, SeedableRng, rngs::StdRng};
+
+use super::{BenchOptions, memory};
+use crate::{
+    config::{ModelConfig, ModelKind, SpecialTokens},
+    error::{Error, Result},
+    generation::{SentenceModel, TokenModel},
+    model::Model,
+    sampling::{Sampler, SamplingOptions},
+    session::{Context, ContextSentence, SentenceContext, TokenContext},
+    text::Detokenizer,
+};
+
+/// The slope of memory is taken over as many contexts as have caches of this size together,
+const SLOPE_BYTES: usize = 64 << 20;
+/// but not over more than these.
+const SLOPE_CONTEXTS: usize = 64;
+
+/// A prompt and a length of its continuation, which fit the model.
+#[derive(Debug)]
+pub struct Workload {
+    pub prompt_tokens: usize,
+    pub sentence_tokens: usize,
+    pub sentences: usize,
+    kind: ModelKind,
+    tokens: SpecialTokens,
+    /// The sentences of the prompt, without bos and eos.
+    prompt: Vec<Vec<u32>>,
+}
+
+/// How long the parts of a round took.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Encoding the prompt and running the backbone over it.
+    pub prefill: Duration,
+    /// Decoding the first sentence.
+    pub first_sentence: Duration,
+    /// Decoding all sentences, and taking each into the context.
+    pub generation: Duration,
+}
+
+impl Workload {
+    pub fn new(config: &ModelConfig, options: &BenchOptions) -> Result<Self> {
+        let length = options.sentence_tokens;
+        let longest = config.longest_sentence()? - 1;
+        check("sentence-tokens", length, longest)?;
+        let prompt_sentences = options.prompt_tokens.div_ceil(length);
+        match config.kind {
+            ModelKind::Sllm => {
+                let most = config.require_max_sentences()?;
+                check("prompt-tokens", prompt_sentences, most - 1).map_err(|_| {
+                    too_much("prompt-tokens", options.prompt_tokens, (most - 1) * length)
+                })?;
+                check("sentences", options.sentences, most - prompt_sentences)?;
+            }
+            ModelKind::Opt => {
+                check("prompt-tokens", options.prompt_tokens, longest)?;
+                let left = (longest - options.prompt_tokens) / length;
+                check("sentences", options.sentences, left)?;
+            }
+            ModelKind::Svae => {}
+        }
+        let mut random = StdRng::seed_from_u64(options.seed);
+        let special = [config.tokens.bos, config.tokens.eos, config.tokens.pad];
+        let ids: Vec<u32> = (0..options.prompt_tokens)
+            .map(|_| {
+                let id = random.random_range(0..config.vocab_size as u32);
+                // In a vocabulary of special tokens alone there is no other choice.
+                if special.contains(&id) {
+                    config.tokens.pad
+                } else {
+                    id
+                }
+            })
+            .collect();
+        Ok(Self {
+            prompt_tokens: options.prompt_tokens,
+            sentence_tokens: length,
+            sentences: options.sentences,
+            kind: config.kind,
+            tokens: config.tokens,
+            prompt: ids.chunks(length).map(<[u32]>::to_vec).collect(),
+        })
+    }
+
+    /// Tokens that a round generates, ends of sentences included.
+    pub fn new_tokens(&self) -> usize {
+        self.sentences * self.sentence_tokens
+    }
+
+    pub fn round(&self, model: &Model) -> Result<Round> {
+        match self.kind {
+            ModelKind::Sllm => self.sentence_round(model),
+            ModelKind::Opt => self.token_round(model),
+            ModelKind::Svae => self.reconstruction_round(model),
+        }
+    }
+
+    /// Bytes that each token of a context adds to the memory of the process: contexts that stay
+    /// grow by one sentence at a time.
+    ///
+    /// The first ones may find room in memory that was given back before, so only the later half
+    /// counts.
+    pub fn memory_slope(&self, model: &Model) -> Result<Option<f64>> {
+        if self.kind == ModelKind::Svae {
+            return Ok(None);
+        }
+        let mut held = Vec::new();
+        let mut tokens = 0;
+        let mut points = Vec::new();
+        let mut cache_bytes = 0;
+        while cache_bytes < SLOPE_BYTES && held.len() < SLOPE_CONTEXTS {
+            let mut context = Context::new(model.clone())?;
+            let sentences = self.prompt.iter().cycle();
+            for ids in sentences.take(self.prompt.len() + self.sentences) {
+                match &mut context {
+                    Context::Sentences(context) => {
+                        context.append_run(vec![self.context_sentence(ids)])?;
+                    }
+                    Context::Tokens(context) => context.append_ids(ids, "")?,
+                }
+                tokens += ids.len();
+                points.extend(memory::anonymous().map(|bytes| (tokens as f64, bytes as f64)));
+            }
+            cache_bytes += context.memory_bytes();
+            held.push(context);
+        }
+        Ok(memory::slope(&points[points.len() / 2..]))
+    }
+
+    fn context_sentence(&self, ids: &[u32]) -> ContextSentence {
+        ContextSentence {
+            text: String::new(),
+            ids: [&[self.tokens.bos], ids].concat(),
+        }
+    }
+
+    fn sentence_round(&self, model: &Model) -> Result<Round> {
+        let prompt = self
+            .prompt
+            .iter()
+            .map(|ids| self.context_sentence(ids))
+            .collect();
+        let mut context = SentenceContext::new(model.clone())?;
+        let started = Instant::now();
+        context.append_run(prompt)?;
+        let prefill = started.elapsed();
+        let mut greedy = self.greedy(context.detokenizer());
+        let mut first_sentence = Duration::ZERO;
+        let started = Instant::now();
+        for number in 0..self.sentences {
+            context.begin_sentence()?;
+            let ids = greedy.sentence(|id| context.next_logits(id))?;
+            if number == 0 {
+                first_sentence = started.elapsed();
+            }
+            context.append_generated(&ids, "")?;
+        }
+        Ok(Round {
+            prefill,
+            first_sentence,
+            generation: started.elapsed(),
+        })
+    }
+
+    fn token_round(&self, model: &Model) -> Result<Round> {
+        let prompt = [vec![self.tokens.bos], self.prompt.concat()].concat();
+        let mut context = TokenContext::new(model.clone())?;
+        let started = Instant::now();
+        context.append_ids(&prompt, "")?;
+        let prefill = started.elapsed();
+        let mut greedy = self.greedy(context.detokenizer());
+        let mut first_sentence = Duration::ZERO;
+        let started = Instant::now();
+        for number in 0..self.new_tokens() {
+            let logits = context.logits().ok_or(Error::EmptyContext)?.to_vec();
+            let id = greedy.choose(logits)?;
+            if number + 1 == self.sentence_tokens {
+                first_sentence = started.elapsed();
+            }
+            context.append_token(id)?;
+        }
+        Ok(Round {
+            prefill,
+            first_sentence,
+            generation: started.elapsed(),
+        })
+    }
+
+    /// Encoding the prompt, and decoding as many sentences of it as shall be generated.
+    fn reconstruction_round(&self, model: &Model) -> Result<Round> {
+        let graphs = model.parts().sentence_graphs()?;
+        let prompt: Vec<_> = self
+            .prompt
+            .iter()
+            .map(|ids| [&[self.tokens.bos], ids.as_slice()].concat())
+            .collect();
+        let started = Instant::now();
+        let vectors = graphs.encoder.encode(&prompt)?;
+        let prefill = started.elapsed();
+        let mut greedy = self.greedy(model.text_pipeline().tokenizer().stream());
+        let mut cache = graphs.decoder.cache()?;
+        let mut first_sentence = Duration::ZERO;
+        let started = Instant::now();
+        for number in 0..self.sentences {
+            let vector = vectors.row(number % vectors.nrows()).to_vec();
+            graphs.decoder.clear(&mut cache)?;
+            greedy.sentence(|id| graphs.decoder.append(&mut cache, &vector, &[id]))?;
+            if number == 0 {
+                first_sentence = started.elapsed();
+            }
+        }
+        Ok(Round {
+            prefill,
+            first_sentence,
+            generation: started.elapsed(),
+        })
+    }
+
+    fn greedy(&self, detokenizer: Detokenizer) -> Greedy {
+        Greedy {
+            sampler: Sampler::new(SamplingOptions::default(), self.tokens.eos),
+            detokenizer,
+            tokens: self.tokens,
+            length: self.sentence_tokens,
+        }
+    }
+}
+
+/// Chooses tokens as generation does, but ends each sentence at the wanted length.
+struct Greedy {
+    sampler: Sampler,
+    detokenizer: Detokenizer,
+    tokens: SpecialTokens,
+    length: usize,
+}
+
+impl Greedy {
+    fn sentence(
+        &mut self,
+        mut next_logits: impl FnMut(u32) -> Result<Vec<f32>>,
+    ) -> Result<Vec<u32>> {
+        let mut ids = Vec::with_capacity(self.length);
+        let mut last = self.tokens.bos;
+        while ids.len() < self.length {
+            last = self.choose(next_logits(last)?)?;
+            ids.push(last);
+        }
+        ids.pop();
+        ids.push(self.tokens.eos);
+        Ok(ids)
+    }
+
+    fn choose(&mut self, mut logits: Vec<f32>) -> Result<u32> {
+        if let Some(eos) = logits.get_mut(self.tokens.eos as usize) {
+            *eos = f32::NEG_INFINITY;
+        }
+        let id = self.sampler.choose(&mut logits);
+        self.detokenizer.push(id)?;
+        Ok(id)
+    }
+}
+
+fn check(option: &'static str, value: usize, most: usize) -> Result<()> {
+    if value > most {
+        return Err(too_much(option, value, most));
+    }
+    Ok(())
+}
+
+fn too_much(option: &'static str, value: usize, most: usize) -> Error {
+    Error::InvalidOption {
+        option,
+        value: value.to_string(),
+        allowed: format!("at most {most} with this model and these settings"),
+    }
+}

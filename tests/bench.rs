@@ -1,0 +1,153 @@
+//! `bench`: its figures fit together, and what does not fit the model is refused. Nothing here
+//! depends on how fast the machine is.
+
+mod support;
+
+use serde_json::Value;
+use sllm_ort::{
+    Error, LoadOptions,
+    bench::{Bench, BenchOptions},
+};
+
+const SLLM: &str = "tests/golden/bundle";
+const OPT: &str = "tests/golden/bundle-opt";
+
+fn bench(arguments: &[&str]) -> assert_cmd::assert::Assert {
+    support::program()
+        .args(["bench", "--model", SLLM])
+        .args(arguments)
+        .assert()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = bench(&[&["--format", "json"], arguments].concat()).success();
+    let stdout = &output.get_output().stdout;
+    assert_eq!(stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    serde_json::from_slice(stdout).unwrap()
+}
+
+/// Sizes that fit the tiny models: 12 sentences, 48 tokens.
+const SMALL: [&str; 6] = [
+    "--prompt-tokens",
+    "14",
+    "--sentence-tokens",
+    "4",
+    "--sentences",
+    "3",
+];
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{key} of {value}"))
+}
+
+#[test]
+fn figures_fit_together() {
+    let found = json(&[&SMALL[..], &["--baseline", OPT, "--repetitions", "4"]].concat());
+    assert_eq!(found["model"], "tiny-causal");
+    assert_eq!(found["baseline"]["model"], "tiny-opt");
+    assert_eq!(found["rounds"], 4);
+    for model in [&found, &found["baseline"]] {
+        for key in [
+            "input_tokens_per_second",
+            "output_tokens_per_second",
+            "time_to_first_sentence_ms",
+        ] {
+            let [low, high] = [0, 1].map(|end| model["spread"][key][end].as_f64().unwrap());
+            let median = number(model, key);
+            assert!(
+                0.0 < low && low <= median && median <= high,
+                "{key}: {model}"
+            );
+        }
+        assert!(number(model, "load_ms") > 0.0);
+    }
+    // 2 layers, keys and values of 32 channels in 4 bytes, for each of 4 tokens; 16 channels.
+    assert_eq!(
+        number(&found, "kv_bytes_per_token"),
+        2.0 * 2.0 * 32.0 * 4.0 / 4.0
+    );
+    assert_eq!(
+        number(&found["baseline"], "kv_bytes_per_token"),
+        2.0 * 2.0 * 16.0 * 4.0
+    );
+    assert_eq!(number(&found["ratios"], "kv_bytes_per_token"), 0.5);
+    let text_share = number(&found, "output_text_tokens_per_second")
+        / number(&found, "output_tokens_per_second");
+    assert!((text_share - 0.75).abs() < 1e-9);
+    let ratio = number(&found, "output_tokens_per_second")
+        / number(&found["baseline"], "output_tokens_per_second");
+    assert!((ratio - number(&found["ratios"], "output_tokens_per_second")).abs() < 1e-9);
+}
+
+#[test]
+fn without_a_baseline_there_are_no_ratios() {
+    let found = json(&SMALL);
+    assert!(found.get("ratios").is_none() && found.get("baseline").is_none());
+}
+
+#[test]
+fn people_get_a_table() {
+    let output = bench(&[&SMALL[..], &["--baseline", OPT]].concat()).success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let row = text
+        .lines()
+        .find(|line| line.starts_with("KV bytes/token"))
+        .unwrap();
+    assert!(
+        row.split_whitespace()
+            .eq(["KV", "bytes/token", "128", "256", "0.500"]),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_does_not_fit_the_model_is_refused() {
+    for (arguments, message) in [
+        (
+            &["--sentences", "0"][..],
+            "sentences is 0, allowed is 1 or more",
+        ),
+        (&["--warmup", "0"], "warmup is 0, allowed is 1 or more"),
+        (&["--repetitions", "0"], "0 is not in 1..=10000"),
+        (
+            &["--sentence-tokens", "24"],
+            "sentence-tokens is 24, allowed is at most 23",
+        ),
+        (
+            &["--prompt-tokens", "111"],
+            "prompt-tokens is 111, allowed is at most 110",
+        ),
+        (
+            &["--prompt-tokens", "100", "--sentences", "3"],
+            "sentences is 3, allowed is at most 2",
+        ),
+    ] {
+        let output = bench(arguments).code(2);
+        let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+        assert!(text.contains(message), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_context_of_tokens_has_its_own_limit() {
+    let options = BenchOptions::default().with_prompt_tokens(40).unwrap();
+    let refused = Bench::load(OPT, LoadOptions::default(), options);
+    let Err(Error::InvalidOption { option, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(option, "sentences");
+}
+
+#[test]
+fn nothing_is_reported_before_it_is_measured() {
+    let options = BenchOptions::default()
+        .with_prompt_tokens(20)
+        .and_then(|options| options.with_sentences(2))
+        .unwrap();
+    let mut bench = Bench::load(SLLM, LoadOptions::default(), options).unwrap();
+    assert!(bench.report().is_none());
+    bench.round().unwrap();
+    assert_eq!(bench.report().unwrap().rounds, 1);
+}
