@@ -5,6 +5,7 @@ mod eval;
 mod info;
 mod input;
 mod output;
+mod progress;
 mod reconstruct;
 mod run;
 mod segment;
