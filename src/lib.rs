@@ -10,9 +10,11 @@ pub mod error;
 pub mod eval;
 mod generation;
 mod model;
+mod plot;
 mod runtime;
 mod sampling;
 mod session;
+pub mod stats;
 pub mod text;
 mod whole_file;
 
