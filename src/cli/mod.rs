@@ -9,6 +9,7 @@ mod progress;
 mod reconstruct;
 mod run;
 mod segment;
+mod stats;
 
 use std::{
     env, io,
@@ -50,6 +51,8 @@ enum Command {
     Segment(segment::SegmentArgs),
     /// Measure perplexity, reconstruction and stopping on a text file
     Eval(eval::EvalArgs),
+    /// Count sentences, tokens and lengths of a text file
+    Stats(stats::StatsArgs),
     /// Describe a model
     Info(info::InfoArgs),
 }
@@ -160,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {
