@@ -1,6 +1,8 @@
 //! Model configuration: `configs/*.json`, and the `model` part of a bundle's manifest.
 
 pub(crate) mod fields;
+mod flops;
+mod memory;
 mod parameters;
 mod read;
 mod unique_keys;
@@ -13,6 +15,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use fields::At;
 
+pub use flops::{Flops, FlopsAssumptions};
+pub use memory::KvBytes;
 pub use parameters::Parameters;
 pub use validate::*;
 

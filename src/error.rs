@@ -436,8 +436,8 @@ pub enum Error {
         /// Its line, from 1, if the file could be read again to count.
         line: Option<u64>,
     },
-    /// A text file has nothing to evaluate.
-    #[error("{}: holds no sentence to evaluate: give a file with text", .path.display())]
+    /// A text file has nothing to work on.
+    #[error("{}: holds no sentence: give a file with text", .path.display())]
     NoSentences {
         /// The file.
         path: PathBuf,

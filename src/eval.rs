@@ -7,7 +7,7 @@
 //! memory does not grow with it.
 
 mod measure;
-mod records;
+pub(crate) mod records;
 mod report;
 mod score;
 mod state;

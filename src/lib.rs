@@ -12,9 +12,11 @@ pub mod eval;
 mod generation;
 mod model;
 mod opt;
+mod plot;
 mod runtime;
 mod sampling;
 mod session;
+pub mod stats;
 pub mod text;
 mod whole_file;
 

@@ -189,7 +189,21 @@ fn info_describes_the_model() {
     let parts =
         ["encoder", "backbone", "decoder"].map(|part| info["parameters"][part].as_u64().unwrap());
     assert_eq!(info["parameters"]["total"], parts.iter().sum::<u64>());
-    assert_eq!(info["memory"]["kv_bytes_per_sentence"], 2 * 2 * 32 * 4);
+    let memory = &info["memory"];
+    assert_eq!(memory["kv_bytes_per_sentence"], 2 * 2 * 32 * 4);
+    assert_eq!(memory["kv_bytes_per_token_of_text"], 512.0 / 16.0);
+    assert_eq!(memory["kv_bytes_full_context"], 512 * 12 + 512 * 24);
+    let flops = &info["flops"];
+    assert_eq!(flops["assumptions"]["sentence_tokens"], 16);
+    let of_sentence = |part: &str| flops[part].as_u64().unwrap();
+    let whole = of_sentence("encoder_per_sentence") + of_sentence("backbone_per_sentence");
+    let expected = of_sentence("decoder_per_token") + whole / 17;
+    assert!(of_sentence("per_token").abs_diff(expected) <= 1);
+    for variant in info["variants"].as_array().unwrap() {
+        let graphs = variant["graphs"].as_object().unwrap().values();
+        let bytes: u64 = graphs.map(|graph| graph["bytes"].as_u64().unwrap()).sum();
+        assert_eq!(variant["weights_bytes"], bytes);
+    }
     assert_eq!(info["variant"], "cpu-int8");
     assert_eq!(info["provider"], "cpu");
     assert_eq!(info["variants"].as_array().map(Vec::len), Some(2));
@@ -197,6 +211,9 @@ fn info_describes_the_model() {
         .assert()
         .success()
         .stdout(contains("model.name"));
+    let short = json_lines(&mut tiny(&["info", "--sentence-tokens", "4"]));
+    assert_eq!(short[0]["memory"]["kv_bytes_per_token_of_text"], 128.0);
+    tiny(&["info", "--sentence-tokens", "24"]).assert().code(2);
 }
 
 #[test]

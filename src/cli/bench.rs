@@ -1,23 +1,19 @@
 //! `bench`: speed and memory of a model, in turn with another one if asked.
 
 use std::{
-    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     thread,
 };
 
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sllm_ort::{
     bench::{Bench, BenchOptions, BenchReport, Ratios},
     library_info,
 };
 
-use super::{ModelArgs, output, pass_warnings};
-
-const BAR: &str = "{wide_bar} {pos} of {len} rounds, {eta} left";
+use super::{ModelArgs, output, pass_warnings, progress};
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
@@ -54,10 +50,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Some(dir) = &args.baseline {
         benches.push(args.load(dir, args.baseline_variant.as_deref())?);
     }
-    let bar = match io::stderr().is_terminal() {
-        true => ProgressBar::new(args.repetitions).with_style(ProgressStyle::with_template(BAR)?),
-        false => ProgressBar::hidden(),
-    };
+    let bar = progress::rounds(args.repetitions)?;
     for _ in 0..args.repetitions {
         for bench in &mut benches {
             bench.round()?;

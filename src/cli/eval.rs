@@ -1,22 +1,16 @@
 //! `eval`: measure a model on a text file, beside another one if asked.
 
-use std::{
-    io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sllm_ort::{
     Model,
     eval::{EvalOptions, Evaluation, NextSentenceScore, evaluate},
 };
 
-use super::{ModelArgs, output};
-
-const BAR: &str = "{prefix} {wide_bar} {bytes} of {total_bytes}, {eta} left";
+use super::{ModelArgs, output, progress};
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {
@@ -76,13 +70,7 @@ fn measure(model: &Model, args: &EvalArgs, state: Option<&Path>) -> anyhow::Resu
     if let Some(state) = state {
         options = options.with_state(state);
     }
-    let bar = if io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template(BAR)?;
-        let name = model.config().name.clone();
-        ProgressBar::new(0).with_style(style).with_prefix(name)
-    } else {
-        ProgressBar::hidden()
-    };
+    let bar = progress::bytes(&model.config().name)?;
     let found = evaluate(model, &args.text, &options, |progress| {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.bytes);

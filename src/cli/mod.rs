@@ -6,9 +6,11 @@ mod eval;
 mod info;
 mod input;
 mod output;
+mod progress;
 mod reconstruct;
 mod run;
 mod segment;
+mod stats;
 
 use std::{
     env, io,
@@ -52,6 +54,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Measure speed and memory, beside another model if asked
     Bench(bench::BenchArgs),
+    /// Count sentences, tokens and lengths of a text file
+    Stats(stats::StatsArgs),
     /// Describe a model
     Info(info::InfoArgs),
 }
@@ -171,6 +175,7 @@ pub fn main() -> ExitCode {
         Command::Segment(args) => segment::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {

@@ -1,0 +1,26 @@
+//! Progress bars on stderr, where somebody looks at it.
+
+use std::io::{self, IsTerminal as _};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const BYTES: &str = "{prefix} {wide_bar} {bytes} of {total_bytes}, {eta} left";
+const ROUNDS: &str = "{wide_bar} {pos} of {len} rounds, {eta} left";
+
+/// A bar for the bytes of a file; hidden where stderr is no terminal.
+pub fn bytes(name: &str) -> anyhow::Result<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    let style = ProgressStyle::with_template(BYTES)?;
+    let bar = ProgressBar::new(0).with_style(style);
+    Ok(bar.with_prefix(name.to_owned()))
+}
+
+/// A bar for rounds of a measurement; hidden where stderr is no terminal.
+pub fn rounds(count: u64) -> anyhow::Result<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    Ok(ProgressBar::new(count).with_style(ProgressStyle::with_template(ROUNDS)?))
+}

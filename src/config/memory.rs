@@ -1,0 +1,87 @@
+//! Memory of KV caches, counted from a configuration.
+
+use serde::Serialize;
+
+use super::{ModelConfig, ModelKind};
+use crate::error::Result;
+
+/// Bytes of the KV caches of one context. What a kind of model lacks is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct KvBytes {
+    /// The backbone's cache, for each sentence of the context. Kind `sllm` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_bytes_per_sentence: Option<usize>,
+    /// The decoder's cache, for each token of the one sentence that is being decoded. Absent for
+    /// kind `opt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_bytes_per_token_of_a_sentence: Option<usize>,
+    /// What each token of the text adds to the context: `kv_bytes_per_sentence` shared among the
+    /// tokens of a sentence. Absent for kind `svae`, which has no context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_bytes_per_token_of_text: Option<f64>,
+    /// All caches when they are full.
+    pub kv_bytes_full_context: usize,
+    /// The length of sentence that `kv_bytes_per_token_of_text` holds for, bos and eos not counted.
+    /// Absent for kind `opt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentence_tokens: Option<usize>,
+}
+
+impl ModelConfig {
+    /// Bytes of the KV caches, for text in sentences of `sentence_tokens` tokens, bos and eos not
+    /// counted; 16, or the longest that the model takes, where it is `None`.
+    ///
+    /// # Errors
+    /// As [`flops`](Self::flops).
+    pub fn kv_bytes(&self, sentence_tokens: Option<usize>) -> Result<KvBytes> {
+        let sentence_tokens = self.sentence_tokens(sentence_tokens)?;
+        let entry = self.kv_bytes_per_sentence();
+        let token_cache = match self.kv_bytes_per_token() {
+            Some(bytes) => bytes * self.require_max_sentence_tokens()?,
+            None => 0,
+        };
+        let (entries, entry_tokens) = match self.kind {
+            ModelKind::Svae => (0, None),
+            ModelKind::Sllm => (self.require_max_sentences()?, sentence_tokens),
+            ModelKind::Opt => (self.require_backbone()?.max_positions, Some(1)),
+        };
+        let per_token = |(bytes, tokens): (usize, usize)| bytes as f64 / tokens as f64;
+        Ok(KvBytes {
+            kv_bytes_per_sentence: entry.filter(|_| self.kind == ModelKind::Sllm),
+            kv_bytes_per_token_of_a_sentence: self.kv_bytes_per_token(),
+            kv_bytes_per_token_of_text: entry.zip(entry_tokens).map(per_token),
+            kv_bytes_full_context: entry.unwrap_or(0) * entries + token_cache,
+            sentence_tokens,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_kind() {
+        let kv_bytes = |name: &str| {
+            let config = ModelConfig::from_file(format!("configs/{name}.json")).unwrap();
+            config.kv_bytes(None).unwrap()
+        };
+        // Keys and values of 768 channels of 4 bytes: 6144 bytes for each layer.
+        let svae = kv_bytes("svae-768-h2");
+        assert_eq!(svae.kv_bytes_per_token_of_a_sentence, Some(2 * 6144));
+        assert_eq!(svae.kv_bytes_per_token_of_text, None);
+        assert_eq!(svae.kv_bytes_full_context, 64 * 2 * 6144);
+
+        let sllm = kv_bytes("sllm-125m-h2");
+        assert_eq!(sllm.kv_bytes_per_sentence, Some(12 * 6144));
+        assert_eq!(sllm.kv_bytes_per_token_of_text, Some(4608.0));
+        assert_eq!(sllm.kv_bytes_full_context, 64 * 12 * 6144 + 64 * 2 * 6144);
+        assert_eq!(sllm.sentence_tokens, Some(16));
+
+        let opt = kv_bytes("opt-125m");
+        assert_eq!(opt.kv_bytes_per_sentence, None);
+        assert_eq!(opt.kv_bytes_per_token_of_text, Some(73_728.0));
+        assert_eq!(opt.kv_bytes_full_context, 2048 * 12 * 6144);
+    }
+}

@@ -1,0 +1,159 @@
+//! Statistics of a text file as a model would see it: its sentences, their lengths, and which of the
+//! vocabulary's tokens they use.
+//!
+//! Records and sentences are those of [`eval`](crate::eval). Only a bundle's manifest and tokenizer
+//! are needed, no ONNX Runtime. The file is read as it is worked through: what is kept of it is
+//! counts.
+
+mod lengths;
+mod report;
+mod vocabulary;
+
+use std::path::Path;
+
+use crate::{
+    bundle::Bundle,
+    error::{Error, Result},
+    eval::records::{Piece, Position, Records},
+    text::{Segmentation, TextPipeline, TextSentence, segments},
+};
+use lengths::Lengths;
+use vocabulary::TokenCounts;
+
+pub use lengths::{Bin, LengthSummary, SentenceLength};
+pub use report::TextStats;
+pub use vocabulary::{TokenCount, VocabularyUse};
+
+/// Count what the file `text` holds for the model of `bundle`; `progress` is told how many bytes of
+/// the file are done.
+///
+/// A model of kind `opt` has no limit on the length of a sentence; its text is cut by the same rule.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::NotText`], [`Error::UnusableText`] or [`Error::NoSentences`] for the
+/// text; those of [`Bundle::load_tokenizer`].
+///
+/// ```
+/// use sllm_ort::{bundle::Bundle, stats::text_stats};
+///
+/// let bundle = Bundle::open("models/sllm-stories")?;
+/// let stats = text_stats(&bundle, "tests/data/stories.txt", |_| ())?;
+/// println!("{:.2} bytes per token", stats.bytes_per_token);
+/// # Ok::<(), sllm_ort::Error>(())
+/// ```
+pub fn text_stats(
+    bundle: &Bundle,
+    text: impl AsRef<Path>,
+    mut progress: impl FnMut(u64),
+) -> Result<TextStats> {
+    let text = text.as_ref();
+    let limit = bundle.config.require_max_sentence_tokens().ok();
+    let pipeline = TextPipeline::new(
+        bundle.load_tokenizer()?,
+        bundle.segmentation,
+        limit.unwrap_or(usize::MAX),
+    )?;
+    let mut counter = Counter {
+        pipeline: &pipeline,
+        segmentation: bundle.segmentation,
+        counts: Counts::new(bundle.config.vocab_size),
+    };
+    let mut records = Records::open(text, Position::default())?;
+    while let Some(piece) = records.next_piece()? {
+        counter.add(&piece, text)?;
+        progress(piece.next_record.unwrap_or(piece.offset));
+    }
+    report::report(&counter.counts, bundle, pipeline.tokenizer(), text)
+}
+
+/// What is kept of a text.
+struct Counts {
+    records: Lengths,
+    sentences: Lengths,
+    tokens: TokenCounts,
+    bytes: u64,
+    characters: u64,
+    split_sentences: u64,
+    truncated_sentences: u64,
+    dropped_tails: u64,
+    dropped_bytes: u64,
+    sentences_of_record: u64,
+}
+
+impl Counts {
+    fn new(vocab_size: usize) -> Self {
+        Self {
+            records: Lengths::default(),
+            sentences: Lengths::default(),
+            tokens: TokenCounts::new(vocab_size),
+            bytes: 0,
+            characters: 0,
+            split_sentences: 0,
+            truncated_sentences: 0,
+            dropped_tails: 0,
+            dropped_bytes: 0,
+            sentences_of_record: 0,
+        }
+    }
+}
+
+struct Counter<'p> {
+    pipeline: &'p TextPipeline,
+    segmentation: Segmentation,
+    counts: Counts,
+}
+
+impl Counter<'_> {
+    fn add(&mut self, piece: &Piece, path: &Path) -> Result<()> {
+        let mut offset = piece.offset;
+        // Cut here and not by the pipeline, which does not tell the parts of a sentence that was
+        // split from sentences.
+        let mut sentences = segments(&piece.text, self.segmentation.tail);
+        for sentence in sentences.by_ref() {
+            self.add_sentence(sentence)
+                .map_err(|source| Error::UnusableText {
+                    path: path.to_owned(),
+                    byte: offset,
+                    source: Box::new(source),
+                })?;
+            offset += sentence.len() as u64;
+        }
+        let dropped = sentences.remainder();
+        self.counts.dropped_tails += u64::from(!dropped.is_empty());
+        self.counts.dropped_bytes += dropped.len() as u64;
+        if piece.next_record.is_some() {
+            let sentences = std::mem::take(&mut self.counts.sentences_of_record);
+            if sentences > 0 {
+                self.counts.records.add(sentences);
+            }
+        }
+        Ok(())
+    }
+
+    /// Count a sentence of the text, which may be more than one for the model.
+    fn add_sentence(&mut self, text: &str) -> Result<()> {
+        let mut parts = 0;
+        for part in self.pipeline.one_sentence(text)? {
+            self.add_part(&part?)?;
+            parts += 1;
+        }
+        self.counts.split_sentences += u64::from(parts > 1);
+        self.counts.sentences_of_record += parts;
+        Ok(())
+    }
+
+    fn add_part(&mut self, part: &TextSentence<'_>) -> Result<()> {
+        let counts = &mut self.counts;
+        counts.sentences.add(part.ids.len() as u64);
+        counts.tokens.add(&part.ids);
+        let kept = match part.truncated {
+            true => &self.pipeline.tokenizer().decode(&part.ids)?,
+            false => part.text,
+        };
+        counts.bytes += kept.len() as u64;
+        counts.characters += kept.chars().count() as u64;
+        counts.truncated_sentences += u64::from(part.truncated);
+        counts.dropped_bytes += part.text.len().saturating_sub(kept.len()) as u64;
+        Ok(())
+    }
+}
