@@ -8,7 +8,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build runtime venv train-venv rust-test export-test train-test fmt lint doc clean
+.PHONY: help run test build runtime venv train-venv rust-test export-test train-test paper-table fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,25 @@ train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large 
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
+
+# The paper's systems with random weights, which are as fast as trained ones.
+PAPER_SIZES ?= 125m
+PAPER_VARIANT ?= cpu-int8
+PAPER_ROUNDS ?= 7
+
+paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_SIZES="125m 350m 1.3b"
+	@for size in $(PAPER_SIZES); do \
+		for name in sllm-$$size-h1 sllm-$$size-h2 sllm-$$size-h4 opt-$$size; do \
+			$(MAKE) --no-print-directory models/random/$$name/sllm.json || exit 1; \
+		done; \
+		$(BINARY) bench --model models/random/sllm-$$size-h1 models/random/sllm-$$size-h2 models/random/sllm-$$size-h4 \
+			--baseline models/random/opt-$$size --repetitions $(PAPER_ROUNDS) --svg target/paper-table-$$size.svg || exit 1; \
+		echo "plot: target/paper-table-$$size.svg"; \
+	done
+
+models/random/%/sllm.json: configs/%.json | $(VENV)/ready
+	PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
+		--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
 
 doc: ## Library documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps

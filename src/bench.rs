@@ -1,7 +1,7 @@
 //! Measuring how fast a model is, and how much memory it takes.
 //!
 //! A round is a prompt of random tokens and a greedy continuation, in sentences of a fixed number of
-//! tokens, so that models of all kinds, trained or not, do the same work. Two models are compared by
+//! tokens, so that models of all kinds, trained or not, do the same work. Models are compared by
 //! rounds in turn.
 
 mod memory;
@@ -19,7 +19,7 @@ use crate::{
     model::{LoadOptions, Model},
 };
 pub use options::BenchOptions;
-pub use report::{BenchReport, Ratios, Spread};
+pub use report::{BenchReport, Ratios, Spread, write_svg};
 use round::{Round, Workload};
 
 /// A model that is being measured.

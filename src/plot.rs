@@ -2,9 +2,9 @@
 
 use std::io;
 
-use plotters::prelude::*;
+use plotters::{coord::Shift, prelude::*};
 
-/// Width and height, in pixels.
+/// Width and height of a chart, in pixels.
 const SIZE: (u32, u32) = (960, 540);
 /// Labels that find room beside each other, if each is about as long as a number.
 const MOST_LABELS: usize = 20;
@@ -26,19 +26,28 @@ pub(crate) struct Bars<'a> {
     pub bars: &'a [(String, f64)],
 }
 
-/// The chart as an SVG document.
-pub(crate) fn bars(chart: &Bars<'_>) -> io::Result<String> {
+/// Charts, one under the other, as an SVG document.
+pub(crate) fn bars(charts: &[Bars<'_>]) -> io::Result<String> {
     let mut svg = String::new();
-    draw(chart, SVGBackend::with_string(&mut svg, SIZE)).map_err(io::Error::other)?;
+    let rows = charts.len().max(1);
+    let size = (SIZE.0, SIZE.1 * rows as u32);
+    draw_all(charts, SVGBackend::with_string(&mut svg, size)).map_err(io::Error::other)?;
     Ok(svg)
 }
 
-fn draw<'s>(
-    chart: &Bars<'_>,
-    backend: SVGBackend<'s>,
-) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'s> as DrawingBackend>::ErrorType>> {
+type Drawn<'s> = Result<(), DrawingAreaErrorKind<<SVGBackend<'s> as DrawingBackend>::ErrorType>>;
+
+fn draw_all<'s>(charts: &[Bars<'_>], backend: SVGBackend<'s>) -> Drawn<'s> {
     let root = backend.into_drawing_area();
     root.fill(&WHITE)?;
+    let areas = root.split_evenly((charts.len().max(1), 1));
+    for (chart, area) in charts.iter().zip(&areas) {
+        draw(chart, area)?;
+    }
+    root.present()
+}
+
+fn draw<'s>(chart: &Bars<'_>, area: &DrawingArea<SVGBackend<'s>, Shift>) -> Drawn<'s> {
     let values = chart.bars.iter().map(|&(_, value)| value);
     let highest = values.fold(0.0, f64::max);
     // An axis needs some length, and a place for at least one bar.
@@ -56,7 +65,7 @@ fn draw<'s>(
             .unwrap_or_default(),
         SegmentValue::Last => String::new(),
     };
-    let mut axes = ChartBuilder::on(&root)
+    let mut axes = ChartBuilder::on(area)
         .caption(chart.title, (FONT, 22))
         .margin(16)
         .x_label_area_size(48)
@@ -84,7 +93,7 @@ fn draw<'s>(
         bar
     };
     axes.draw_series(chart.bars.iter().enumerate().map(bar))?;
-    root.present()
+    Ok(())
 }
 
 /// A value of an axis, without what floating-point arithmetic leaves behind.
@@ -108,7 +117,7 @@ mod tests {
             value_axis: "values",
             bars: &rows,
         };
-        bars(&chart).unwrap()
+        bars(&[chart]).unwrap()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use sllm_ort::{
 };
 
 const SLLM: &str = "tests/golden/bundle";
+const ORIGINAL: &str = "tests/golden/bundle-original";
 const OPT: &str = "tests/golden/bundle-opt";
 
 fn bench(arguments: &[&str]) -> assert_cmd::assert::Assert {
@@ -91,14 +92,41 @@ fn without_a_baseline_there_are_no_ratios() {
 fn people_get_a_table() {
     let output = bench(&[&SMALL[..], &["--baseline", OPT]].concat()).success();
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
-    let row = text
+    let rows = |name: &str| -> Vec<Vec<&str>> {
+        let lines = text.lines().filter(|line| line.trim().starts_with(name));
+        lines
+            .map(|line| line.split_whitespace().skip(2).collect())
+            .collect()
+    };
+    let expected = [["128", "256"], ["0.500", "1.000"]];
+    assert_eq!(rows("KV bytes/token"), expected, "{text}");
+}
+
+#[test]
+fn several_models_are_measured_in_turn_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let svg = folder.path().join("bench.svg");
+    let more = [ORIGINAL, "--baseline", OPT, "--format", "json", "--svg"];
+    let output = bench(&[&SMALL[..], &more, &[svg.to_str().unwrap()]].concat()).success();
+    let lines = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let models: Vec<Value> = lines
         .lines()
-        .find(|line| line.starts_with("KV bytes/token"))
-        .unwrap();
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<_> = models.iter().map(|model| &model["model"]).collect();
+    assert_eq!(names, ["tiny-causal", "tiny-original"]);
+    for model in &models {
+        assert_eq!(model["baseline"]["model"], "tiny-opt");
+    }
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    for name in ["tiny-causal", "tiny-original", "tiny-opt", "tokens/s"] {
+        assert!(drawn.contains(name), "{name}");
+    }
+    let nowhere = folder.path().join("absent/bench.svg");
+    let output = bench(&[&SMALL[..], &["--svg", nowhere.to_str().unwrap()]].concat()).code(1);
     assert!(
-        row.split_whitespace()
-            .eq(["KV", "bytes/token", "128", "256", "0.500"]),
-        "{text}"
+        !output.get_output().stdout.is_empty(),
+        "the figures are shown"
     );
 }
 

@@ -1,11 +1,16 @@
 //! What was measured.
 
-use std::time::Duration;
+use std::{io::Write as _, path::Path, time::Duration};
 
 use serde::Serialize;
 
 use super::{Bench, round::Round};
-use crate::config::ModelKind;
+use crate::{
+    config::ModelKind,
+    error::Result,
+    plot::{Bars, bars},
+    whole_file::write_whole,
+};
 
 /// How fast a model is, and how much memory it takes. Figures with a [`Spread`] are medians of the
 /// rounds.
@@ -158,6 +163,32 @@ impl BenchReport {
             }),
         }
     }
+}
+
+/// Draw speed and memory of models beside each other into an SVG file, whole or not at all.
+///
+/// # Errors
+/// [`Error::Write`](crate::Error::Write).
+pub fn write_svg(reports: &[BenchReport], path: impl AsRef<Path>) -> Result<()> {
+    let column = |figure: fn(&BenchReport) -> Option<f64>| -> Vec<(String, f64)> {
+        let bar = |report: &BenchReport| Some((report.model.clone(), figure(report)?));
+        reports.iter().filter_map(bar).collect()
+    };
+    let speed = column(|report| Some(report.output_tokens_per_second));
+    let memory = column(|report| report.kv_bytes_per_token.map(|bytes| bytes / 1024.0));
+    let chart = |title, value_axis, bars| Bars {
+        title,
+        label_axis: "model",
+        value_axis,
+        bars,
+    };
+    let charts = [
+        chart("Generation", "tokens/s", &*speed),
+        chart("KV cache", "KiB per token of the context", &*memory),
+    ];
+    write_whole(path.as_ref(), |file| {
+        file.write_all(bars(&charts)?.as_bytes())
+    })
 }
 
 /// The middle of sorted figures, the mean of the two in the middle of an even number.

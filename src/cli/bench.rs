@@ -1,4 +1,4 @@
-//! `bench`: speed and memory of a model, in turn with another one if asked.
+//! `bench`: speed and memory of models, measured in turn.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{
-    bench::{Bench, BenchOptions, BenchReport, Ratios},
+    bench::{Bench, BenchOptions, BenchReport, Ratios, write_svg},
     library_info,
 };
 
@@ -17,7 +17,9 @@ use super::{ModelArgs, output, pass_warnings, progress};
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// Bundle to measure in turn with the model
+    /// Further bundles to measure in turn with the model, in the variant of the model
+    also: Vec<PathBuf>,
+    /// Bundle to measure in turn with the models, and to compare them with
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
     /// Variant of the baseline [default: the first one made for the provider]
@@ -41,12 +43,19 @@ pub struct BenchArgs {
     /// Seed of the prompt
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Draw speed and memory into an SVG file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
 }
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let mut benches = vec![args.load(&args.model.bundle.dir()?, args.model.variant.as_deref())?];
+    let variant = args.model.variant.as_deref();
+    let mut benches = vec![args.load(&args.model.bundle.dir()?, variant)?];
+    for dir in &args.also {
+        benches.push(args.load(dir, variant)?);
+    }
     if let Some(dir) = &args.baseline {
         benches.push(args.load(dir, args.baseline_variant.as_deref())?);
     }
@@ -60,20 +69,22 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let reports: Option<Vec<BenchReport>> = benches.iter().map(Bench::report).collect();
     let reports = reports.context("no round was measured")?;
-    let (model, baseline) = (&reports[0], reports.get(1));
-    let ratios = baseline.map(|baseline| model.ratios(baseline));
+    let (models, baseline) = match &args.baseline {
+        Some(_) => (&reports[..reports.len() - 1], reports.last()),
+        None => (&reports[..], None),
+    };
     if args.model.is_json() {
-        let mut line = serde_json::to_value(model)?;
-        if let (Some(baseline), Some(ratios)) = (baseline, &ratios) {
-            line["baseline"] = serde_json::to_value(baseline)?;
-            line["ratios"] = serde_json::to_value(ratios)?;
+        for model in models {
+            output::json(&line(model, baseline)?)?;
         }
-        line["machine"] = machine();
-        output::json(&line)?;
-        return Ok(());
+    } else {
+        for line in output::table(&table(&reports, baseline)) {
+            output::line(&line)?;
+        }
     }
-    for line in output::table(&table(model, baseline, ratios.as_ref())) {
-        output::line(&line)?;
+    // Last, so that a drawing that cannot be written does not cost what was measured.
+    if let Some(path) = &args.svg {
+        write_svg(&reports, path)?;
     }
     Ok(())
 }
@@ -92,100 +103,88 @@ impl BenchArgs {
     }
 }
 
-fn machine() -> serde_json::Value {
-    json!({
+fn line(model: &BenchReport, baseline: Option<&BenchReport>) -> anyhow::Result<serde_json::Value> {
+    let mut line = serde_json::to_value(model)?;
+    if let Some(baseline) = baseline {
+        line["baseline"] = serde_json::to_value(baseline)?;
+        line["ratios"] = serde_json::to_value(model.ratios(baseline))?;
+    }
+    line["machine"] = json!({
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "processors": thread::available_parallelism().map(usize::from).ok(),
         "onnxruntime": library_info().map(|library| library.build.clone()),
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    Ok(line)
 }
 
-/// Rows of a name, the model's figure, the baseline's, and the ratio.
-fn table(
-    model: &BenchReport,
-    baseline: Option<&BenchReport>,
-    ratios: Option<&Ratios>,
-) -> Vec<Vec<String>> {
+/// Rows of figures with a column for each model, then of their ratios to the baseline's.
+fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
-    let mut row = |name: &str,
-                   figure: &dyn Fn(&BenchReport) -> Option<String>,
-                   ratio: &dyn Fn(&Ratios) -> Option<f64>| {
-        let figures = [Some(model), baseline].into_iter().flatten().map(figure);
-        let figures: Vec<Option<String>> = figures.collect();
-        if figures.iter().any(Option::is_some) {
-            let shown = figures
+    let mut row = |name: &str, cell: &dyn Fn(&BenchReport) -> Option<String>| {
+        let cells: Vec<Option<String>> = reports.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            let shown = cells
                 .into_iter()
-                .map(|figure| figure.unwrap_or_else(|| "-".into()));
-            let mut cells: Vec<String> = [name.to_owned()].into_iter().chain(shown).collect();
-            let ratio = ratios.and_then(ratio);
-            cells.extend(ratio.map(|ratio| format!("{ratio:.3}")));
-            rows.push(cells);
+                .map(|cell| cell.unwrap_or_else(|| "-".into()));
+            rows.push([name.to_owned()].into_iter().chain(shown).collect());
         }
     };
-    row("", &|r| Some(format!("{} {}", r.model, r.variant)), &|_| {
-        None
+    row("", &|r| Some(format!("{} {}", r.model, r.variant)));
+    row("threads", &|r| Some(r.threads.to_string()));
+    row("load, ms", &|r| Some(format!("{:.0}", r.load_ms)));
+    row("input tokens/s", &|r| {
+        Some(spread(
+            r.input_tokens_per_second,
+            r.spread.input_tokens_per_second,
+        ))
     });
-    row("threads", &|r| Some(r.threads.to_string()), &|_| None);
-    row("load, ms", &|r| Some(format!("{:.0}", r.load_ms)), &|_| {
-        None
+    row("output tokens/s", &|r| {
+        Some(spread(
+            r.output_tokens_per_second,
+            r.spread.output_tokens_per_second,
+        ))
     });
-    row(
-        "input tokens/s",
-        &|r| {
-            Some(spread(
-                r.input_tokens_per_second,
-                r.spread.input_tokens_per_second,
-            ))
-        },
-        &|r| Some(r.input_tokens_per_second),
-    );
-    row(
-        "output tokens/s",
-        &|r| {
-            Some(spread(
-                r.output_tokens_per_second,
-                r.spread.output_tokens_per_second,
-            ))
-        },
-        &|r| Some(r.output_tokens_per_second),
-    );
-    row(
-        "without ends of sentences",
-        &|r| Some(format!("{:.1}", r.output_text_tokens_per_second)),
-        &|r| Some(r.output_text_tokens_per_second),
-    );
-    row(
-        "first sentence, ms",
-        &|r| {
-            Some(spread(
-                r.time_to_first_sentence_ms,
-                r.spread.time_to_first_sentence_ms,
-            ))
-        },
-        &|r| Some(r.time_to_first_sentence),
-    );
-    row(
-        "KV bytes/token",
-        &|r| r.kv_bytes_per_token.map(|bytes| format!("{bytes:.0}")),
-        &|r| r.kv_bytes_per_token,
-    );
-    row(
-        "measured bytes/token",
-        &|r| {
-            r.measured_bytes_per_token
-                .map(|bytes| format!("{bytes:.0}"))
-        },
-        &|r| r.measured_bytes_per_token,
-    );
-    row(
-        "peak memory, MiB",
-        &|r| {
-            r.peak_memory_bytes
-                .map(|bytes| format!("{:.0}", bytes as f64 / (1 << 20) as f64))
-        },
-        &|r| r.peak_memory_bytes,
-    );
+    row("  without ends of sentences", &|r| {
+        Some(format!("{:.1}", r.output_text_tokens_per_second))
+    });
+    row("first sentence, ms", &|r| {
+        Some(spread(
+            r.time_to_first_sentence_ms,
+            r.spread.time_to_first_sentence_ms,
+        ))
+    });
+    row("KV bytes/token", &|r| {
+        r.kv_bytes_per_token.map(|bytes| format!("{bytes:.0}"))
+    });
+    row("measured bytes/token", &|r| {
+        r.measured_bytes_per_token
+            .map(|bytes| format!("{bytes:.0}"))
+    });
+    row("peak memory, MiB", &|r| {
+        let bytes = r.peak_memory_bytes?;
+        Some(format!("{:.0}", bytes as f64 / (1 << 20) as f64))
+    });
+    if let Some(baseline) = baseline {
+        type Ratio = fn(&Ratios) -> Option<f64>;
+        let ratios: [(&str, Ratio); 6] = [
+            ("input tokens/s", |r| Some(r.input_tokens_per_second)),
+            ("output tokens/s", |r| Some(r.output_tokens_per_second)),
+            ("first sentence", |r| Some(r.time_to_first_sentence)),
+            ("KV bytes/token", |r| r.kv_bytes_per_token),
+            ("measured bytes/token", |r| r.measured_bytes_per_token),
+            ("peak memory", |r| r.peak_memory_bytes),
+        ];
+        row(
+            &format!("over {}", baseline.model),
+            &|_| Some(String::new()),
+        );
+        for (name, ratio) in ratios {
+            row(&format!("  {name}"), &|r| {
+                ratio(&r.ratios(baseline)).map(|ratio| format!("{ratio:.3}"))
+            });
+        }
+    }
     rows
 }
 

@@ -83,7 +83,7 @@ impl TextStats {
             bars: &bins.iter().map(bar).collect::<Vec<_>>(),
         };
         write_whole(path.as_ref(), |file| {
-            file.write_all(bars(&chart)?.as_bytes())
+            file.write_all(bars(&[chart])?.as_bytes())
         })
     }
 }
