@@ -25,6 +25,7 @@ from .objective import Sums, Weights, expected_sums, train_batch
 from .optimizer import Optimizer, learning_rate
 from .options import Options
 from .processes import rank_and_world, sum_over_processes
+from .rollout import say_some
 from .stop import note_signals
 
 LOG_EVERY = 20
@@ -105,6 +106,8 @@ class Trainer:
         windows = self.stream.next_share(options.batch_tokens, self.rank, self.world)
         random = np.random.default_rng((options.seed, 2, self.step, self.rank))
         windows = echo_some(windows, options.echo_share, self.config.max_sentences, random)
+        with options.autocast():
+            windows = say_some(self.model, windows, options.own_share, self.config.tokens, random)
         extra = int(options.joined_share * sum(window.tokens for window in windows))
         longest = self.config.max_sentence_tokens - 1
         joined = join_neighbours(windows, extra, longest, random)

@@ -150,7 +150,7 @@ def train_batch(
     for group in batch.groups:
         kept = keep_for_reconstruction(group.lengths).nonzero()[:, 0]
         later = batch.predicted[group.index].nonzero()[:, 0]
-        again = choose_unwanted(group, weights)
+        again = choose_unwanted(group, batch.predicted[group.index], weights)
         hidden_of = hidden_leaf[group.index]
         before = hidden_leaf[group.index[later] - 1]
         rows = torch.cat([kept, later, again])
@@ -206,11 +206,13 @@ def _precision(device_type: str) -> torch.dtype:
     return torch.get_autocast_dtype(device_type) if enabled else torch.float32
 
 
-def choose_unwanted(group: Group, weights: Weights) -> Tensor:
-    """Rows of sentences that shall not be said again at once: some of those long enough."""
+def choose_unwanted(group: Group, predicted: Tensor, weights: Weights) -> Tensor:
+    """Rows of sentences that shall not be said again at once: of those long enough all that were
+    put into the text (`predicted` [n] is false), and some of the text's own."""
     if weights.repetition == 0:
         return group.lengths.new_zeros(0)
     chosen = torch.rand(group.lengths.shape, device=group.lengths.device) < UNWANTED_SHARE
+    chosen |= ~predicted
     return (chosen & (group.lengths >= SHORTEST_UNWANTED)).nonzero()[:, 0]
 
 

@@ -52,6 +52,9 @@ class Options:
     echo_share: float = _setting(
         "share of the records in which a sentence or two are repeated, to learn to go on", 0.0
     )
+    own_share: float = _setting(
+        "share of the records in which some sentences are the model's own, to learn to go on", 0.0
+    )
     repetition_weight: float = _setting(
         "weight of the unlikelihood of saying a sentence again; about 16 is noticed", 0.0
     )
