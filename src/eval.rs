@@ -44,8 +44,8 @@ const BATCH_SENTENCES: usize = 128;
 const SEES_ITS_TARGET: &str = "measured as in arXiv 2408.00655: the backbone sees the whole window at \
 once, and so the sentence that it is asked to predict; next_sentence has the causal figures";
 /// What is said beside the figures of kind `opt` that compare with those of kind `sllm`.
-const SAME_TEXT: &str = "the tokens whose text lies in the second and later sentences of each window: \
-the text that an sllm predicts, whose figures also hold an end for each sentence";
+const SAME_TEXT: &str = "of kind opt, the tokens whose text lies in the second and later sentences of \
+each window: the text that an sllm predicts, whose figures also hold the end of each sentence";
 
 /// How far an evaluation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Progress {
 /// # Errors
 /// [`Error::Read`], [`Error::NotText`], [`Error::UnusableText`] or [`Error::NoSentences`] for the
 /// text; [`Error::EvalState`], [`Error::EvalStateMismatch`], [`Error::Read`] or [`Error::Write`] for
-/// the state file; [`Error::GraphRun`], [`Error::NotFinite`].
+/// the state file; [`Error::Encode`], [`Error::GraphRun`], [`Error::NotFinite`].
 ///
 /// ```no_run
 /// use sllm_ort::{LoadOptions, Model, eval::{EvalOptions, evaluate}};
