@@ -1,105 +1,51 @@
 //! Evaluation of a model on a text file: how well sentences come back from their vectors, how well
-//! the next sentence and the end of a record are predicted.
+//! the next sentence, or the next token, and the end of a record are predicted.
 //!
 //! A line [`SEPARATOR`] ends a record; a file without one is one record. The text of a record, white
-//! space around it left out, is cut by the model's [`TextPipeline`](crate::text::TextPipeline), and
-//! the sentences make windows of at most `max_sentences`. The file is read as it is worked through:
-//! memory does not grow with it.
+//! space around it left out, is cut by the model's [`TextPipeline`], and the sentences make windows
+//! of at most `max_sentences`. For kind `opt` a window has as many whole sentences as `max_positions`
+//! tokens hold, and its text is tokenized as one. The file is read as it is worked through: memory
+//! does not grow with it.
+//!
+//! Models of different kinds, tokenizers and units compare by `next_sentence.bits_per_byte`: the
+//! text of all sentences of a window but the first. Where a record is longer than a context, or a
+//! bundle's segmentation leaves text out, that text differs a little; `next_sentence.bytes` shows it.
 
 mod measure;
+mod options;
 pub(crate) mod records;
 mod report;
 mod score;
 mod state;
 mod sums;
+mod window_limit;
 mod windows;
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use crate::{
     config::ModelKind,
     error::{Error, Result},
     model::Model,
+    text::{Segmentation, TextPipeline},
 };
-use measure::Measure;
+use measure::{Measure, window_limit};
+pub use options::EvalOptions;
 pub use records::SEPARATOR;
-pub use report::{Evaluation, LengthScore, NextSentenceScore, ReconstructionScore, StopScore};
+pub use report::{
+    Evaluation, LengthScore, NextSentenceScore, NextTokenScore, ReconstructionScore, StopScore,
+};
 use state::Subject;
 use windows::{Window, Windows};
 
 /// Windows are measured together until they have this many sentences.
 const BATCH_SENTENCES: usize = 128;
-/// Sentences of a window for a model without a context.
-const SVAE_WINDOW: usize = 64;
-const STATE_INTERVAL: Duration = Duration::from_secs(10);
 /// What is said beside the figures of a bidirectional prefill.
 const SEES_ITS_TARGET: &str = "measured as in arXiv 2408.00655: the backbone sees the whole window at \
 once, and so the sentence that it is asked to predict; next_sentence has the causal figures";
-
-/// How a model is evaluated.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EvalOptions {
-    limit: Option<u64>,
-    state: Option<PathBuf>,
-    state_interval: Duration,
-    keep_state: bool,
-}
-
-impl Default for EvalOptions {
-    /// The whole file, without a state file.
-    fn default() -> Self {
-        Self {
-            limit: None,
-            state: None,
-            state_interval: STATE_INTERVAL,
-            keep_state: false,
-        }
-    }
-}
-
-impl EvalOptions {
-    /// Only the first records, at least 1; records without a sentence do not count.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`] for 0.
-    pub fn with_limit(mut self, records: u64) -> Result<Self> {
-        if records == 0 {
-            return Err(Error::InvalidOption {
-                option: "limit",
-                value: records.to_string(),
-                allowed: "1 or more".into(),
-            });
-        }
-        self.limit = Some(records);
-        Ok(self)
-    }
-
-    /// Keep the sums and the place in the text in this file, and go on from there if it exists. It
-    /// is removed in the end.
-    #[must_use]
-    pub fn with_state(mut self, path: impl Into<PathBuf>) -> Self {
-        self.state = Some(path.into());
-        self
-    }
-
-    /// How often the state is written; every 10 seconds where not set.
-    #[must_use]
-    pub fn with_state_interval(mut self, interval: Duration) -> Self {
-        self.state_interval = interval;
-        self
-    }
-
-    /// Leave the state file in the end: the same evaluation then has its result at once.
-    #[must_use]
-    pub fn with_keep_state(mut self, keep: bool) -> Self {
-        self.keep_state = keep;
-        self
-    }
-}
+/// What is said beside the figures of kind `opt` that compare with those of kind `sllm`.
+const SAME_TEXT: &str = "of kind opt, the tokens whose text lies in the second and later sentences of \
+each window: the text that an sllm predicts, whose figures also hold the end of each sentence";
 
 /// How far an evaluation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,14 +64,14 @@ pub struct Progress {
 /// # Errors
 /// [`Error::Read`], [`Error::NotText`], [`Error::UnusableText`] or [`Error::NoSentences`] for the
 /// text; [`Error::EvalState`], [`Error::EvalStateMismatch`], [`Error::Read`] or [`Error::Write`] for
-/// the state file; [`Error::GraphRun`], [`Error::NotFinite`].
+/// the state file; [`Error::Encode`], [`Error::GraphRun`], [`Error::NotFinite`].
 ///
 /// ```no_run
 /// use sllm_ort::{LoadOptions, Model, eval::{EvalOptions, evaluate}};
 ///
 /// let model = Model::load("models/sllm-stories", LoadOptions::default())?;
 /// let found = evaluate(&model, "stories.txt", &EvalOptions::default(), |_| ())?;
-/// println!("{}", found.reconstruction.exact);
+/// println!("{}", found.reconstruction.map_or(0.0, |found| found.exact));
 /// # Ok::<(), sllm_ort::Error>(())
 /// ```
 pub fn evaluate(
@@ -137,14 +83,11 @@ pub fn evaluate(
     let text = text.as_ref();
     let subject = Subject::new(model, text, options.limit)?;
     let mut done = begin(&subject, options)?;
-    let window = match model.config().kind {
-        ModelKind::Sllm => model.config().require_max_sentences()?,
-        _ => SVAE_WINDOW,
-    };
-    let ended = (done.sums.records).saturating_sub(u64::from(done.position.in_record));
-    let mut windows = Windows::open(model.text_pipeline(), text, done.position, window)?
-        .with_records(options.limit.map(|limit| limit.saturating_sub(ended)));
     let mut measure = Measure::new(model)?;
+    let pipeline = pipeline(model)?;
+    let ended = (done.sums.records).saturating_sub(u64::from(done.position.in_record));
+    let mut windows = Windows::open(&pipeline, text, done.position, window_limit(model)?)?
+        .with_records(options.limit.map(|limit| limit.saturating_sub(ended)));
     let mut saved = Instant::now();
     loop {
         let started = Instant::now();
@@ -174,6 +117,7 @@ pub fn evaluate(
         });
     }
     let sums = &done.sums;
+    let is_opt = model.config().kind == ModelKind::Opt;
     Ok(Evaluation {
         model: model.config().name.clone(),
         variant: model.variant().to_owned(),
@@ -183,13 +127,28 @@ pub fn evaluate(
         bytes: sums.bytes,
         truncated_sentences: sums.truncated_sentences,
         reconstruction: sums.reconstruction(),
-        next_sentence: sums.next_sentence.report(None),
+        next_sentence: sums.next_sentence.report(is_opt.then_some(SAME_TEXT)),
         next_sentence_bidirectional: sums
             .next_sentence_bidirectional
             .report(Some(SEES_ITS_TARGET)),
+        next_token: sums.next_token.report_tokens(),
         stop: sums.stop.report(),
         seconds: done.seconds,
     })
+}
+
+/// How the text becomes sentences. Kind `opt` has no sentences of its own: nothing of the text is left
+/// out, and only what is longer than its context is split.
+fn pipeline(model: &Model) -> Result<TextPipeline> {
+    let pipeline = model.text_pipeline();
+    match model.config().kind {
+        ModelKind::Opt => TextPipeline::new(
+            pipeline.tokenizer().clone(),
+            Segmentation::default(),
+            model.config().longest_sentence()?,
+        ),
+        _ => Ok(pipeline.clone()),
+    }
 }
 
 /// What was done already. Writing it at once shows early whether it can be.

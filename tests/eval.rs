@@ -1,77 +1,17 @@
-//! Evaluation on a text file: the library's figures, and the command.
+//! Evaluation of sentence-level models on a text file: the library's figures.
 
+mod eval_support;
 mod support;
 
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
+use eval_support::{Folder, OTHER, STORY, figures, interrupted, many, model, records, run};
 use serde_json::{Value, json};
 use sllm_ort::{
-    Error, LoadOptions, Model, Result,
+    Error, Result,
     eval::{EvalOptions, Evaluation, evaluate},
 };
-use support::{TINY, TINY_ORIGINAL, copy_bundle, edit_manifest, failure, json_lines, program};
-use tempfile::TempDir;
-
-const STORY: &str = "Hello, the cat sat on the hill. She ran，and then? Is it so; café! The end.";
-const OTHER: &str =
-    "Hello, the hat sat on the cat. the dog ran to the hill and the cat ran home and so on.";
-
-fn model(bundle: &str, variant: &str) -> Model {
-    Model::load(bundle, LoadOptions::default().with_variant(variant)).unwrap()
-}
-
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        fs::write(self.path(name), content).unwrap();
-        self.path(name)
-    }
-}
-
-fn records(records: &[&str]) -> String {
-    records.join("\n<|endoftext|>\n")
-}
-
-/// Many sentences of all sorts: more than are measured together.
-fn many() -> String {
-    let record = |number: usize| {
-        let sentences = (0..number % 17).map(|place| match (number + place) % 4 {
-            0 => "Hello, ".to_owned(),
-            1 => "and then? ".to_owned(),
-            2 => format!("the cat sat on the {}. ", "hat ".repeat(place % 9)),
-            _ => OTHER.to_owned(),
-        });
-        sentences.collect::<String>()
-    };
-    let all: Vec<String> = (0..60).map(record).collect();
-    records(&all.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn run(model: &Model, text: &Path, options: &EvalOptions) -> Result<Evaluation> {
-    evaluate(model, text, options, |_| ())
-}
-
-/// All figures but the time.
-fn figures(evaluation: &Evaluation) -> Value {
-    let mut value = serde_json::to_value(evaluation).unwrap();
-    assert!(value["seconds"].as_f64().unwrap() > 0.0);
-    value.as_object_mut().unwrap().remove("seconds");
-    value
-}
+use support::{TINY, TINY_ORIGINAL, copy_bundle, edit_manifest};
 
 #[test]
 fn exactness_is_that_of_reconstruct() {
@@ -92,10 +32,10 @@ fn exactness_is_that_of_reconstruct() {
             let exact = expected.iter().filter(|found| found.exact).count();
             assert_eq!(found.sentences, sentences.len() as u64);
             let expected = exact as f64 / sentences.len() as f64;
-            assert_eq!(found.reconstruction.exact, expected, "{bundle} {variant}");
+            let reconstruction = found.reconstruction.unwrap();
+            assert_eq!(reconstruction.exact, expected, "{bundle} {variant}");
             assert!((0.2..0.99).contains(&expected), "{expected}");
-            let counted: u64 = found
-                .reconstruction
+            let counted: u64 = reconstruction
                 .by_length
                 .iter()
                 .map(|bin| bin.sentences)
@@ -116,11 +56,16 @@ fn a_learned_text_is_predicted() {
     assert_eq!(found.bytes, STORY.len() as u64);
     let bits = next.nll / std::f64::consts::LN_2;
     let bytes = STORY.len() - "Hello, ".len();
+    assert_eq!(next.bytes, bytes as u64);
     assert!((next.bits_per_byte - bits / bytes as f64).abs() < 1e-12);
     assert!((next.perplexity - (next.nll / next.tokens as f64).exp()).abs() < 1e-12);
     // One window: the mean of its means is its own.
     assert!((next.perplexity - next.paper_perplexity).abs() < 1e-12);
-    assert!(found.reconstruction.perplexity < 1.1, "{found:?}");
+    let reconstruction = found.reconstruction.unwrap();
+    assert!(reconstruction.perplexity < 1.1, "{reconstruction:?}");
+    let bits = reconstruction.nll / std::f64::consts::LN_2;
+    assert!((reconstruction.bits_per_byte - bits / STORY.len() as f64).abs() < 1e-12);
+    assert!(found.next_token.is_none());
     let stop = found.stop.unwrap();
     assert_eq!((stop.positions, stop.ends), (7, 1));
     assert!(found.next_sentence_bidirectional.is_none());
@@ -157,17 +102,8 @@ fn resumed_is_uninterrupted() {
                 None => options,
             };
             let whole = run(&model, &file, &limited(EvalOptions::default())).unwrap();
-            let options = limited(EvalOptions::default())
-                .with_state(&state)
-                .with_state_interval(Duration::ZERO);
-            let mut runs = 0;
-            let resumed = loop {
-                runs += 1;
-                let interrupted = || evaluate(&model, &file, &options, |_| panic!("interrupted"));
-                if let Ok(found) = catch_unwind(AssertUnwindSafe(interrupted)) {
-                    break found.unwrap();
-                }
-            };
+            let options = limited(EvalOptions::default()).with_state(&state);
+            let (resumed, runs) = interrupted(&model, &file, options);
             assert!(runs > 2, "{runs}");
             assert_eq!(figures(&resumed), figures(&whole));
             assert!(!state.exists());
@@ -312,138 +248,4 @@ fn what_was_not_measured_is_left_out() {
             .len(),
         1
     );
-}
-
-/// `bundle` without its backbone.
-fn svae(folder: &Folder) -> PathBuf {
-    let bundle = folder.path("svae");
-    copy_bundle(TINY, &bundle);
-    edit_manifest(&bundle, |manifest| {
-        let model = manifest["model"].as_object_mut().unwrap();
-        model["kind"] = "svae".into();
-        model.remove("backbone");
-        model.remove("max_sentences");
-        model.remove("reencode_bos");
-        for variant in manifest["variants"].as_array_mut().unwrap() {
-            variant["graphs"]
-                .as_object_mut()
-                .unwrap()
-                .remove("backbone");
-        }
-    });
-    bundle
-}
-
-#[test]
-fn the_command_prints_json() {
-    let folder = Folder::new();
-    let file = folder.file("text", records(&[STORY, OTHER]));
-    let (file, svae) = (file.to_str().unwrap(), svae(&folder));
-    let eval = |arguments: &[&str]| {
-        let mut command = program();
-        command
-            .args(["eval", "--model", TINY, "--text", file])
-            .args(arguments);
-        let mut lines = json_lines(&mut command);
-        assert_eq!(lines.len(), 1);
-        lines.remove(0)
-    };
-    let alone = eval(&[]);
-    let keys: Vec<_> = alone.as_object().unwrap().keys().collect();
-    let expected = [
-        "model",
-        "variant",
-        "text",
-        "records",
-        "sentences",
-        "bytes",
-        "truncated_sentences",
-        "reconstruction",
-        "next_sentence",
-        "stop",
-        "seconds",
-    ];
-    assert_eq!(keys, expected);
-    assert_eq!(alone["text"], file);
-    assert_eq!(alone["records"], 2);
-    assert_eq!(eval(&["--limit", "1"])["records"], 1);
-
-    let state = folder.path("state");
-    let both = eval(&[
-        "--baseline",
-        svae.to_str().unwrap(),
-        "--baseline-variant",
-        "portable",
-        "--state",
-        state.to_str().unwrap(),
-    ]);
-    assert_eq!(both.as_object().unwrap().len(), 2);
-    assert_eq!(both["model"]["reconstruction"], alone["reconstruction"]);
-    assert_eq!(both["baseline"]["variant"], "portable");
-    assert_eq!(both["baseline"]["sentences"], alone["sentences"]);
-    assert_eq!(both["baseline"].get("stop"), None);
-    assert_eq!(both["baseline"].get("next_sentence"), None);
-    assert!(!state.exists() && !folder.path("state.baseline").exists());
-}
-
-#[test]
-fn the_command_prints_a_table() {
-    let folder = Folder::new();
-    let file = folder.file("text", records(&[STORY, OTHER]));
-    let output = program()
-        .args([
-            "eval",
-            "--model",
-            TINY_ORIGINAL,
-            "--baseline",
-            TINY,
-            "--text",
-        ])
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-    let table = String::from_utf8(output.stdout).unwrap();
-    let mut lines: Vec<&str> = table.lines().collect();
-    let note = lines.pop().unwrap();
-    assert!(
-        note.starts_with("bidirectional: ") && note.contains("2408.00655"),
-        "{note}"
-    );
-    let width = lines[0].chars().count();
-    assert!(
-        lines.iter().all(|line| line.chars().count() == width),
-        "{table}"
-    );
-    assert!(table.contains("stop: accuracy"), "{table}");
-}
-
-#[test]
-fn the_command_fails_with_one_line() {
-    let folder = Folder::new();
-    let state = folder.file("state", "no state");
-    let rows: [(&[u8], &[&str], &str); 3] = [
-        (b" \n", &[], "holds no sentence"),
-        (b"One. \n \xc3(", &[], "not UTF-8 text at byte 7 (line 2)"),
-        (
-            b"Hello, ",
-            &["--state", state.to_str().unwrap()],
-            "not the state of an evaluation",
-        ),
-    ];
-    for (text, arguments, expected) in rows {
-        let file = folder.file("text", text);
-        let mut command = program();
-        command
-            .args(["eval", "--model", TINY, "--text"])
-            .arg(file)
-            .args(arguments);
-        let line = failure(&mut command);
-        assert!(line.contains(expected), "{line}");
-    }
-    program().args(["eval", "--model", TINY]).assert().code(2);
-    program()
-        .args(["eval", "--model", TINY, "--text", "x", "--limit", "0"])
-        .assert()
-        .code(2);
 }

@@ -119,16 +119,10 @@ fn line(model: &BenchReport, baseline: Option<&BenchReport>) -> anyhow::Result<s
 }
 
 /// Rows of figures with a column for each model, then of their ratios to the baseline's.
-fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<Vec<String>> {
+fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output::Row> {
     let mut rows = Vec::new();
     let mut row = |name: &str, cell: &dyn Fn(&BenchReport) -> Option<String>| {
-        let cells: Vec<Option<String>> = reports.iter().map(cell).collect();
-        if cells.iter().any(Option::is_some) {
-            let shown = cells
-                .into_iter()
-                .map(|cell| cell.unwrap_or_else(|| "-".into()));
-            rows.push([name.to_owned()].into_iter().chain(shown).collect());
-        }
+        rows.push((name.to_owned(), reports.iter().map(cell).collect()));
     };
     row("", &|r| Some(format!("{} {}", r.model, r.variant)));
     row("threads", &|r| Some(r.threads.to_string()));

@@ -69,23 +69,32 @@ fn one_line(text: &str) -> String {
         .to_owned()
 }
 
-/// Lines of aligned columns: names on the left, figures on the right of theirs.
-pub fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
+/// A row of a table: its name, and a figure for each model, which may have none.
+pub type Row = (String, Vec<Option<String>>);
+
+/// Aligned lines: names on the left, figures on the right of their columns. A row without any
+/// figure is left out.
+pub fn table(rows: &[Row]) -> Vec<String> {
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|(_, figures)| figures.iter().any(Option::is_some))
+        .collect();
+    let shown = |figure: &Option<String>| figure.clone().unwrap_or_else(|| "-".into());
+    let width = |texts: &mut dyn Iterator<Item = String>| {
+        texts.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let first = width(&mut rows.iter().map(|(name, _)| name.clone()));
+    let columns = rows.iter().map(|(_, figures)| figures.len()).max();
+    let widths: Vec<usize> = (0..columns.unwrap_or(0))
         .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            let figures = rows.iter().filter_map(|(_, figures)| figures.get(column));
+            width(&mut figures.map(shown))
         })
         .collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate();
-        cells
-            .map(|(column, (cell, &width))| match column {
-                0 => format!("{cell:width$}"),
-                _ => format!("  {cell:>width$}"),
-            })
-            .collect::<String>()
+    let line = |(name, figures): &&Row| {
+        let figures = figures.iter().map(shown).zip(&widths);
+        let figures = figures.map(|(figure, &width)| format!("  {figure:>width$}"));
+        format!("{name:first$}{}", figures.collect::<String>())
     };
     rows.iter().map(line).collect()
 }

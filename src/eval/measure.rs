@@ -1,226 +1,46 @@
-//! Windows of sentences under a model.
+//! Windows of a text under a model of any kind.
 
-use ndarray::{ArrayView2, s};
+mod sentences;
+mod tokens;
 
-use super::{
-    score::{Score, Target, score},
-    sums::{Predicted, Sums},
-    windows::Window,
-};
-use crate::{
-    backbone::{Backbone, Prediction},
-    error::Result,
-    model::{Model, Parts, SentenceGraphs},
-    runtime::KvCache,
-};
+use self::{sentences::SentenceMeasure, tokens::TokenMeasure};
+use super::{sums::Sums, window_limit::WindowLimit, windows::Window};
+use crate::{config::ModelKind, error::Result, model::Model};
+
+/// Sentences of a window for a model without a context.
+const SVAE_WINDOW: usize = 64;
 
 /// Measures windows, one batch of them after the other.
 #[derive(Debug)]
-pub struct Measure<'m> {
-    parts: &'m Parts,
-    graphs: &'m SentenceGraphs,
-    backbone: Option<(&'m Backbone, KvCache)>,
-}
-
-/// How the sentences of a window are given to the backbone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Feed {
-    OneByOne,
-    AtOnce,
+pub enum Measure<'m> {
+    Sentences(SentenceMeasure<'m>),
+    Tokens(TokenMeasure<'m>),
 }
 
 impl<'m> Measure<'m> {
     pub fn new(model: &'m Model) -> Result<Self> {
-        let parts = model.parts();
-        let graphs = parts.sentence_graphs()?;
-        let backbone = match &graphs.backbone {
-            Some(backbone) => Some((backbone, backbone.cache()?)),
-            None => None,
-        };
-        Ok(Self {
-            parts,
-            graphs,
-            backbone,
-        })
+        match model.config().kind {
+            ModelKind::Opt => Ok(Self::Tokens(TokenMeasure::new(model)?)),
+            _ => Ok(Self::Sentences(SentenceMeasure::new(model)?)),
+        }
     }
 
-    /// Add what is found of `windows` to `sums`. All their sentences are encoded, and decoded, in
-    /// few runs.
+    /// Add what is found of `windows` to `sums`.
     pub fn add(&mut self, windows: &[Window], sums: &mut Sums) -> Result<()> {
-        let sentences = windows.iter().flat_map(|window| &window.sentences);
-        let ids: Vec<_> = sentences
-            .clone()
-            .map(|sentence| self.parts.prompt_ids(sentence.ids.clone()))
-            .collect();
-        let vectors = self.graphs.encoder.encode(&ids)?;
-        let targets: Vec<Vec<f32>> = vectors.outer_iter().map(|row| row.to_vec()).collect();
-        let targets: Vec<Target<'_>> = targets
-            .iter()
-            .zip(sentences.clone())
-            .map(|(vector, sentence)| Target {
-                vector,
-                ids: &sentence.ids,
-            })
-            .collect();
-        let scores = self.score(&targets)?;
-        for (sentence, score) in sentences.zip(scores) {
-            sums.sentences += 1;
-            sums.bytes += sentence.bytes;
-            sums.truncated_sentences += u64::from(sentence.truncated);
-            sums.add_reconstruction(sentence.bytes, score);
+        match self {
+            Self::Sentences(measure) => measure.add(windows, sums),
+            Self::Tokens(measure) => measure.add(windows, sums),
         }
-        for window in windows {
-            sums.records += u64::from(window.starts_record);
-        }
-        self.add_predictions(windows, vectors.view(), sums)
-    }
-
-    fn add_predictions(
-        &mut self,
-        windows: &[Window],
-        vectors: ArrayView2<'_, f32>,
-        sums: &mut Sums,
-    ) -> Result<()> {
-        let Some((backbone, _)) = self.backbone else {
-            return Ok(());
-        };
-        let causal = match backbone.is_causal() {
-            true => self.predict(windows, vectors, Feed::AtOnce)?,
-            false => self.predict(windows, vectors, Feed::OneByOne)?,
-        };
-        for (window, predictions) in windows.iter().zip(&causal) {
-            let last = predictions.len() - 1;
-            for (place, prediction) in predictions.iter().enumerate() {
-                let [stop, go_on] = prediction.stop_logits;
-                sums.stop
-                    .add(stop >= go_on, place == last && window.ends_record);
-            }
-        }
-        self.add_next(windows, &causal, &mut sums.next_sentence)?;
-        if !backbone.is_causal() {
-            let seeing = self.predict(windows, vectors, Feed::AtOnce)?;
-            self.add_next(windows, &seeing, &mut sums.next_sentence_bidirectional)?;
-        }
-        Ok(())
-    }
-
-    /// What the backbone predicts after each sentence of each window.
-    fn predict(
-        &mut self,
-        windows: &[Window],
-        vectors: ArrayView2<'_, f32>,
-        feed: Feed,
-    ) -> Result<Vec<Vec<Prediction>>> {
-        let Some((backbone, cache)) = &mut self.backbone else {
-            return Ok(Vec::new());
-        };
-        let mut start = 0;
-        let mut predict = |window: &Window| {
-            let end = start + window.sentences.len();
-            backbone.clear(cache)?;
-            let predictions = match feed {
-                Feed::AtOnce => backbone.append_all(cache, vectors.slice(s![start..end, ..])),
-                Feed::OneByOne => (start..end)
-                    .map(|row| backbone.append(cache, vectors.slice(s![row..row + 1, ..])))
-                    .collect(),
-            };
-            start = end;
-            predictions
-        };
-        windows.iter().map(&mut predict).collect()
-    }
-
-    fn add_next(
-        &self,
-        windows: &[Window],
-        predictions: &[Vec<Prediction>],
-        predicted: &mut Predicted,
-    ) -> Result<()> {
-        let mut targets = Vec::new();
-        for (window, predictions) in windows.iter().zip(predictions) {
-            for (prediction, sentence) in predictions.iter().zip(window.following()) {
-                targets.push(Target {
-                    vector: &prediction.hidden,
-                    ids: &sentence.ids,
-                });
-            }
-        }
-        let mut scores = self.score(&targets)?.into_iter();
-        for window in windows {
-            let mut whole = Score::default();
-            for (sentence, score) in window.following().iter().zip(scores.by_ref()) {
-                predicted.add_sentence(sentence.bytes, score);
-                whole += score;
-            }
-            if whole.tokens > 0 {
-                predicted.add_sample(whole.mean());
-            }
-        }
-        Ok(())
-    }
-
-    fn score(&self, targets: &[Target<'_>]) -> Result<Vec<Score>> {
-        score(&self.graphs.decoder, self.parts.special_tokens(), targets)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        LoadOptions,
-        eval::{records::Position, windows::Windows},
-    };
-
-    const TEXT: &str = "Hello, the cat sat on the hill. She ran，and then? Is it so; The end.";
-
-    /// Perplexity of the next sentence, fed in both ways.
-    fn perplexities(bundle: &str, variant: &str) -> [f64; 2] {
-        let options = LoadOptions::default().with_variant(variant);
-        let model = Model::load(format!("tests/golden/{bundle}"), options).unwrap();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), TEXT).unwrap();
-        let pipeline = model.text_pipeline();
-        let mut windows = Windows::open(pipeline, file.path(), Position::default(), 12).unwrap();
-        let windows = [windows.next_window().unwrap().unwrap()];
-        let ids: Vec<_> = windows[0]
-            .sentences
-            .iter()
-            .map(|sentence| model.parts().prompt_ids(sentence.ids.clone()))
-            .collect();
-        let vectors = model
-            .parts()
-            .sentence_graphs()
-            .unwrap()
-            .encoder
-            .encode(&ids)
-            .unwrap();
-        let mut measure = Measure::new(&model).unwrap();
-        [Feed::OneByOne, Feed::AtOnce].map(|feed| {
-            let predictions = measure.predict(&windows, vectors.view(), feed).unwrap();
-            let mut predicted = Predicted::default();
-            measure
-                .add_next(&windows, &predictions, &mut predicted)
-                .unwrap();
-            predicted.report(None).unwrap().perplexity
-        })
-    }
-
-    #[test]
-    fn a_causal_model_may_be_fed_at_once() {
-        for variant in ["portable", "cpu-int8"] {
-            let [one_by_one, at_once] = perplexities("bundle", variant);
-            let difference = (one_by_one / at_once - 1.0).abs();
-            assert!(difference < 1e-4, "{variant}: {one_by_one}, {at_once}");
-        }
-    }
-
-    #[test]
-    fn a_bidirectional_model_sees_more_at_once() {
-        for variant in ["portable", "cpu-int8"] {
-            let [one_by_one, at_once] = perplexities("bundle-original", variant);
-            let difference = (one_by_one / at_once - 1.0).abs();
-            assert!(difference > 1e-3, "{variant}: {one_by_one}, {at_once}");
-        }
-    }
+/// The context of a model.
+pub fn window_limit(model: &Model) -> Result<WindowLimit> {
+    let config = model.config();
+    Ok(match config.kind {
+        // One position is that of bos.
+        ModelKind::Opt => WindowLimit::Tokens(config.longest_sentence()? - 1),
+        ModelKind::Sllm => WindowLimit::Sentences(config.require_max_sentences()?),
+        ModelKind::Svae => WindowLimit::Sentences(SVAE_WINDOW),
+    })
 }

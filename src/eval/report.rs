@@ -14,23 +14,29 @@ pub struct Evaluation {
     pub text: String,
     /// Records that hold a sentence.
     pub records: u64,
-    /// Sentences, all of which were encoded and decoded.
+    /// Sentences, all of which were encoded and decoded, or, for kind `opt`, belong to a window.
     pub sentences: u64,
-    /// Bytes of the text of these sentences, without what was cut off from truncated ones.
+    /// Bytes of the text of these sentences, without what was cut off from truncated ones, and for
+    /// kind `opt` without white space between windows.
     pub bytes: u64,
     /// Sentences that were cut short, as the bundle's segmentation has it.
     pub truncated_sentences: u64,
-    /// Each sentence decoded from its own vector.
-    pub reconstruction: ReconstructionScore,
+    /// Each sentence decoded from its own vector. Absent for kind `opt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconstruction: Option<ReconstructionScore>,
     /// Each sentence predicted from those before it, which alone the backbone sees. Absent for kind
-    /// `svae`, and where no record has two sentences.
+    /// `svae`, and where no record has two sentences. For kind `opt`: the tokens whose text lies in
+    /// these sentences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_sentence: Option<NextSentenceScore>,
     /// The same as the original measures it, if the model's prefill is bidirectional: the backbone
     /// sees the whole window at once, the sentence that it is asked for included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_sentence_bidirectional: Option<NextSentenceScore>,
-    /// The stop head. Absent for kind `svae`.
+    /// Each token predicted from those before it. Present for kind `opt` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<NextTokenScore>,
+    /// The stop head. Present for kind `sllm` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopScore>,
     /// Wall time, that of an interrupted run up to its last saved state included.
@@ -51,6 +57,8 @@ pub struct ReconstructionScore {
     /// As in arXiv 2408.00655: the exponential of the mean over sentences of each one's mean
     /// cross-entropy.
     pub paper_perplexity: f64,
+    /// `nll` in bits, over the bytes of the sentences.
+    pub bits_per_byte: f64,
     /// Share of sentences of which every token is the most likely one, as if decoded greedily.
     pub exact: f64,
     /// Share of tokens that are the most likely one.
@@ -77,9 +85,12 @@ pub struct LengthScore {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NextSentenceScore {
-    /// Predicted sentences: all but the first of each window of `max_sentences`.
+    /// Predicted sentences: all but the first of each window.
     pub sentences: u64,
-    /// Their tokens, eos included.
+    /// Bytes of their text: two models are measured on the same text where these are equal.
+    pub bytes: u64,
+    /// Their tokens. For kind `sllm` eos of each sentence is one; for kind `opt` none is, and a token
+    /// that begins in the first sentence, with the space at its end, belongs to the second.
     pub tokens: u64,
     /// Their negative log-likelihood, in nats.
     pub nll: f64,
@@ -94,6 +105,30 @@ pub struct NextSentenceScore {
     /// What is to be known to read these figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// How well the next token is predicted, in windows of at most `max_positions` tokens: `[t1..tn]`
+/// after `[bos, t1..tn]`, and eos where the record ends.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct NextTokenScore {
+    /// Windows.
+    pub windows: u64,
+    /// Bytes of their text.
+    pub bytes: u64,
+    /// Predicted tokens, eos of each record included.
+    pub tokens: u64,
+    /// Their negative log-likelihood, in nats.
+    pub nll: f64,
+    /// `exp(nll / tokens)`.
+    pub perplexity: f64,
+    /// As in arXiv 2408.00655: the exponential of the mean over windows of each one's mean
+    /// cross-entropy.
+    pub paper_perplexity: f64,
+    /// `nll` in bits, over the bytes of the text.
+    pub bits_per_byte: f64,
+    /// Share of tokens that are the most likely one.
+    pub token_accuracy: f64,
 }
 
 /// How well the stop head knows the end of a record.

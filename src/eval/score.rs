@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Most logits of one run: 32 MiB of them.
-const RUN_LOGITS: usize = 8 << 20;
+pub const RUN_LOGITS: usize = 8 << 20;
 /// Most tokens of one run, padding included.
 const RUN_TOKENS: usize = 2048;
 
@@ -79,7 +79,8 @@ pub fn score(
 }
 
 impl Score {
-    fn add(&mut self, id: u32, logits: &[f32]) {
+    /// Add a token that was predicted by `logits`.
+    pub fn add(&mut self, id: u32, logits: &[f32]) {
         let best = argmax(logits);
         self.tokens += 1;
         self.correct += u64::from(best == id);
@@ -97,7 +98,7 @@ fn log_sum_exp(logits: &[f32], most: f32) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde_json::Value;
 
     use super::*;
@@ -117,7 +118,7 @@ mod tests {
     }
 
     /// The score by the definition of cross-entropy, from the logits in front of each token.
-    fn by_definition(logits: &[Vec<f32>], ids: &[u32]) -> Score {
+    pub fn by_definition(logits: &[Vec<f32>], ids: &[u32]) -> Score {
         let mut score = Score::default();
         for (logits, &id) in logits.iter().zip(ids) {
             let likelihood = f64::from(logits[id as usize]).exp();
@@ -130,7 +131,7 @@ mod tests {
         score
     }
 
-    fn assert_close(found: Score, expected: Score, tolerance: f64, what: &str) {
+    pub fn assert_close(found: Score, expected: Score, tolerance: f64, what: &str) {
         assert_eq!(found.tokens, expected.tokens, "{what}");
         // Two tokens of nearly the same logit may change places in int8.
         let ties = u64::from(tolerance > 1e-3);

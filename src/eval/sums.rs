@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    report::{LengthScore, NextSentenceScore, ReconstructionScore, StopScore},
+    report::{LengthScore, NextSentenceScore, NextTokenScore, ReconstructionScore, StopScore},
     score::Score,
 };
 
@@ -28,6 +28,9 @@ pub struct Sums {
     pub next_sentence: Predicted,
     /// The same with the backbone's attention as it is in a prefill, where that is another.
     pub next_sentence_bidirectional: Predicted,
+    /// Of the whole text. A state that is older than kind `opt` has none.
+    #[serde(default)]
+    pub next_token: Predicted,
     pub stop: Stops,
 }
 
@@ -81,7 +84,8 @@ impl Sums {
         }
     }
 
-    pub fn reconstruction(&self) -> ReconstructionScore {
+    /// The figures; none where nothing was decoded.
+    pub fn reconstruction(&self) -> Option<ReconstructionScore> {
         let sums = &self.reconstruction;
         let bins = LENGTHS.iter().zip(&self.by_length);
         let by_length = bins
@@ -92,23 +96,29 @@ impl Sums {
                 exact: share(bin.exact, bin.sentences),
                 token_accuracy: share(bin.correct, bin.tokens),
             });
-        ReconstructionScore {
+        (sums.tokens > 0).then(|| ReconstructionScore {
             tokens: sums.tokens,
             nll: sums.nll,
             perplexity: sums.perplexity(),
             paper_perplexity: sums.paper_perplexity(),
+            bits_per_byte: sums.bits_per_byte(),
             exact: share(sums.exact, sums.sentences),
             token_accuracy: share(sums.correct, sums.tokens),
             by_length: by_length.collect(),
-        }
+        })
     }
 }
 
 impl Predicted {
     pub fn add_sentence(&mut self, bytes: u64, score: Score) {
-        self.sentences += 1;
-        self.bytes += bytes;
+        self.add_texts(1, bytes, score);
         self.exact += u64::from(score.is_exact());
+    }
+
+    /// Several sentences, or one text that is no sentence, with one score for all.
+    pub fn add_texts(&mut self, count: u64, bytes: u64, score: Score) {
+        self.sentences += count;
+        self.bytes += bytes;
         self.tokens += score.tokens;
         self.correct += score.correct;
         self.nll += score.nll;
@@ -128,15 +138,34 @@ impl Predicted {
         (self.sample_means / self.samples as f64).exp()
     }
 
-    /// The figures; none where nothing was predicted.
-    pub fn report(&self, note: Option<&str>) -> Option<NextSentenceScore> {
-        (self.tokens > 0).then(|| NextSentenceScore {
-            sentences: self.sentences,
+    fn bits_per_byte(&self) -> f64 {
+        self.nll / std::f64::consts::LN_2 / self.bytes as f64
+    }
+
+    /// The figures of whole texts; none where nothing was predicted.
+    pub fn report_tokens(&self) -> Option<NextTokenScore> {
+        (self.tokens > 0).then(|| NextTokenScore {
+            windows: self.samples,
+            bytes: self.bytes,
             tokens: self.tokens,
             nll: self.nll,
             perplexity: self.perplexity(),
             paper_perplexity: self.paper_perplexity(),
-            bits_per_byte: self.nll / std::f64::consts::LN_2 / self.bytes as f64,
+            bits_per_byte: self.bits_per_byte(),
+            token_accuracy: share(self.correct, self.tokens),
+        })
+    }
+
+    /// The figures of sentences; none where nothing was predicted.
+    pub fn report(&self, note: Option<&str>) -> Option<NextSentenceScore> {
+        (self.tokens > 0).then(|| NextSentenceScore {
+            sentences: self.sentences,
+            bytes: self.bytes,
+            tokens: self.tokens,
+            nll: self.nll,
+            perplexity: self.perplexity(),
+            paper_perplexity: self.paper_perplexity(),
+            bits_per_byte: self.bits_per_byte(),
             token_accuracy: share(self.correct, self.tokens),
             note: note.map(ToOwned::to_owned),
         })
@@ -193,6 +222,8 @@ mod tests {
     #[test]
     fn figures_of_nothing_are_left_out() {
         assert_eq!(Predicted::default().report(None), None);
+        assert_eq!(Predicted::default().report_tokens(), None);
+        assert_eq!(Sums::default().reconstruction(), None);
         let mut stops = Stops::default();
         assert_eq!(stops.report(), None);
         stops.add(false, false);
@@ -213,7 +244,7 @@ mod tests {
             };
             sums.add_reconstruction(3, score);
         }
-        let report = sums.reconstruction();
+        let report = sums.reconstruction().unwrap();
         let bins: Vec<_> = report
             .by_length
             .iter()

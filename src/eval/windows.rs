@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::records::{Piece, Position, Records};
+use super::{
+    records::{Piece, Position, Records},
+    window_limit::WindowLimit,
+};
 use crate::{
     error::{Error, Result},
     text::TextPipeline,
@@ -14,7 +17,8 @@ use crate::{
 /// A sentence of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSentence {
-    /// Its token ids without bos and eos.
+    pub text: String,
+    /// Its token ids without bos and eos, tokenized alone.
     pub ids: Vec<u32>,
     /// Bytes of the text that the ids stand for.
     pub bytes: u64,
@@ -39,15 +43,20 @@ impl Window {
     pub fn following(&self) -> &[FileSentence] {
         self.sentences.get(1..).unwrap_or_default()
     }
+
+    pub fn text(&self) -> String {
+        let texts = self.sentences.iter();
+        texts.map(|sentence| sentence.text.as_str()).collect()
+    }
 }
 
-/// Cuts each record of a file into windows of equal length, its last one shorter.
+/// Cuts each record of a file into windows as long as they may be, its last one shorter.
 #[derive(Debug)]
 pub struct Windows<'m> {
     pipeline: &'m TextPipeline,
     records: Records,
     path: PathBuf,
-    length: usize,
+    limit: WindowLimit,
     /// Records that may still be ended; `None` for all.
     left: Option<u64>,
     pending: VecDeque<FileSentence>,
@@ -57,18 +66,17 @@ pub struct Windows<'m> {
 }
 
 impl<'m> Windows<'m> {
-    /// Windows of at most `length` sentences.
     pub fn open(
         pipeline: &'m TextPipeline,
         path: &Path,
         from: Position,
-        length: usize,
+        limit: WindowLimit,
     ) -> Result<Self> {
         Ok(Self {
             pipeline,
             records: Records::open(path, from)?,
             path: path.to_owned(),
-            length,
+            limit,
             left: None,
             pending: VecDeque::new(),
             starts_record: !from.in_record,
@@ -82,12 +90,20 @@ impl<'m> Windows<'m> {
         self
     }
 
+    #[cfg(test)]
+    pub fn set_piece_bytes(&mut self, bytes: usize) {
+        self.records.piece_bytes = bytes;
+    }
+
     pub fn next_window(&mut self) -> Result<Option<Window>> {
         while self.left != Some(0) {
-            // Only a further sentence, or the end of the record, says where a window ends.
-            let whole = self.pending.len() > self.length || self.next_record.is_some();
-            if whole && !self.pending.is_empty() {
-                return Ok(Some(self.window()));
+            let fitting = self.limit.fitting(
+                self.pipeline.tokenizer(),
+                self.pending.make_contiguous(),
+                self.next_record.is_some(),
+            )?;
+            if let Some(count) = fitting.filter(|&count| count > 0) {
+                return Ok(Some(self.window(count)));
             }
             if self.next_record.take().is_some() {
                 self.starts_record = true;
@@ -100,8 +116,8 @@ impl<'m> Windows<'m> {
         Ok(None)
     }
 
-    fn window(&mut self) -> Window {
-        let count = self.pending.len().min(self.length);
+    /// The next `count` sentences.
+    fn window(&mut self, count: usize) -> Window {
         let sentences = self.pending.drain(..count).collect();
         let following = self.pending.front().map(|sentence| sentence.offset);
         let ends_record = following.is_none();
@@ -138,6 +154,7 @@ impl<'m> Windows<'m> {
                 false => sentence.text.len(),
             };
             self.pending.push_back(FileSentence {
+                text: sentence.text.to_owned(),
                 ids: sentence.ids,
                 bytes: bytes as u64,
                 truncated: sentence.truncated,
@@ -161,8 +178,9 @@ mod tests {
         let bundle = Bundle::open("tests/golden/bundle").unwrap();
         let tokenizer = bundle.load_tokenizer().unwrap();
         let pipeline = TextPipeline::new(tokenizer, bundle.segmentation, 24).unwrap();
-        let mut windows = Windows::open(&pipeline, file.path(), from, 3).unwrap();
-        windows.records.piece_bytes = piece_bytes;
+        let limit = WindowLimit::Sentences(3);
+        let mut windows = Windows::open(&pipeline, file.path(), from, limit).unwrap();
+        windows.set_piece_bytes(piece_bytes);
         std::iter::from_fn(|| windows.next_window().unwrap()).collect()
     }
 

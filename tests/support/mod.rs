@@ -11,6 +11,9 @@ pub const TINY: &str = "tests/golden/bundle";
 /// The same with the settings of the original's checkpoints.
 pub const TINY_ORIGINAL: &str = "tests/golden/bundle-original";
 
+/// A token-level model of a few kilobytes, trained on the same text.
+pub const TINY_OPT: &str = "tests/golden/bundle-opt";
+
 /// The program, without variables that could change what it does.
 pub fn program() -> Command {
     let mut command = Command::cargo_bin("sllm-ort").unwrap();

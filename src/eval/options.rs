@@ -1,0 +1,69 @@
+//! How a model is evaluated.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::error::{Error, Result};
+
+const STATE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How a model is evaluated.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EvalOptions {
+    pub(super) limit: Option<u64>,
+    pub(super) state: Option<PathBuf>,
+    pub(super) state_interval: Duration,
+    pub(super) keep_state: bool,
+}
+
+impl Default for EvalOptions {
+    /// The whole file, without a state file.
+    fn default() -> Self {
+        Self {
+            limit: None,
+            state: None,
+            state_interval: STATE_INTERVAL,
+            keep_state: false,
+        }
+    }
+}
+
+impl EvalOptions {
+    /// Only the first records, at least 1; records without a sentence do not count.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for 0.
+    pub fn with_limit(mut self, records: u64) -> Result<Self> {
+        if records == 0 {
+            return Err(Error::InvalidOption {
+                option: "limit",
+                value: records.to_string(),
+                allowed: "1 or more".into(),
+            });
+        }
+        self.limit = Some(records);
+        Ok(self)
+    }
+
+    /// Keep the sums and the place in the text in this file, and go on from there if it exists. It
+    /// is removed in the end.
+    #[must_use]
+    pub fn with_state(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state = Some(path.into());
+        self
+    }
+
+    /// How often the state is written; every 10 seconds where not set.
+    #[must_use]
+    pub fn with_state_interval(mut self, interval: Duration) -> Self {
+        self.state_interval = interval;
+        self
+    }
+
+    /// Leave the state file in the end: the same evaluation then has its result at once.
+    #[must_use]
+    pub fn with_keep_state(mut self, keep: bool) -> Self {
+        self.keep_state = keep;
+        self
+    }
+}
