@@ -5,14 +5,17 @@ import shutil
 
 import pytest
 import torch
-from helpers import random_weights, run_cli, tiny_opt
+from helpers import ROOT, random_weights, run_cli, tiny_opt
 from safetensors.torch import load_file, save_file
 from test_training import SignalledStream, start
 from tiny_training import VOCAB_SIZE, Case, losses, tiny_trained
 
+from sllm_export.checkpoint.expected import expected_shapes
+from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.config import load_config, parse_config
-from sllm_export.errors import ExportError
+from sllm_export.errors import CheckpointError, ExportError
 from sllm_export.train import cli as train_cli
+from sllm_export.train import initial
 from sllm_export.train.checkpoint import load_state
 from sllm_export.train.initial import InitialWeights
 from sllm_export.train.model import Sllm
@@ -252,3 +255,22 @@ def test_a_state_of_another_stage_is_refused(begin, tmp_path, capsys):
         assert case.run(*tokenizer, "--steps", "2", *arguments) == 1
         assert f"its state belongs to another {before}; choose another --out" in error(capsys)
     assert case.run(*tokenizer, "--steps", "2") == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "hidden", "misfits"), [("125m", 768, 0), ("350m", 1024, 4), ("1.3b", 2048, 0)]
+)
+def test_models_of_the_paper(size, hidden, misfits, monkeypatch):
+    """The SLLM of 350M has narrower token embeddings than the SVAE of its hidden size."""
+    names = (f"sllm-{size}-h2", f"svae-{hidden}-h2", f"opt-{size}")
+    sllm, *parts = (load_config(ROOT / "configs" / f"{name}.json") for name in names)
+    svae, opt = (RandomStateDict(expected_shapes(config), 0) for config in parts)
+    monkeypatch.setattr(initial, "open_checkpoint", lambda path: svae)
+    monkeypatch.setattr(initial, "find_opt_weights", lambda path: path)
+    monkeypatch.setattr(initial, "open_opt", lambda path: (opt, frozenset()))
+    if not misfits:
+        InitialWeights(sllm, "svae", "opt")
+        return
+    with pytest.raises(CheckpointError) as caught:
+        InitialWeights(sllm, "svae", "opt")
+    assert len(caught.value.problems) == misfits
