@@ -1,4 +1,10 @@
-"""Trains an sllm on text: tokenizer, corpora, training, evaluation.
+"""Trains an sllm, or its sentence encoder and decoder, on text.
+
+--stage joint trains all of a causal sllm at once from random weights. The original trains in two
+stages: --stage svae with a configuration of kind svae, then --stage sllm, which begins with the
+weights of that (--svae) and the layers of an OPT model (--opt). Where backbone.prefill_attention
+is bidirectional each sentence sees the later ones of its record in training and in evaluation:
+the next-sentence perplexity of such a model sees what it is to predict.
 
 The same command goes on where an earlier one stopped. For several CPU cores or GPUs start it as
 `torchrun --standalone --nproc-per-node 2 -m sllm_export train ...`. --out gets model.safetensors
@@ -16,18 +22,24 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from sllm_export.config import load_config
+from sllm_export.config import ModelConfig, load_config
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
+from .checkpoint import STATE_FILE
 from .corpus import load_tokenized
 from .folder import CORPORA, WeightedPath, check_trainable, claim_folder, obtain_tokenizer
+from .initial import InitialWeights
 from .loop import Trainer
 from .metrics import draw_windows, evaluate
-from .model import Sllm
+from .model import TrainedModel
 from .options import Options, Setting
 from .processes import check_device, first_process_first, process_group, rank_and_world
 
+# Consecutive sentences of a record in a batch where the configuration says nothing of it.
+SVAE_SENTENCES = 64
+
+_DEFAULT = " (default: %(default)s)"
 _KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
 
 
@@ -63,8 +75,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=valid_help,
     )
-    tokenizer_help = "tokenizer.json (default: the one in --out, else one is trained on --text)"
+    tokenizer_help = (
+        "tokenizer.json (default: that of --opt, else the one in --out, else one is trained on "
+        "--text)"
+    )
     add("--tokenizer", type=Path, metavar="FILE", help=tokenizer_help)
+    svae_help = "SVAE checkpoint that stage sllm begins with; not read by a resume (default: none)"
+    add("--svae", type=Path, metavar="FILE", help=svae_help)
+    opt_help = "OPT directory: tokenizer; layers that stage sllm begins with (default: none)"
+    add("--opt", type=Path, metavar="DIR", help=opt_help)
     for field in fields(Options):
         setting: Setting = field.metadata["setting"]
         required = field.default is MISSING
@@ -72,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
             "--" + field.name.replace("_", "-"),
             required=required,
             default=None if required else field.default,
-            help=setting.help + ("" if required else " (default: %(default)s)"),
+            help=setting.help + ("" if field.default in (MISSING, None) else _DEFAULT),
             **_reading(str(field.type), setting),
         )
     return cli
@@ -83,6 +102,9 @@ def _reading(kind: str, setting: Setting) -> dict[str, Any]:
         return {"choices": setting.choices}
     if kind == "str":
         return {"metavar": "NAME"}
+    if kind == "bool":
+        return {"action": "store_true"}
+    kind = kind.removesuffix(" | None")
     return {"type": _number(kind, setting), "metavar": "N" if kind == "int" else "X"}
 
 
@@ -124,30 +146,47 @@ def main(argv: list[str] | None = None) -> int:
         raise ExportError(f"{where}: {error.strerror or error}") from error
 
 
+def open_initial(args: argparse.Namespace, config: ModelConfig) -> InitialWeights | None:
+    """The weights that a training of stage sllm begins with; None where it goes on, and in other
+    stages."""
+    if args.stage != "sllm":
+        if args.svae:
+            raise ExportError(f"--svae has no effect in --stage {args.stage} (only --stage sllm)")
+        return None
+    if not args.svae or not args.opt:
+        raise ExportError("--stage sllm needs an SVAE checkpoint (--svae FILE) and --opt DIR")
+    return None if (args.out / STATE_FILE).exists() else InitialWeights(config, args.svae, args.opt)
+
+
 def train(args: argparse.Namespace) -> int:
     """Prepares the folder, trains, prints the last evaluation."""
     config = load_config(args.config)
-    check_trainable(config, args.config)
+    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    options.check()
+    check_trainable(config, args.config, options)
     for path in [args.valid, *(path for path, _ in args.text)]:
         if not path.is_file():
             raise ExportError(f"{path}: no such file")
-    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    initial = open_initial(args, config)
+    max_sentences = config.max_sentences or SVAE_SENTENCES
     limit, cache = config.max_sentence_tokens - 1, args.out / CORPORA
     with first_process_first():
-        tokenizer = obtain_tokenizer(args.out, args.tokenizer, args.text, config)
+        tokenizer = obtain_tokenizer(args.out, args.tokenizer, args.opt, args.text, config)
         if rank_and_world()[0] == 0:
             texts = [[str(path), weight] for path, weight in args.text]
             settings = {"options": asdict(options), "text": texts, "valid": str(args.valid)}
+            if initial:
+                settings["initial"] = {"svae": str(args.svae), "opt": str(args.opt)}
             claim_folder(args.out, config, settings)
         corpora = [(load_tokenized(path, tokenizer, limit, cache), w) for path, w in args.text]
         valid = load_tokenized(args.valid, tokenizer, limit, cache)
-    stream = MixedStream(corpora, options.seed, config.max_sentences)
-    windows = draw_windows(valid, args.valid_records, config.max_sentences)
+    stream = MixedStream(corpora, options.seed, max_sentences)
+    windows = draw_windows(valid, args.valid_records, max_sentences)
 
-    def measure(model: Sllm) -> dict[str, Any]:
+    def measure(model: TrainedModel) -> dict[str, Any]:
         return evaluate(model, windows, config.tokens, options.autocast())
 
-    report = Trainer(config, options, stream, args.out, measure).run()
+    report = Trainer(config, options, stream, args.out, measure, initial).run()
     if report:
         print(json.dumps(report))
     return 0

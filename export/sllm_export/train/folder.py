@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +16,66 @@ from tokenizers import Tokenizer
 
 from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
-from sllm_export.tokenizer import check_tokenizer
+from sllm_export.tokenizer import check_tokenizer, find_tokenizer
 
 from .bpe import SPECIAL_TOKENS, train_tokenizer
 from .checkpoint import STATE_FILE, write_file
 from .corpus import read_records, segment
+from .options import Options
 
 TOKENIZER_FILE = "tokenizer.json"
 TRAINING_FILE = "training.json"
 CORPORA = "corpora"
 
+# Options that a state cannot be resumed with other values of.
+STATE_OPTIONS = ("stage", "optimizer", "freeze_svae", "outer_layers")
+
 WeightedPath = tuple[Path, float]
 
 
-def check_trainable(config: ModelConfig, source: Path) -> None:
-    """Refuses a configuration that the training objective does not fit."""
-    wanted = [
-        ("kind", config.kind, "sllm"),
-        ("reencode_bos", config.reencode_bos, True),
+def check_trainable(config: ModelConfig, source: Path, options: Options) -> None:
+    """Refuses a configuration that the stage does not fit."""
+    stage = options.stage
+    wanted: list[tuple[str, Any, Any]] = [
+        ("kind", config.kind, "svae" if stage == "svae" else "sllm")
     ]
-    if config.kind == "sllm":
+    if stage == "joint":
+        wanted.append(("reencode_bos", config.reencode_bos, True))
+    if stage == "joint" and config.kind == "sllm":
         prefill = config.require_backbone().prefill_attention
         wanted.append(("backbone.prefill_attention", prefill, "causal"))
     for name, value, allowed in wanted:
         if value != allowed:
             shown, only = json.dumps(value), json.dumps(allowed)
-            raise ExportError(f"{source}: {name} is {shown} (allowed in training: {only})")
+            raise ExportError(
+                f"{source}: {name} is {shown} (allowed in training: {only}), --stage is {stage}"
+            )
+    if options.outer_layers is not None:
+        layers = config.require_backbone().layers
+        if 2 * options.outer_layers >= layers:
+            allowed = f"0 to {(layers - 1) // 2} of {layers} layers"
+            raise ExportError(f"--outer-layers is {options.outer_layers} (allowed: {allowed})")
 
 
 def obtain_tokenizer(
-    folder: Path, given: Path | None, texts: list[WeightedPath], config: ModelConfig
+    folder: Path,
+    given: Path | None,
+    opt: Path | None,
+    texts: list[WeightedPath],
+    config: ModelConfig,
 ) -> Tokenizer:
-    """The folder's tokenizer; if it has none yet, `given`, or one trained on `texts`, is put there.
+    """The folder's tokenizer; if it has none yet, `given`, that of the directory `opt`, or one
+    trained on `texts` is put there.
 
-    Raises ExportError if it is not `given`, or does not fit the configuration.
+    Raises ExportError if it is not the one given, or does not fit the configuration.
     """
     kept = folder / TOKENIZER_FILE
-    content = given.read_bytes() if given else None
+    content = find_tokenizer(given, opt) if given or opt else None
     if kept.exists():
         if content is not None and content != kept.read_bytes():
-            raise ExportError(f"{kept}: is another tokenizer than {given}; choose another --out")
+            raise ExportError(
+                f"{kept}: is another tokenizer than {given or opt}; choose another --out"
+            )
         content = kept.read_bytes()
     elif content is None:
         if (folder / STATE_FILE).exists():
@@ -89,14 +110,16 @@ def _sample(texts: list[WeightedPath]) -> Iterator[str]:
 
 
 def claim_folder(folder: Path, config: ModelConfig, settings: dict[str, Any]) -> None:
-    """Writes `training.json`, unless the folder's state belongs to another configuration or
+    """Writes `training.json`, unless the folder's state belongs to another configuration, stage or
     tokenizer: then ExportError. A state without `training.json` is taken as it is."""
     path = folder / TRAINING_FILE
     tokenizer = hashlib.sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest()
+    entry = {"config": config.raw, "tokenizer_sha256": tokenizer, **settings}
     if path.exists() and (folder / STATE_FILE).exists():
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             before, tokenizer_before = dict(stored["config"]), stored["tokenizer_sha256"]
+            options_before = dict(stored.get("options", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise ExportError(f"{path}: is damaged: {error!r}") from error
         keys = sorted({*before, *config.raw})
@@ -108,5 +131,16 @@ def claim_folder(folder: Path, config: ModelConfig, settings: dict[str, Any]) ->
             )
         if tokenizer_before != tokenizer:
             raise ExportError(f"{folder}: its state belongs to another {TOKENIZER_FILE}")
-    entry = {"config": config.raw, "tokenizer_sha256": tokenizer, **settings}
+        defaults = {option.name: option.default for option in fields(Options)}
+        for name in STATE_OPTIONS:
+            value = options_before.get(name, defaults[name])
+            if value != settings["options"][name]:
+                flag = "--" + name.replace("_", "-")
+                raise ExportError(
+                    f"{folder}: its state belongs to another {flag} ({json.dumps(value)}); choose "
+                    "another --out"
+                )
+        # What the state began with, whatever stands on this command line.
+        if "initial" in stored:
+            entry["initial"] = stored["initial"]
     write_file(path, (json.dumps(entry, indent=2, ensure_ascii=False) + "\n").encode())

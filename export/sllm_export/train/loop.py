@@ -20,19 +20,22 @@ from sllm_export.errors import ExportError
 
 from .batches import MixedStream, collate, echo_some, join_neighbours
 from .checkpoint import STATE_FILE, load_state, save_state, save_weights
-from .model import Sllm
-from .objective import Sums, Weights, expected_sums, train_batch
+from .initial import InitialWeights
+from .model import TrainedModel
+from .objective import Sums
 from .optimizer import Optimizer, learning_rate
 from .options import Options
 from .processes import rank_and_world, sum_over_processes
 from .rollout import say_some
+from .stages import STAGES
 from .stop import note_signals
 
 LOG_EVERY = 20
 
 
 class Trainer:
-    """One training, resumed from `folder` where that holds a state."""
+    """One training, resumed from `folder` where that holds a state, else begun with the `initial`
+    weights, if there are any."""
 
     def __init__(
         self,
@@ -40,17 +43,22 @@ class Trainer:
         options: Options,
         stream: MixedStream,
         folder: Path,
-        evaluate: Callable[[Sllm], dict[str, Any]],
+        evaluate: Callable[[TrainedModel], dict[str, Any]],
+        initial: InitialWeights | None = None,
     ) -> None:
         self.config, self.options, self.stream, self.folder = config, options, stream, folder
         self.evaluate = evaluate
         self.rank, self.world = rank_and_world()
+        self.stage = STAGES[options.stage](options)
         torch.manual_seed(options.seed)
-        self.model = Sllm(config, options.dropout).to(options.device)
-        self.optimizer = Optimizer(self.model, options.weight_decay)
+        self.model = self.stage.build(config).to(options.device)
+        state = load_state(folder)
+        if initial and not state:
+            initial.fill(self.model)
+        self.optimizer = Optimizer(self.model, options.weight_decay, options.optimizer == "muon")
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.step, self.tokens, self.seconds = 0, 0, 0.0
-        if state := load_state(folder):
+        if state:
             self._restore(state)
 
     def run(self) -> dict[str, Any]:
@@ -112,16 +120,13 @@ class Trainer:
         longest = self.config.max_sentence_tokens - 1
         joined = join_neighbours(windows, extra, longest, random)
         batch = collate(windows, self.config.tokens, options.group_tokens, joined)
-        scale = _total(expected_sums(batch))
-        weights = Weights(
-            reconstruction=options.reconstruction_weight, repetition=options.repetition_weight
-        )
+        scale = _total(self.stage.expected(batch))
         batch = batch.to(torch.device(options.device))
-        sums = train_batch(self.model, batch, weights, scale, options.autocast())
+        sums = self.stage.train(self.model, batch, scale)
         norm = self.optimizer.step(lr, options.max_norm)
         if not math.isfinite(norm):
             raise ExportError(f"step {self.step}: the gradient is not finite; lower --lr")
-        self.tokens += scale.following_tokens
+        self.tokens += self.stage.tokens(scale)
         self._average()
         return _total(sums), norm
 
@@ -132,11 +137,8 @@ class Trainer:
         torch._foreach_lerp_(averaged, list(self.model.state_dict().values()), 1 - decay)
 
     def _log(self, bar: tqdm, sums: Sums, lr: float, norm: float) -> None:
-        losses = {
-            "reconstruction": sums.reconstruction / max(1, sums.reconstruction_tokens),
-            "next_sentence": sums.following / max(1, sums.following_tokens),
-            "stop": sums.stop / max(1, sums.sentences),
-        }
+        means = sums.means()
+        losses = {name: means[name] for name in self.stage.losses}
         bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         speed = {"tokens": self.tokens, "seconds": round(self.seconds, 1)}
         self._write({"step": self.step, "lr": lr, "norm": norm, **losses, **speed})

@@ -18,8 +18,8 @@ from sllm_export.config import Tokens
 
 from .batches import Batch, Group, RecordStream, Window, collate
 from .corpus import Corpus
-from .model import Sllm
-from .objective import decode_targets, encode, run_backbone
+from .model import SentenceVae, Sllm, TrainedModel
+from .objective import decode_targets, encode_groups, run_backbone
 
 SHORTEST_BIN = 8
 LONG_BIN = 2
@@ -56,7 +56,17 @@ class Tally:
         return self.bins.setdefault(number, Bin())
 
     def report(self) -> dict[str, Any]:
-        """The figures; None where nothing was counted."""
+        """All figures; None where nothing was counted."""
+        return {
+            **self.reconstruction_report(),
+            "next_sentence_perplexity": _perplexity(self.following, self.following_tokens),
+            "next_sentence_tokens": self.following_tokens,
+            "stop_accuracy": _ratio(self.stop_right, self.asked),
+            "stop_recall": _ratio(self.stop_found, self.ends),
+        }
+
+    def reconstruction_report(self) -> dict[str, Any]:
+        """The figures of a model that only reconstructs."""
         bins = sorted(self.bins.items())
         reconstruction = {
             _bin_name(number): {
@@ -72,10 +82,6 @@ class Tally:
             "reconstruction": reconstruction,
             "exact_17_and_more": _ratio(sum(b.exact for b in long), sum(b.sentences for b in long)),
             "reconstruction_perplexity": _perplexity(self.reconstruction, tokens),
-            "next_sentence_perplexity": _perplexity(self.following, self.following_tokens),
-            "next_sentence_tokens": self.following_tokens,
-            "stop_accuracy": _ratio(self.stop_right, self.asked),
-            "stop_recall": _ratio(self.stop_found, self.ends),
         }
 
 
@@ -101,32 +107,29 @@ def draw_windows(corpus: Corpus, records: int, max_sentences: int) -> list[Windo
 
 @torch.no_grad()
 def evaluate(
-    model: Sllm, windows: list[Window], tokens: Tokens, amp: torch.autocast
+    model: TrainedModel, windows: list[Window], tokens: Tokens, amp: torch.autocast
 ) -> dict[str, Any]:
     """Evaluate on `windows`, one at a time."""
-    device = model.fc.weight.device
+    sllm = model if isinstance(model, Sllm) else None
+    svae = sllm.svae if sllm else model
+    device = next(model.parameters()).device
     model.eval()
     tally = Tally()
     for window in windows:
         batch = collate([window], tokens, GROUP_TOKENS).to(device)
         with amp:
-            _count(model, batch, tally)
+            vectors = encode_groups(svae, batch.groups)
+            _count_reconstruction(svae, batch, vectors, tally)
+            if sllm:
+                _count_following(sllm, batch, vectors, tally)
     model.train()
-    return tally.report()
+    return tally.report() if sllm else tally.reconstruction_report()
 
 
-def _count(model: Sllm, batch: Batch, tally: Tally) -> None:
-    vectors = encode(model, batch)
-    hidden = run_backbone(model, batch, vectors)
-    continues = model.fc(hidden).argmax(-1)
-    ends = batch.continues == 0
-    tally.asked += len(ends)
-    tally.ends += int(ends.sum())
-    tally.stop_right += int((continues == batch.continues).sum())
-    tally.stop_found += int(((continues == 0) & ends).sum())
+def _count_reconstruction(svae: SentenceVae, batch: Batch, vectors: Tensor, tally: Tally) -> None:
     for group in batch.groups:
         every = torch.arange(len(group.index), device=group.index.device)
-        nats, right = _decode(model, group, every, vectors[group.index])
+        nats, right = _decode(svae, group, every, vectors[group.index])
         tally.reconstruction += nats
         lengths = group.lengths.tolist()
         for length, flags in zip(lengths, right.split([n + 1 for n in lengths]), strict=True):
@@ -135,16 +138,30 @@ def _count(model: Sllm, batch: Batch, tally: Tally) -> None:
             counts.exact += bool(flags.all())
             counts.tokens += len(flags)
             counts.right += int(flags.sum())
+
+
+def _count_following(model: Sllm, batch: Batch, vectors: Tensor, tally: Tally) -> None:
+    hidden = run_backbone(model, batch, vectors)
+    continues = model.fc(hidden).argmax(-1)
+    ends = batch.continues == 0
+    tally.asked += len(ends)
+    tally.ends += int(ends.sum())
+    tally.stop_right += int((continues == batch.continues).sum())
+    tally.stop_found += int(((continues == 0) & ends).sum())
+    for group in batch.groups:
         later = batch.predicted[group.index].nonzero()[:, 0]
         if len(later):
-            nats, right = _decode(model, group, later, hidden[group.index[later] - 1].float())
+            condition = hidden[group.index[later] - 1].float()
+            nats, right = _decode(model.svae, group, later, condition)
             tally.following += nats
             tally.following_tokens += len(right)
 
 
-def _decode(model: Sllm, group: Group, rows: Tensor, condition: Tensor) -> tuple[float, Tensor]:
+def _decode(
+    svae: SentenceVae, group: Group, rows: Tensor, condition: Tensor
+) -> tuple[float, Tensor]:
     """Summed loss of the sentences `rows`, and which tokens are right [tokens], on the CPU."""
-    states, targets = decode_targets(model, group, rows, condition)
-    logits = model.svae.decoder.linear(states)
+    states, targets = decode_targets(svae, group, rows, condition)
+    logits = svae.decoder.linear(states)
     nats = F.cross_entropy(logits.float(), targets, reduction="sum")
     return float(nats), (logits.argmax(-1) == targets).cpu()

@@ -198,22 +198,23 @@ class SentenceDecoder(TokenInput):
 
 
 class OptAttention(nn.Module):
-    """Causal self-attention: [B, S, D] -> [B, S, D]."""
+    """Self-attention, causal or without order: [B, S, D] -> [B, S, D]."""
 
-    def __init__(self, size: int, heads: int) -> None:
+    def __init__(self, size: int, heads: int, causal: bool) -> None:
         super().__init__()
         self.heads = heads
+        self.causal = causal
         self.q_proj = nn.Linear(size, size)
         self.k_proj = nn.Linear(size, size)
         self.v_proj = nn.Linear(size, size)
         self.out_proj = nn.Linear(size, size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = (
             split_heads(projection(x), self.heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = attend(query, key, value, None, causal=True)
+        mixed = attend(query, key, value, mask, self.causal)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -224,7 +225,8 @@ class OptLayer(nn.Module):
         super().__init__()
         self.norm_first = backbone.norm_first
         self.dropout = dropout
-        self.self_attn = OptAttention(size, backbone.heads)
+        causal = backbone.prefill_attention == "causal"
+        self.self_attn = OptAttention(size, backbone.heads, causal)
         self.self_attn_layer_norm = nn.LayerNorm(size, eps=NORM_EPS)
         self.fc1 = nn.Linear(size, backbone.ffn_size)
         self.fc2 = nn.Linear(backbone.ffn_size, size)
@@ -234,11 +236,11 @@ class OptLayer(nn.Module):
         """Dropout, in training."""
         return F.dropout(x, self.dropout, self.training)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.norm_first:
-            x = x + self.drop(self.self_attn(self.self_attn_layer_norm(x)))
+            x = x + self.drop(self.self_attn(self.self_attn_layer_norm(x), mask))
             return x + self.drop(self.fc2(F.relu(self.fc1(self.final_layer_norm(x)))))
-        x = self.self_attn_layer_norm(x + self.drop(self.self_attn(x)))
+        x = self.self_attn_layer_norm(x + self.drop(self.self_attn(x, mask)))
         return self.final_layer_norm(x + self.drop(self.fc2(F.relu(self.fc1(x)))))
 
 
@@ -252,11 +254,15 @@ class SentenceVae(nn.Module):
 
 
 class Sllm(nn.Module):
-    """Sentence encoder, causal OPT backbone over sentence vectors, sentence decoder, stop head."""
+    """Sentence encoder, OPT backbone over sentence vectors, sentence decoder, stop head.
+
+    The backbone is causal or bidirectional, as the configuration's `prefill_attention` says.
+    """
 
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
         size, backbone = config.hidden_size, config.require_backbone()
+        self.causal = backbone.prefill_attention == "causal"
         self.svae = SentenceVae(config)
         self.llm_pe = nn.Embedding(backbone.max_positions + OPT_POSITION_OFFSET, size)
         self.llm_layers = nn.ModuleList(
@@ -269,9 +275,16 @@ class Sllm(nn.Module):
             nn.init.normal_(layer.self_attn.out_proj.weight, std=residual_std)
             nn.init.normal_(layer.fc2.weight, std=residual_std)
 
-    def predict(self, sentences: Tensor) -> Tensor:
-        """Sentence vectors [B, S, D], padded at the end -> hidden [B, S, D]."""
+    def predict(self, sentences: Tensor, real: Tensor | None = None) -> Tensor:
+        """Sentence vectors [B, S, D], padded at the end -> hidden [B, S, D].
+
+        `real` [B, S] is false on padding, which only a bidirectional backbone would see.
+        """
         x = sentences + self.llm_pe.weight[OPT_POSITION_OFFSET:][: sentences.shape[1]]
+        mask = None if self.causal or real is None else real[:, None, None]
         for layer in self.llm_layers:
-            x = layer(x)
+            x = layer(x, mask)
         return x
+
+
+TrainedModel = Sllm | SentenceVae

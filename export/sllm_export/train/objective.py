@@ -1,4 +1,4 @@
-"""The three losses of one batch, and their gradients."""
+"""The losses of one batch, and their gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .batches import Batch, Group
-from .model import Sllm
+from .focal import focal_slope
+from .model import SentenceVae, Sllm
 
 SHORTEST_UNWANTED = 4
 UNWANTED_SHARE = 0.3
@@ -18,14 +19,16 @@ MAX_UNWANTED_PROBABILITY = 0.8
 
 @dataclass
 class Weights:
-    """What each loss counts. The first two are means over tokens; `repetition` weighs the
-    unlikelihood of saying a sentence again (arXiv 1908.04319, for whole sentences), with the
-    following tokens as its unit."""
+    """What each loss counts. The first two are means over tokens; nothing is reconstructed where
+    `reconstruction` is None. `repetition` weighs the unlikelihood of saying a sentence again
+    (arXiv 1908.04319, for whole sentences), with the following tokens as its unit.
+    `focal_gamma` makes focal losses of those of tokens and stop head; 0 is cross-entropy."""
 
-    reconstruction: float = 1.0
+    reconstruction: float | None = 1.0
     following: float = 1.0
     stop: float = 0.1
     repetition: float = 0.0
+    focal_gamma: float = 0.0
 
 
 @dataclass
@@ -44,6 +47,14 @@ class Sums:
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
+    def means(self) -> dict[str, float]:
+        """Each loss by its name in `metrics.jsonl`."""
+        return {
+            "reconstruction": self.reconstruction / max(1, self.reconstruction_tokens),
+            "next_sentence": self.following / max(1, self.following_tokens),
+            "stop": self.stop / max(1, self.sentences),
+        }
+
 
 def keep_probability(lengths: Tensor) -> Tensor:
     """1 from 14 tokens on, less for shorter sentences."""
@@ -57,8 +68,13 @@ def keep_for_reconstruction(lengths: Tensor) -> Tensor:
 
 def encode(model: Sllm, batch: Batch) -> Tensor:
     """All sentences of the batch -> their vectors [n, D], in the batch's order."""
-    parts = [model.svae.encoder(group.ids, group.targets != -100) for group in batch.groups]
-    index = torch.cat([group.index for group in batch.groups])
+    return encode_groups(model.svae, batch.groups)
+
+
+def encode_groups(svae: SentenceVae, groups: list[Group]) -> Tensor:
+    """All sentences of the groups -> their vectors [n, D], in the order of `Group.index`."""
+    parts = [svae.encoder(group.ids, group.targets != -100) for group in groups]
+    index = torch.cat([group.index for group in groups])
     vectors = torch.cat(parts)
     return torch.empty_like(vectors).index_copy(0, index, vectors)
 
@@ -67,22 +83,29 @@ def run_backbone(model: Sllm, batch: Batch, vectors: Tensor) -> Tensor:
     """Sentence vectors [n, D] -> hidden [n, D] of the same sentences."""
     places = sum(rows * width for rows, width in batch.grids)
     joined = vectors.new_zeros(places, vectors.shape[1]).index_copy(0, batch.slots, vectors)
-    parts = joined.split([rows * width for rows, width in batch.grids])
+    real = torch.zeros(places, dtype=torch.bool, device=vectors.device)
+    real[batch.slots] = True
+    sizes = [rows * width for rows, width in batch.grids]
     hidden = [
-        model.predict(part.unflatten(0, grid)).flatten(0, 1)
-        for part, grid in zip(parts, batch.grids, strict=True)
+        model.predict(part.unflatten(0, grid), flags.unflatten(0, grid)).flatten(0, 1)
+        for part, flags, grid in zip(
+            joined.split(sizes), real.split(sizes), batch.grids, strict=True
+        )
     ]
     return torch.cat(hidden)[batch.slots]
 
 
 def decode_targets(
-    model: Sllm, group: Group, rows: Tensor, condition: Tensor
+    svae: SentenceVae, group: Group, rows: Tensor, condition: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Decoder states [tokens, D] and targets [tokens] of `rows`, from `condition` [rows, D]."""
-    states = model.svae.decoder.states(group.ids[rows], condition)
+    """Decoder states [tokens, D] and targets [tokens] of `rows`, from `condition` [rows, D].
+
+    The states have the precision that products have under the present autocast.
+    """
+    states = svae.decoder.states(group.ids[rows], condition)
     targets = group.targets[rows]
     wanted = targets != -100
-    return states[wanted], targets[wanted]
+    return states[wanted].to(_precision(states.device.type)), targets[wanted]
 
 
 class OutputLoss(torch.autograd.Function):
@@ -91,19 +114,22 @@ class OutputLoss(torch.autograd.Function):
 
     The last tokens, numbered by `unwanted` (which of the unwanted sentences each belongs to), have
     the loss -log(1 - P) with the probability P of their whole sentence, weighed by their factor.
+    The gradients of the others are those of the focal loss with `gamma`.
     """
 
     @staticmethod
-    def forward(ctx, states, weight, bias, targets, factors, unwanted):  # noqa: ANN001, ANN205
+    def forward(ctx, states, weight, bias, targets, factors, unwanted, gamma=0.0):  # noqa: ANN001, ANN205
         logits = F.linear(states, weight.to(states.dtype), bias.to(states.dtype))
         peak = logits.max(-1, keepdim=True).values
         wanted = logits.gather(1, targets[:, None]).float()
         exponents = logits.sub_(peak).exp_()
         total = exponents.sum(-1, keepdim=True, dtype=torch.float32)
         losses = (total.log() + peak.float() - wanted)[:, 0]
+        factors, others = factors.clone(), len(losses) - len(unwanted)
+        if gamma:
+            factors[:others] *= focal_slope(losses[:others], gamma)
         if len(unwanted):
-            factors = factors.clone()
-            factors[-len(unwanted) :] *= unlikelihood_slope(losses[-len(unwanted) :], unwanted)
+            factors[others:] *= unlikelihood_slope(losses[others:], unwanted)
         gradient = exponents.mul_((factors[:, None] / total).to(exponents.dtype))
         # In full precision: the difference of two close numbers is all that confident tokens have.
         chosen = factors[:, None] * ((wanted - peak.float()).exp() / total - 1)
@@ -115,9 +141,11 @@ class OutputLoss(torch.autograd.Function):
     def backward(ctx, _):  # noqa: ANN001, ANN205
         states, weight, gradient = ctx.saved_tensors
         to_states = gradient @ weight.to(gradient.dtype)
-        to_weight = (gradient.mT @ states).to(weight.dtype)
-        to_bias = gradient.sum(0, dtype=torch.float32)
-        return to_states, to_weight, to_bias, None, None, None
+        to_weight = to_bias = None
+        if ctx.needs_input_grad[1]:  # a frozen one's would be the largest product of all
+            to_weight = (gradient.mT @ states).to(weight.dtype)
+            to_bias = gradient.sum(0, dtype=torch.float32)
+        return to_states, to_weight, to_bias, None, None, None, None
 
 
 def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:
@@ -138,17 +166,20 @@ def train_batch(
     """
     sums = Sums(sentences=len(batch.slots))
     with amp:
-        precision = _precision(batch.slots.device.type)
         vectors = encode(model, batch)
         hidden = run_backbone(model, batch, vectors)
-        stop_loss = F.cross_entropy(model.fc(hidden).float(), batch.continues, reduction="sum")
+        stop_logits = model.fc(hidden).float()
+        stop_loss = F.cross_entropy(stop_logits, batch.continues, reduction="sum")
     sums.stop = float(stop_loss.detach())
+    if weights.focal_gamma:
+        nats = F.cross_entropy(stop_logits, batch.continues, reduction="none")
+        stop_loss = (nats * focal_slope(nats.detach(), weights.focal_gamma)).sum()
     vector_leaf = vectors.detach().requires_grad_()
     hidden_leaf = hidden.detach().requires_grad_()
-    reconstruction_factor = weights.reconstruction / max(1, scale.reconstruction_tokens)
+    reconstruction_factor = (weights.reconstruction or 0.0) / max(1, scale.reconstruction_tokens)
     following_factor = weights.following / max(1, scale.following_tokens)
     for group in batch.groups:
-        kept = keep_for_reconstruction(group.lengths).nonzero()[:, 0]
+        kept = choose_reconstructed(group, weights)
         later = batch.predicted[group.index].nonzero()[:, 0]
         again = choose_unwanted(group, batch.predicted[group.index], weights)
         hidden_of = hidden_leaf[group.index]
@@ -158,7 +189,7 @@ def train_batch(
             continue
         with amp:
             condition = torch.cat([vector_leaf[group.index[kept]], before, hidden_of[again]])
-            states, targets = decode_targets(model, group, rows, condition.float())
+            states, targets = decode_targets(model.svae, group, rows, condition.float())
         tokens = [int((group.lengths[part] + 1).sum()) for part in (kept, later, again)]
         shares = (
             reconstruction_factor,
@@ -173,37 +204,54 @@ def train_batch(
         )
         numbers = torch.arange(len(again), device=targets.device)
         unwanted = numbers.repeat_interleave(group.lengths[again] + 1)
-        losses = output_losses(model, states.to(precision), targets, factors, unwanted)
+        losses = output_losses(model.svae, states, targets, factors, unwanted, weights.focal_gamma)
         losses.sum().backward()
         reconstruction, following, _ = losses.detach().split(tokens)
         sums.reconstruction += float(reconstruction.sum())
         sums.following += float(following.sum())
         sums.reconstruction_tokens += tokens[0]
         sums.following_tokens += tokens[1]
-    roots = [stop_loss * (weights.stop / scale.sentences)]
-    gradients: list[Tensor | None] = [None]
+    roots: list[tuple[Tensor, Tensor | None]] = [
+        (stop_loss * (weights.stop / scale.sentences), None)
+    ]
     if vector_leaf.grad is not None:  # else no group had a row to decode
-        roots = [vectors, hidden, *roots]
-        gradients = [vector_leaf.grad, hidden_leaf.grad, *gradients]
-    torch.autograd.backward(roots, gradients)
+        roots = [(vectors, vector_leaf.grad), (hidden, hidden_leaf.grad), *roots]
+    # The vectors of a frozen encoder have no graph.
+    roots = [(root, gradient) for root, gradient in roots if root.requires_grad]
+    torch.autograd.backward(*zip(*roots, strict=True))
     for group in batch.joined:
-        with amp:
-            condition = model.svae.encoder(group.ids, group.targets != -100)
-            every = torch.arange(len(group.lengths), device=group.lengths.device)
-            states, targets = decode_targets(model, group, every, condition)
-        factors = torch.full(targets.shape, reconstruction_factor, device=targets.device)
-        none = factors.new_zeros(0, dtype=torch.long)
-        losses = output_losses(model, states.to(precision), targets, factors, none)
-        losses.sum().backward()
-        sums.reconstruction += float(losses.detach().sum())
-        sums.reconstruction_tokens += len(losses)
+        sums.add(reconstruct(model.svae, group, reconstruction_factor, weights.focal_gamma, amp))
     return sums
+
+
+def reconstruct(
+    svae: SentenceVae, group: Group, factor: float, focal_gamma: float, amp: torch.autocast
+) -> Sums:
+    """Accumulate the gradients of reconstructing every sentence of the group, each token's loss
+    multiplied by `factor`."""
+    with amp:
+        condition = svae.encoder(group.ids, group.targets != -100)
+        every = torch.arange(len(group.lengths), device=group.lengths.device)
+        states, targets = decode_targets(svae, group, every, condition)
+    factors = torch.full(targets.shape, factor, device=targets.device)
+    none = factors.new_zeros(0, dtype=torch.long)
+    losses = output_losses(svae, states, targets, factors, none, focal_gamma)
+    losses.sum().backward()
+    total = float(losses.detach().sum())
+    return Sums(reconstruction=total, reconstruction_tokens=len(losses))
 
 
 def _precision(device_type: str) -> torch.dtype:
     """What matrix products are computed in under the present autocast."""
     enabled = torch.is_autocast_enabled(device_type)
     return torch.get_autocast_dtype(device_type) if enabled else torch.float32
+
+
+def choose_reconstructed(group: Group, weights: Weights) -> Tensor:
+    """Rows of the sentences to reconstruct in this step."""
+    if weights.reconstruction is None:
+        return group.lengths.new_zeros(0)
+    return keep_for_reconstruction(group.lengths).nonzero()[:, 0]
 
 
 def choose_unwanted(group: Group, predicted: Tensor, weights: Weights) -> Tensor:
@@ -217,11 +265,18 @@ def choose_unwanted(group: Group, predicted: Tensor, weights: Weights) -> Tensor
 
 
 def output_losses(
-    model: Sllm, states: Tensor, targets: Tensor, factors: Tensor, unwanted: Tensor
+    svae: SentenceVae,
+    states: Tensor,
+    targets: Tensor,
+    factors: Tensor,
+    unwanted: Tensor,
+    focal_gamma: float,
 ) -> Tensor:
-    """Loss of each token, nats; see `OutputLoss`."""
-    output = model.svae.decoder.linear
-    return OutputLoss.apply(states, output.weight, output.bias, targets, factors, unwanted)
+    """Cross-entropy of each token, nats; see `OutputLoss`."""
+    output = svae.decoder.linear
+    return OutputLoss.apply(
+        states, output.weight, output.bias, targets, factors, unwanted, focal_gamma
+    )
 
 
 def expected_sums(batch: Batch) -> Sums:

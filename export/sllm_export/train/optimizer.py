@@ -1,4 +1,4 @@
-"""Muon for the matrices of the layers, AdamW for all else, with one learning rate for both.
+"""Muon for the matrices of the layers and AdamW for all else, or AdamW alone; one learning rate.
 
 Muon: https://kellerjordan.github.io/posts/muon/; its update is scaled to AdamW's usual size
 (arXiv 2502.16982), so that the learning rate and the weight decay mean the same in both.
@@ -71,13 +71,17 @@ class Muon:
 
 
 class Optimizer:
-    """Both optimizers over one model, and their state as one dictionary of tensors."""
+    """Both optimizers over what one model trains, and their state as one dictionary of tensors.
 
-    def __init__(self, model: nn.Module, weight_decay: float) -> None:
+    Without `muon` all is AdamW's. Frozen parameters are left as they are and have no state.
+    """
+
+    def __init__(self, model: nn.Module, weight_decay: float, muon: bool = True) -> None:
         self.weight_decay = weight_decay
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        matrices = [p for name, p in trained if p.ndim == 2 and "layers." in name]
-        others = [p for name, p in trained if not (p.ndim == 2 and "layers." in name)]
+        by_muon = [muon and p.ndim == 2 and "layers." in name for name, p in trained]
+        matrices = [p for (_, p), chosen in zip(trained, by_muon, strict=True) if chosen]
+        others = [p for (_, p), chosen in zip(trained, by_muon, strict=True) if not chosen]
         self.parameters = [p for _, p in trained]
         self.muon = Muon(matrices)
         decayed = [p for p in others if p.ndim == 2]

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import torch
 
+from sllm_export.errors import ExportError
+
 PRECISIONS = ("bf16", "fp32")
+OPTIMIZERS = ("muon", "adamw")
+LOSSES = ("cross-entropy", "focal")
+STAGES = ("joint", "svae", "sllm")
+RECONSTRUCTING = ("joint", "svae")
+WITH_BACKBONE = ("joint", "sllm")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the command line says about a field and checks of it; `high` is not included."""
+    """What the command line says about a field and checks of it; `high` is not included, and in
+    a stage that is not in `stages` only the default is allowed."""
 
     help: str
     low: float = 0
     high: float = math.inf
     choices: tuple[str, ...] | None = None
+    stages: tuple[str, ...] = STAGES
 
 
 def _setting(text: str, default: Any = MISSING, **limits: Any) -> Any:
@@ -30,33 +39,63 @@ class Options:
     """Settings of one training; what it gives depends on them, the model and the corpora."""
 
     steps: int = _setting("updates in all, those before a resume included", low=1)
+    stage: str = _setting(
+        "joint: all at once from random weights; svae: reconstruction alone (kind svae); sllm: "
+        "next sentence and stop head, from --svae and --opt",
+        "joint",
+        choices=STAGES,
+    )
+    loss: str = _setting(
+        "of tokens and stop head; what is logged is cross-entropy", "cross-entropy", choices=LOSSES
+    )
+    focal_gamma: float = _setting("exponent of the focal loss", 2.0)
+    optimizer: str = _setting(
+        "muon: Muon for the layers' matrices, AdamW for the rest; adamw: AdamW for all",
+        "muon",
+        choices=OPTIMIZERS,
+    )
+    freeze_svae: bool = _setting(
+        "keep the sentence encoder and decoder as they are", False, stages=("sllm",)
+    )
+    outer_layers: int | None = _setting(
+        "train the first N and the last N backbone layers, keep those between (default: all)",
+        None,
+        stages=("sllm",),
+    )
     batch_tokens: int = _setting("tokens of one step, that of all processes together", 8192, low=1)
     group_tokens: int = _setting(
         "tokens whose logits are in memory at a time; more is faster on a GPU", 1024, low=1
     )
-    lr: float = _setting("peak learning rate, of Muon and of AdamW", 2e-3, high=10)
+    lr: float = _setting("peak learning rate, of both optimizers", 2e-3, high=10)
     warmup: int = _setting("steps of linear warm-up; a cosine down to 2%% follows", 100)
     weight_decay: float = _setting("weight decay of all matrices", 0.01)
     max_norm: float = _setting("gradients are clipped to this norm", 1.0)
     ema: float = _setting(
         "decay of the averaged weights, which are those evaluated and kept", 0.999, high=1
     )
-    dropout: float = _setting("dropout in the backbone", 0.0, high=1)
+    dropout: float = _setting("dropout in the backbone", 0.0, high=1, stages=WITH_BACKBONE)
     reconstruction_weight: float = _setting(
-        "weight of the reconstruction loss; that of the next sentence is 1", 1.0
+        "weight of the reconstruction loss; that of the next sentence is 1", 1.0, stages=("joint",)
     )
     joined_share: float = _setting(
         "tokens of long sentences made of neighbours, to be reconstructed only, per token of text",
         0.0,
+        stages=RECONSTRUCTING,
     )
     echo_share: float = _setting(
-        "share of the records in which a sentence or two are repeated, to learn to go on", 0.0
+        "share of the records in which a sentence or two are repeated, to learn to go on",
+        0.0,
+        stages=WITH_BACKBONE,
     )
     own_share: float = _setting(
-        "share of the records in which some sentences are the model's own, to learn to go on", 0.0
+        "share of the records in which some sentences are the model's own, to learn to go on",
+        0.0,
+        stages=("joint",),
     )
     repetition_weight: float = _setting(
-        "weight of the unlikelihood of saying a sentence again; about 16 is noticed", 0.0
+        "weight of the unlikelihood of saying a sentence again; about 16 is noticed",
+        0.0,
+        stages=WITH_BACKBONE,
     )
     seed: int = _setting("seed of weights, data order and dropout", 1)
     checkpoint_minutes: float = _setting("minutes between two saves of the state", 5.0)
@@ -68,3 +107,16 @@ class Options:
         """A new context for mixed precision as `precision` and `device` say."""
         kind = torch.device(self.device).type
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def check(self) -> None:
+        """Refuses what has no effect in the stage, or with the loss."""
+        if self.loss != "focal" and self.focal_gamma != Options.focal_gamma:
+            raise ExportError("--focal-gamma has no effect without --loss focal")
+        for option in fields(self):
+            stages: tuple[str, ...] = option.metadata["setting"].stages
+            if self.stage not in stages and getattr(self, option.name) != option.default:
+                allowed = " or ".join(f"--stage {stage}" for stage in stages)
+                name = option.name.replace("_", "-")
+                raise ExportError(
+                    f"--{name} has no effect in --stage {self.stage} (only {allowed})"
+                )

@@ -28,6 +28,8 @@ def say_some(
     """In this share of the windows replace up to `OWN_SENTENCES` consecutive sentences by those
     that the model says there, decoded greedily. They are not to be predicted; what follows them
     is."""
+    if share == 0:
+        return windows
     chosen = [len(w.sentences) >= MIN_SENTENCES and random.random() < share for w in windows]
     # In the order in which `collate` puts them.
     own = sorted(
