@@ -17,6 +17,7 @@ from sllm_export.train.objective import (
     OutputLoss,
     Sums,
     Weights,
+    choose_lags,
     expected_sums,
     train_batch,
     unlikelihood_slope,
@@ -34,6 +35,12 @@ def keep_all(monkeypatch):
     monkeypatch.setattr(objective, "keep_for_reconstruction", every)
     monkeypatch.setattr(objective, "SHORTEST_UNWANTED", 1)
     monkeypatch.setattr(objective, "UNWANTED_SHARE", 2.0)
+    monkeypatch.setattr(objective, "choose_lags", lags)
+
+
+def lags(left):
+    """A sentence later where there is one."""
+    return left.clamp(max=1)
 
 
 def test_output_loss_equals_cross_entropy():
@@ -64,6 +71,13 @@ def test_unlikelihood():
         torch.testing.assert_close(gradient, right, atol=1e-5, rtol=1e-4)
 
 
+def test_lags_stay_in_the_window():
+    left = torch.arange(5).repeat(2000)
+    found = choose_lags(left)
+    assert (found <= left).all()
+    assert found[left == 4].bincount().tolist() == pytest.approx([1000, 333, 333, 333], abs=120)
+
+
 def test_unlikelihood_is_bounded():
     """A sentence that is certain to be said again has a finite slope."""
     slopes = unlikelihood_slope(torch.tensor([0.0, 0.0, 50.0]), torch.tensor([0, 0, 1]))
@@ -86,7 +100,8 @@ def plain_losses(model, record, tokens):
     reconstruction = sum(decode(i, vector) for i, vector in enumerate(vectors))
     predicted = [i for i in range(1, len(tensors)) if i not in record.echoes]
     following = sum(decode(i, hidden[None, i - 1]) for i in predicted)
-    again = [decode(i, hidden[None, i]) for i in range(len(tensors))]
+    last = len(tensors) - 1
+    again = [decode(i, hidden[None, min(i + 1, last)]) for i in range(len(tensors))]
     repetition = sum(-(1 - (-nats).exp()).log() for nats in again)
     continues = torch.ones(len(tensors), dtype=torch.long)
     continues[-1] = 0 if record.ends else 1

@@ -56,21 +56,24 @@ class Batch:
     be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on,
     records of similar length in one; `slots` [n] place the batch's sentences in all grids,
     flattened and joined;
-    `predicted` [n] marks those that follow from the sentence before them; `continues` [n] is the
-    stop head's target: 0 where the record ends with that sentence, else 1."""
+    `predicted` [n] marks those that follow from the sentence before them; `left` [n] counts those
+    that come after them in their window; `continues` [n] is the stop head's target: 0 where the
+    record ends with that sentence, else 1."""
 
     groups: list[Group]
     joined: list[Group]
     grids: list[tuple[int, int]]
     slots: Tensor
     predicted: Tensor
+    left: Tensor
     continues: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`."""
         groups = [group.to(device) for group in self.groups]
         joined = [group.to(device) for group in self.joined]
-        moved = (x.to(device) for x in (self.slots, self.predicted, self.continues))
+        numbers = (self.slots, self.predicted, self.left, self.continues)
+        moved = (x.to(device) for x in numbers)
         return Batch(groups, joined, self.grids, *moved)
 
 
@@ -199,7 +202,7 @@ def collate(
 ) -> Batch:
     """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
     windows = sorted(windows, key=lambda w: len(w.sentences))
-    grids, slots, predicted, continues = [], [], [], []
+    grids, slots, predicted, left, continues = [], [], [], [], []
     offset = 0
     for part in np.array_split(np.arange(len(windows)), min(BACKBONE_GRIDS, len(windows))):
         rows = [windows[i] for i in part]
@@ -209,12 +212,13 @@ def collate(
             count = len(window.sentences)
             slots += range(offset, offset + count)
             predicted += [place > 0 and place not in window.echoes for place in range(count)]
+            left += range(count - 1, -1, -1)
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
     groups = _groups(sentences, tokens, group_tokens)
     extra = _groups(joined or [], tokens, group_tokens)
-    tensors = map(torch.tensor, (slots, predicted, continues))
+    tensors = map(torch.tensor, (slots, predicted, left, continues))
     return Batch(groups, extra, grids, *tensors)
 
 

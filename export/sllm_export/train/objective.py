@@ -14,6 +14,7 @@ from .model import SentenceVae, Sllm
 
 SHORTEST_UNWANTED = 4
 UNWANTED_SHARE = 0.3
+MAX_LAG = 3
 MAX_UNWANTED_PROBABILITY = 0.8
 
 
@@ -182,13 +183,14 @@ def train_batch(
         kept = choose_reconstructed(group, weights)
         later = batch.predicted[group.index].nonzero()[:, 0]
         again = choose_unwanted(group, batch.predicted[group.index], weights)
-        hidden_of = hidden_leaf[group.index]
+        unwanted_after = group.index[again] + choose_lags(batch.left[group.index[again]])
         before = hidden_leaf[group.index[later] - 1]
         rows = torch.cat([kept, later, again])
         if not len(rows):
             continue
         with amp:
-            condition = torch.cat([vector_leaf[group.index[kept]], before, hidden_of[again]])
+            given = hidden_leaf[unwanted_after]
+            condition = torch.cat([vector_leaf[group.index[kept]], before, given])
             states, targets = decode_targets(model.svae, group, rows, condition.float())
         tokens = [int((group.lengths[part] + 1).sum()) for part in (kept, later, again)]
         shares = (
@@ -255,13 +257,20 @@ def choose_reconstructed(group: Group, weights: Weights) -> Tensor:
 
 
 def choose_unwanted(group: Group, predicted: Tensor, weights: Weights) -> Tensor:
-    """Rows of sentences that shall not be said again at once: of those long enough all that were
-    put into the text (`predicted` [n] is false), and some of the text's own."""
+    """Rows of sentences that shall not be said again: of those long enough all that were put into
+    the text (`predicted` [n] is false), and some of the text's own."""
     if weights.repetition == 0:
         return group.lengths.new_zeros(0)
     chosen = torch.rand(group.lengths.shape, device=group.lengths.device) < UNWANTED_SHARE
     chosen |= ~predicted
     return (chosen & (group.lengths >= SHORTEST_UNWANTED)).nonzero()[:, 0]
+
+
+def choose_lags(left: Tensor) -> Tensor:
+    """How many sentences later each sentence shall not be said again: at once for about half of
+    them, else up to `MAX_LAG` later; `left` [n] is how many there are."""
+    lags = (torch.rand(left.shape, device=left.device) * 2 * MAX_LAG).long() - MAX_LAG + 1
+    return torch.where(lags > left, 0, lags.clamp(min=0))
 
 
 def output_losses(
