@@ -7,9 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers import DATA, GOLDEN
+from helpers import DATA, GOLDEN, TOKENIZER, golden_checkpoint
 from test_hostile_pickle import GOOD, state_dict_of
 
+from sllm_export import cli
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.errors import CheckpointError
 
@@ -158,3 +159,26 @@ def test_damaged_files_give_an_error_or_the_same_tensors(tmp_path, source):
         except CheckpointError:
             refused += 1
     assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data, _: data[: len(data) // 2], "is not a whole zip archive"),
+        (lambda data, used: data.replace(used, used[::-1]), "is damaged (wrong check sum)"),
+    ],
+    ids=["cut short", "changed"],
+)
+def test_damaged_checkpoint_leaves_no_bundle(tmp_path, capsys, damage, message):
+    source = golden_checkpoint("tiny-svae")
+    used = open_checkpoint(source).load("decoder.linear.bias").tobytes()
+    assert used != used[::-1]
+    checkpoint = tmp_path / "x.pth"
+    checkpoint.write_bytes(damage(source.read_bytes(), used))
+    arguments = ["--config", GOLDEN / "tiny-svae" / "config.json", "--checkpoint", checkpoint]
+    arguments += ["--tokenizer", TOKENIZER, "--out", tmp_path / "bundle"]
+    assert cli.main(["bundle", *map(str, arguments)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
