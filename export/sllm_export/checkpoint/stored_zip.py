@@ -72,7 +72,7 @@ class StoredZip:
             raise self.error(f"its entry {name} is broken")
         content = self.file.bytes[begin:end]
         if name not in self._checked:
-            if info.CRC != _NO_CRC and zlib.crc32(content) != info.CRC:
+            if info.CRC != _NO_CRC and zlib.crc32(content.data) != info.CRC:
                 raise self.error(f"its entry {name} is damaged (wrong check sum)")
             self._checked.add(name)
         return content
