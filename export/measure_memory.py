@@ -1,6 +1,6 @@
 """Measures the memory that an export of SLLM-1.3B-H2 takes, with random weights.
 
-    PYTHONPATH=export python export/measure_memory.py --folder DIR [--config FILE] [--keep]
+    PYTHONPATH=export python export/measure_memory.py [--folder DIR] [--config FILE] [--keep]
 
 Writes a checkpoint of the configuration's shapes as mmengine does (zip-format `.pth`, 6.8 GB for
 the default), one tensor at a time, exports it with each variant in a process of its own, and
@@ -29,6 +29,7 @@ from sllm_export.config import load_config
 
 EXPORT = Path(__file__).resolve().parent
 DEFAULT_CONFIG = EXPORT.parent / "configs" / "sllm-1.3b-h2.json"
+TOKENIZER = EXPORT.parent / "models" / "sllm-stories" / "tokenizer.json"
 VARIANTS = ("portable", "cpu-int8")
 LIMIT = 1.5
 """What an export may take, as a multiple of the checkpoint."""
@@ -120,8 +121,8 @@ def main() -> None:
     """Writes the checkpoint, exports it and prints the peaks."""
     parser = argparse.ArgumentParser(description="Measures the exporter's memory.")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--folder", type=Path, required=True, help="where there is room")
+    parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="any that fits")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--keep", action="store_true", help="keep checkpoint and bundles")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
