@@ -87,6 +87,7 @@ def _write_variants(
     source: BundleSource, work: Path, report: Callable[[CardEntry], None]
 ) -> tuple[list[CardEntry], list[dict[str, Any]]]:
     cases = {case.graph: case for case in make_cases(source.config, source.state_dict)}
+    source.state_dict.release()
     entries: list[CardEntry] = []
     variants: list[dict[str, Any]] = []
     for variant in source.variants:
@@ -97,6 +98,7 @@ def _write_variants(
             path = folder / f"{graph}.onnx"
             # Not bound to a name: the weights are to be freed before the graph is run.
             data = build_graph(source.config, source.state_dict, variant, graph).save(path)
+            source.state_dict.release()
             graphs[graph] = _file_entry(work, path)
             size = path.stat().st_size
             if data is not None:

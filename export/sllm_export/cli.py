@@ -16,10 +16,12 @@ from sllm_export.bundle import SEGMENTATIONS, BundleSource, sha256, write_bundle
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
+from sllm_export.checkpoint.sharded import INDEX_SUFFIX, shard_names
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, load_config
 from sllm_export.errors import ExportError
 from sllm_export.model_card import CardEntry
+from sllm_export.opt_config import check_opt_config
 from sllm_export.opt_directory import find_opt_weights, open_opt
 from sllm_export.tokenizer import find_tokenizer
 from sllm_export.variants import VARIANTS, select_variants
@@ -127,13 +129,17 @@ def _weights(
         return random, {"checkpoint": {"random_seed": seed}}, frozenset()
     if checkpoint is None and config.kind == "opt" and arguments.opt is not None:
         checkpoint = find_opt_weights(arguments.opt)
+        check_opt_config(arguments.opt, config)
     if checkpoint is None:
         raise ExportError("no weights: give --checkpoint FILE, or --random SEED")
     if config.kind == "opt":
         state_dict, ignored = open_opt(checkpoint)
     else:
         state_dict, ignored = open_checkpoint(checkpoint), frozenset[str]()
-    named = {"file": checkpoint.name, "sha256": sha256(checkpoint)}
+    named: dict[str, Any] = {"file": checkpoint.name, "sha256": sha256(checkpoint)}
+    if checkpoint.name.endswith(INDEX_SUFFIX):
+        shards = (checkpoint.with_name(name) for name in shard_names(checkpoint))
+        named["shards"] = [{"file": path.name, "sha256": sha256(path)} for path in shards]
     return state_dict, {"checkpoint": named}, ignored
 
 

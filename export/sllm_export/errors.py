@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_SHOWN_CHARACTERS = 300
+
 
 class ExportError(Exception):
     """Anything that stops an export and that the user can act on."""
@@ -23,8 +25,15 @@ class CheckpointError(ExportError):
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
-        self.problems = list(problems)
+        self.problems = [_shown(problem) for problem in problems]
         super().__init__(f"{source}: {'; '.join(self.problems)}")
+
+
+def _shown(problem: str) -> str:
+    """Names in a checkpoint may be long or control a terminal: neither reaches the message."""
+    if len(problem) > _SHOWN_CHARACTERS:
+        problem = problem[:_SHOWN_CHARACTERS] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in problem)
 
 
 class VerificationError(ExportError):

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from sllm_export.checkpoint import open_checkpoint
+from sllm_export.checkpoint import Renamed, StateDict, open_checkpoint
 from sllm_export.checkpoint.expected import OPT_PREFIX
-from sllm_export.checkpoint.state_dict import Shape, StateDict
+from sllm_export.checkpoint.sharded import INDEX_SUFFIX
 from sllm_export.errors import CheckpointError
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _SHORT_PREFIX = "decoder."
 _TIED_HEAD = "lm_head.weight"
+_EMBEDDING = OPT_PREFIX + "embed_tokens.weight"
+_VERSION = OPT_PREFIX + "version"
+"""A number that fairseq left in some of OPT's first files."""
 
 
 def find_opt_weights(directory: Path) -> Path:
-    """The weights' file of an OPT directory."""
-    for name in _FILES:
+    """The weights' file of an OPT directory, or the index of its files."""
+    names = [*_FILES, *(name + INDEX_SUFFIX for name in _FILES)]
+    for name in names:
         if (directory / name).is_file():
             return directory / name
-    raise CheckpointError(str(directory), [f"holds no weights (expected {' or '.join(_FILES)})"])
+    listed = ", ".join(names)
+    raise CheckpointError(str(directory), [f"holds no weights (expected one of {listed})"])
 
 
 def open_opt(path: Path) -> tuple[StateDict, frozenset[str]]:
     """An OPT checkpoint with all names below `model.decoder.`, and the tensors to ignore: the
-    output projection, which is the token embedding once more."""
+    output projection, which is the token embedding once more, and a version."""
     opened = open_checkpoint(path)
     if all(not name.startswith(OPT_PREFIX) for name in opened.shapes):
-        opened = _Prefixed(opened)
-    return opened, frozenset({_TIED_HEAD})
-
-
-class _Prefixed(StateDict):
-    """A checkpoint of the bare decoder: `decoder.x` under the name `model.decoder.x`."""
-
-    def __init__(self, inner: StateDict) -> None:
-        self.source = inner.source
-        self._inner = inner
-        self._names = {
+        long = {
             f"model.{name}" if name.startswith(_SHORT_PREFIX) else name: name
-            for name in inner.shapes
+            for name in opened.shapes
         }
+        opened = Renamed(opened, long)
+    _check_head(opened)
+    return opened, frozenset({_TIED_HEAD, _VERSION})
 
-    @property
-    def shapes(self) -> Mapping[str, Shape]:
-        return {name: self._inner.shapes[stored] for name, stored in self._names.items()}
 
-    def load(self, name: str) -> np.ndarray:
-        return self._inner.load(self._names[name])
+def _check_head(opened: StateDict) -> None:
+    """Refuses an output projection of its own, which the graph has no place for."""
+    shapes = opened.shapes
+    if _TIED_HEAD not in shapes or _EMBEDDING not in shapes:
+        return
+    head, table = opened.load(_TIED_HEAD), opened.load(_EMBEDDING)
+    if head.shape != table.shape or not np.array_equal(head, table):
+        problem = f"{_TIED_HEAD} is not the token embedding (expected both to be the same)"
+        raise CheckpointError(opened.source, [problem])

@@ -54,6 +54,36 @@ ORIGINAL: dict[str, Any] = {
     },
     "reencode_bos": False,
 }
+PRE_NORM: dict[str, Any] = {
+    **ORIGINAL,
+    "name": "tiny-125m",
+    # Shorter than the longest sentence of the text, which is truncated.
+    "max_sentence_tokens": 16,
+    "svae": {**ORIGINAL["svae"], "word_embed_size": 16, "learnable_add": False},
+    "backbone": {**ORIGINAL["backbone"], "norm_first": True},
+}
+PRE_NORM_ADD: dict[str, Any] = {
+    **PRE_NORM,
+    "name": "tiny-125m-add",
+    "max_sentence_tokens": 24,
+    "svae": {**PRE_NORM["svae"], "learnable_add": True},
+}
+POST_NORM: dict[str, Any] = {
+    **ORIGINAL,
+    "name": "tiny-350m",
+    # Fewer than the text has, so that the context is full before the end.
+    "max_sentences": 6,
+    "svae": {**ORIGINAL["svae"], "learnable_add": False},
+}
+SVAE: dict[str, Any] = {
+    "name": "tiny-svae",
+    "kind": "svae",
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 16,
+    "max_sentence_tokens": 24,
+    "tokens": TOKENS,
+    "svae": {**PRE_NORM["svae"], "layers": 2},
+}
 OPT: dict[str, Any] = {
     "name": "tiny-opt",
     "kind": "opt",
@@ -68,4 +98,9 @@ OPT: dict[str, Any] = {
         "max_positions": 48,
         "word_embed_size": 8,
     },
+}
+OPT_POST: dict[str, Any] = {
+    **OPT,
+    "name": "tiny-opt-post",
+    "backbone": {**OPT["backbone"], "norm_first": False},
 }

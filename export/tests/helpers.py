@@ -16,6 +16,7 @@ from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, parse_config
+from sllm_export.runner import GraphRunner
 
 EXPORT = Path(__file__).resolve().parents[1]
 ROOT = EXPORT.parent
@@ -99,6 +100,20 @@ def golden(name: str) -> tuple[ModelConfig, dict[str, Any]]:
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return parse_config(raw, name), expected
+
+
+def golden_checkpoint(name: str) -> Path:
+    """Its weights: `.safetensors`, or as the original's training saves them."""
+    (path,) = (GOLDEN / name).glob("checkpoint.*")
+    return path
+
+
+def run_opt(model: GraphRunner, ids: np.ndarray) -> np.ndarray:
+    """Logits of all of the ids [B, T], which come after those that the runner has seen."""
+    feeds = {"input_ids": ids}
+    if "logits_to_keep" in model.inputs:
+        feeds["logits_to_keep"] = np.array(ids.shape[1], dtype=np.int64)
+    return model.run(feeds, ids.shape[1])["logits"]
 
 
 def array(values: Any) -> np.ndarray:

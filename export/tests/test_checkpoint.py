@@ -4,20 +4,28 @@ import json
 
 import numpy as np
 import pytest
-from helpers import DATA, GOLDEN, MemoryStateDict, array, golden, random_weights, tiny, tiny_opt
+from helpers import (
+    DATA,
+    GOLDEN,
+    MemoryStateDict,
+    array,
+    golden,
+    golden_checkpoint,
+    random_weights,
+    tiny,
+)
 from safetensors.numpy import save_file
 
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import check_tensors, expected_shapes
 from sllm_export.config import parse_config
 from sllm_export.errors import CheckpointError
-from sllm_export.opt_directory import find_opt_weights, open_opt
 
 
-@pytest.mark.parametrize("name", ["tiny-causal", "tiny-original", "tiny-opt"])
-def test_expected_tensors_are_those_pytorch_writes(name):
-    config, _ = golden(name)
-    state_dict = open_checkpoint(GOLDEN / name / "checkpoint.safetensors")
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("tiny-*")), ids=lambda path: path.name)
+def test_expected_tensors_are_those_pytorch_writes(path):
+    config, _ = golden(path.name)
+    state_dict = open_checkpoint(golden_checkpoint(path.name))
     assert dict(state_dict.shapes) == expected_shapes(config)
 
 
@@ -116,19 +124,28 @@ def test_missing_checkpoint(tmp_path):
         open_checkpoint(tmp_path / "x.pth")
 
 
-def test_opt_checkpoint_with_either_prefix_and_tied_head(tmp_path):
-    config, weights = random_weights(tiny_opt())
-    expected = expected_shapes(config)
-    tensors = {name: weights.load(name) for name in expected}
-    short = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-    short["lm_head.weight"] = tensors["model.decoder.embed_tokens.weight"]
-    save_file(short, tmp_path / "model.safetensors")
-    state_dict, ignored = open_opt(find_opt_weights(tmp_path))
-    check_tensors(state_dict, expected, ignored)
-    name = "model.decoder.layers.1.fc1.weight"
-    np.testing.assert_array_equal(state_dict.load(name), tensors[name])
+def test_torch_file_from_before_1_6(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.")
+    with pytest.raises(
+        CheckpointError, match=r"PyTorch's format from before 1\.6; torch\.load and"
+    ):
+        open_checkpoint(path)
 
 
-def test_opt_directory_without_weights(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no weights"):
-        find_opt_weights(tmp_path)
+def test_averaged_weights_of_the_training_are_ignored():
+    """mmengine's EMA hook swaps them: `state_dict` has the averages, which are to be used."""
+    state_dict = open_checkpoint(golden_checkpoint("tiny-125m"))
+    assert b"ema_state_dict" in golden_checkpoint("tiny-125m").read_bytes()
+    assert b"mmengine.logging.history_buffer" in golden_checkpoint("tiny-125m").read_bytes()
+    assert not any(name.startswith("module.") or name == "steps" for name in state_dict.shapes)
+
+
+def test_prefix_of_distributed_training_is_dropped(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"module.a": np.ones(2, "f4"), "module.module.b": np.zeros(3, "f4")}, path)
+    state_dict = open_checkpoint(path)
+    assert dict(state_dict.shapes) == {"a": (2,), "module.b": (3,)}
+    assert state_dict.load("a").tolist() == [1, 1]
+    save_file({"module.a": np.ones(2, "f4"), "b": np.zeros(3, "f4")}, path)
+    assert dict(open_checkpoint(path).shapes) == {"module.a": (2,), "b": (3,)}

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import GOLDEN, TOKENIZER, array, golden, run_cli
+from helpers import GOLDEN, TOKENIZER, array, golden, golden_checkpoint, run_cli, run_opt
 
 from sllm_export import reference
 from sllm_export.checkpoint import open_checkpoint
@@ -15,9 +15,17 @@ from sllm_export.runner import GraphRunner
 BUNDLES = {
     "tiny-causal": GOLDEN / "bundle",
     "tiny-original": GOLDEN / "bundle-original",
+    "tiny-125m": GOLDEN / "bundle-125m",
+    "tiny-125m-add": GOLDEN / "bundle-125m-add",
+    "tiny-350m": GOLDEN / "bundle-350m",
+    "tiny-svae": GOLDEN / "bundle-svae",
     "tiny-opt": GOLDEN / "bundle-opt",
+    "tiny-opt-post": GOLDEN / "bundle-opt-post",
 }
-SENTENCE_MODELS = ["tiny-causal", "tiny-original"]
+OPT_MODELS = ["tiny-opt", "tiny-opt-post"]
+KEPT_TAILS = ["tiny-causal", *OPT_MODELS]
+CODERS = [name for name in BUNDLES if name not in OPT_MODELS]
+SENTENCE_MODELS = [name for name in CODERS if name != "tiny-svae"]
 VARIANTS = ["portable", "cpu-int8"]
 TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03}
 CAPACITY = 48
@@ -34,14 +42,25 @@ def assert_near(found, expected, tolerance, what=""):
     assert error <= tolerance, f"{what}: {error:.2e}"
 
 
-@pytest.mark.parametrize("name", SENTENCE_MODELS)
-def test_numpy_reference_matches_pytorch(name):
+@pytest.mark.parametrize("name", CODERS)
+def test_numpy_coder_matches_pytorch(name):
     config, expected = golden(name)
-    weights = open_checkpoint(GOLDEN / name / "checkpoint.safetensors")
-    coder = expected["encoder"]
-    ids, mask = array(coder["input_ids"]), array(coder["attention_mask"])
+    weights = open_checkpoint(golden_checkpoint(name))
+    case = expected["encoder"]
+    ids, mask = array(case["input_ids"]), array(case["attention_mask"])
     vectors = reference.encode(config, encoder_weights(config, weights), ids, mask)
-    assert_near(vectors, array(coder["sentence_embedding"]), 1e-5)
+    assert_near(vectors, array(case["sentence_embedding"]), 1e-5)
+    case = expected["decoder"]
+    sentence = array(case["sentence_embedding"])
+    coder = decoder_weights(config, weights)
+    logits = reference.decode(config, coder, array(case["input_ids"]), sentence)
+    assert_near(logits, array(case["logits"]), 1e-5)
+
+
+@pytest.mark.parametrize("name", SENTENCE_MODELS)
+def test_numpy_backbone_matches_pytorch(name):
+    config, expected = golden(name)
+    weights = open_checkpoint(golden_checkpoint(name))
     backbone = expected["backbone"]
     inputs = array(backbone["inputs_embeds"])
     count = inputs.shape[1]
@@ -49,23 +68,36 @@ def test_numpy_reference_matches_pytorch(name):
     hidden, stop = reference.run_backbone(config, Weights(weights), inputs, allowed)
     assert_near(hidden, array(backbone["hidden"]), 1e-5)
     assert_near(stop, array(backbone["stop_logits"]), 1e-5)
-    decoder = expected["decoder"]
-    sentence = array(decoder["sentence_embedding"])
-    coder = decoder_weights(config, weights)
-    logits = reference.decode(config, coder, array(decoder["input_ids"]), sentence)
-    assert_near(logits, array(decoder["logits"]), 1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", SENTENCE_MODELS)
-def test_graphs_match_pytorch(name, variant):
+@pytest.mark.parametrize("name", CODERS)
+def test_coder_graphs_match_pytorch(name, variant):
     config, expected = golden(name)
     tolerance = TOLERANCES[variant]
     case = expected["encoder"]
     feeds = {key: array(case[key]) for key in ("input_ids", "attention_mask")}
-    found = runner(name, variant, "encoder").run(feeds)["sentence_embedding"]
-    assert_near(found, array(case["sentence_embedding"]), tolerance, "encoder")
+    vectors = runner(name, variant, "encoder").run(feeds)["sentence_embedding"]
+    assert_near(vectors, array(case["sentence_embedding"]), tolerance, "encoder")
 
+    case = expected["decoder"]
+    ids = array(case["input_ids"])
+    feeds = {"input_ids": ids, "sentence_embedding": array(case["sentence_embedding"])}
+    found = runner(name, variant, "decoder").run(feeds, ids.shape[1])["logits"]
+    assert_near(found, array(case["logits"]), tolerance, "decoder")
+
+    encoder = runner(name, variant, "encoder")
+    rows = zip(*(expected["encoder"][k] for k in ("input_ids", "attention_mask")), strict=True)
+    sentences = [ids[: sum(mask)] for ids, mask in rows]
+    decoded = [decode(name, variant, encode(encoder, ids), config) for ids in sentences]
+    assert decoded == expected["reconstruction"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", SENTENCE_MODELS)
+def test_backbone_graph_matches_pytorch(name, variant):
+    config, expected = golden(name)
+    tolerance = TOLERANCES[variant]
     case = expected["backbone"]
     vectors = array(case["inputs_embeds"])
     backbone = runner(name, variant, "backbone")
@@ -77,12 +109,6 @@ def test_graphs_match_pytorch(name, variant):
     for output in ("hidden", "stop_logits"):
         found = np.concatenate([piece[output] for piece in pieces], axis=1)
         assert_near(found, array(case[output]), tolerance, output)
-
-    case = expected["decoder"]
-    ids = array(case["input_ids"])
-    feeds = {"input_ids": ids, "sentence_embedding": array(case["sentence_embedding"])}
-    found = runner(name, variant, "decoder").run(feeds, ids.shape[1])["logits"]
-    assert_near(found, array(case["logits"]), tolerance, "decoder")
 
 
 def decode(name, variant, sentence, config):
@@ -107,39 +133,51 @@ def encode(encoder, ids):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", SENTENCE_MODELS)
 def test_generated_ids_are_pytorchs(name, variant):
+    """After the prompt, and after the whole text, where the model stops at once; and with what the
+    original's code has of a new sentence, the same vector for any, whose choices are closer."""
     config, expected = golden(name)
-    case = expected["generation"]
+    cases = [(expected["generation"], True)]
+    if "ended" in expected:
+        cases.append((expected["ended"]["generation"], True))
+        assert cases[-1][0]["sentences"] == []
+    if "unmasked_generation" in expected and variant == "portable":
+        cases.append((expected["unmasked_generation"], False))
     encoder = runner(name, variant, "encoder")
-    backbone = runner(name, variant, "backbone")
-    bidirectional = config.require_backbone().prefill_attention == "bidirectional"
-    prompt = np.concatenate([encode(encoder, ids) for ids in case["prompt_ids"]])
-    found = [decode(name, variant, vector[None], config) for vector in prompt]
-    assert found == expected["reconstruction"]
-    out = backbone.run({"inputs_embeds": prompt[None]}, len(prompt), bidirectional)
-    sentences, reason = [], "max_sentences"
-    for _ in range(case["max_new_sentences"]):
-        if out["stop_logits"][0, -1].argmax() == 0:
-            reason = "stop"
-            break
-        ids = decode(name, variant, out["hidden"][:, -1], config)
-        sentences.append(ids)
-        again = [config.tokens.bos, *ids[:-1]] if config.reencode_bos else ids
-        out = backbone.run({"inputs_embeds": encode(encoder, again)[None]}, 1)
-    assert sentences == [sentence["token_ids"] for sentence in case["sentences"]]
-    assert reason == case["finish_reason"]
+    weights = encoder_weights(config, open_checkpoint(golden_checkpoint(name)))
+    for case, masked in cases:
+        backbone = runner(name, variant, "backbone")
+        bidirectional = config.require_backbone().prefill_attention == "bidirectional"
+        prompt = np.concatenate([encode(encoder, ids) for ids in case["prompt_ids"]])
+        out = backbone.run({"inputs_embeds": prompt[None]}, len(prompt), bidirectional)
+        sentences, reason = [], "max_sentences"
+        for _ in range(case["max_new_sentences"]):
+            if len(prompt) + len(sentences) == config.max_sentences:
+                reason = "context_full"
+                break
+            if out["stop_logits"][0, -1].argmax() == 0:
+                reason = "stop"
+                break
+            ids = decode(name, variant, out["hidden"][:, -1], config)
+            sentences.append(ids)
+            again = [config.tokens.bos, *ids[:-1]] if config.reencode_bos else ids
+            vector = encode(encoder, again) if masked else weights["lnorm.bias"][None]
+            out = backbone.run({"inputs_embeds": vector[None]}, 1)
+        assert sentences == [sentence["token_ids"] for sentence in case["sentences"]]
+        assert reason == case["finish_reason"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_opt_matches_pytorch(variant):
-    config, expected = golden("tiny-opt")
+@pytest.mark.parametrize("name", OPT_MODELS)
+def test_opt_matches_pytorch(name, variant):
+    config, expected = golden(name)
     case = expected["opt"]
     ids = array(case["input_ids"])
-    model = runner("tiny-opt", variant, "opt")
-    logits = model.run({"input_ids": ids}, ids.shape[1])["logits"]
+    model = runner(name, variant, "opt")
+    logits = run_opt(model, ids)
     assert_near(logits, array(case["logits"]), TOLERANCES[variant])
     generated = [int(logits[0, -1].argmax())]
     while generated[-1] != config.tokens.eos:
-        logits = model.run({"input_ids": np.array([generated[-1:]])}, 1)["logits"]
+        logits = run_opt(model, np.array([generated[-1:]]))
         generated.append(int(logits[0, -1].argmax()))
     assert generated == expected["generation"]["token_ids"]
 
@@ -149,9 +187,9 @@ def test_exporting_again_gives_the_same_files(name, tmp_path):
     """Also through the command line: same hashes for every graph, the same manifest."""
     out = tmp_path / "bundle"
     folder = GOLDEN / name
-    segmentation = "drop-truncate" if name == "tiny-original" else "keep-split"
+    segmentation = "keep-split" if name in KEPT_TAILS else "drop-truncate"
     arguments = ("--config", folder / "config.json", "--tokenizer", TOKENIZER, "--out", out)
-    checkpoint = ("--checkpoint", folder / "checkpoint.safetensors")
+    checkpoint = ("--checkpoint", golden_checkpoint(name))
     result = run_cli("bundle", *arguments, *checkpoint, "--segmentation", segmentation)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""

@@ -2,13 +2,15 @@
 
 import os
 import pickle
+import tracemalloc
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
+from pathlib import PurePosixPath
 
 import pytest
 
-from sllm_export.checkpoint import open_checkpoint
-from sllm_export.checkpoint.restricted_pickle import Foreign, load_restricted
+from sllm_export.checkpoint import open_checkpoint, restricted_pickle
+from sllm_export.checkpoint.restricted_pickle import FOREIGN, load_restricted
 from sllm_export.errors import CheckpointError
 
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
@@ -33,11 +35,11 @@ def tensor(offset: bytes, shape: bytes, stride: bytes) -> bytes:
     return REBUILD + b"(" + STORAGE + offset + shape + stride + HOOKS + b"tR"
 
 
-def write(path, data: bytes, storage: bytes | None = b"\0" * 16, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
+def write(path, data: bytes):
+    """A file of PyTorch's layout with one storage of 4 elements."""
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x/data.pkl", data)
-        if storage is not None:
-            archive.writestr("x/data/0", storage)
+        archive.writestr("x/data/0", b"\0" * 16)
     return path
 
 
@@ -46,6 +48,7 @@ def state_dict_of(operations: bytes) -> bytes:
     return b"\x80\x02}X\x0a\x00\x00\x00state_dict}X\x01\x00\x00\x00w" + operations + b"ss."
 
 
+TORCH_UTILS_THROUGH_OS = b"X\x02\x00\x00\x00osX\x11\x00\x00\x00path.os.sys.exit \x93"
 GOOD = tensor(b"K\x00", b"K\x02K\x02\x86", b"K\x02K\x01\x86")
 
 
@@ -64,9 +67,41 @@ def test_calls_become_placeholders(tmp_path, protocol):
         "nested": OrderedDict(a=[Runs(os.system, f"mkdir {trace}")]),
     }
     loaded = load_restricted(pickle.dumps(hostile, protocol))
-    assert isinstance(loaded["reduce"], Foreign)
-    assert isinstance(loaded["nested"]["a"][0], Foreign)
+    # With protocol 2 and up an OrderedDict's items are set one by one.
+    assert loaded == {"reduce": FOREIGN, "eval": FOREIGN, "nested": {"a": [FOREIGN]}}
     assert not trace.exists()
+
+
+class Slots:
+    __slots__ = ("value",)
+
+    def __init__(self):
+        self.value = os.getcwd
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_objects_of_any_class_become_placeholders(protocol):
+    """State, slots, sets, subclasses of containers, enumerations, keys of any kind."""
+    foreign = {
+        "slots": Slots(),
+        "set": {1, 2},
+        "frozen": frozenset("ab"),
+        "default": defaultdict(list, a=[1]),
+        "counter": Counter("aab"),
+        "path": PurePosixPath("/etc"),
+        "type": dict,
+        "big": 1 << 5000,
+        "bytes": bytearray(b"x"),
+    }
+    keys = {("a", 1): 2, Slots(): 3, 4: 5, None: 6}
+    loaded = load_restricted(pickle.dumps({**foreign, "keys": keys, "kept": [1.5, None]}, protocol))
+    assert loaded.pop("kept") == [1.5, None]
+    assert loaded.pop("big") == 1 << 5000
+    assert loaded.pop("keys") == {FOREIGN: 6}
+    assert loaded.pop("type") == ("__builtin__" if protocol == 2 else "builtins", "dict")
+    loaded.pop("bytes")
+    assert set(loaded.values()) == {FOREIGN}
+    assert list(loaded) == ["slots", "set", "frozen", "default", "counter", "path"]
 
 
 HOSTILE = [
@@ -89,12 +124,35 @@ HOSTILE = [
     ("shape and stride differ", state_dict_of(tensor(b"K\x00", b"K\x02\x85", b")")), "differ"),
     ("shape is a list", state_dict_of(tensor(b"K\x00", b"]", b")")), "not a tuple"),
     ("tensor of no storage", state_dict_of(REBUILD + b"(K\x01K\x00))" + HOOKS + b"tR"), "storage"),
-    ("altered rebuild", REBUILD + b"}X\x01\x00\x00\x00aK\x01sb.", "alter"),
+    ("altered rebuild", REBUILD + b"}X\x01\x00\x00\x00aK\x01sb.", "holds no state_dict"),
     ("other persistent id", b"(X\x04\x00\x00\x00evilK\x01tQ.", "persistent id"),
     ("cut short", state_dict_of(GOOD)[:-20], "refused"),
     ("not a pickle", b"hello", "refused"),
     ("stack underflow", b"\x80\x02R.", "refused"),
     ("deep nesting", b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".", "holds no state_dict"),
+    ("extension code", state_dict_of(b"\x82\x01"), "w is not a tensor"),
+    ("out-of-band buffer", b"\x80\x05\x97.", "no place here"),
+    ("name of a number", state_dict_of(b"K\x01K\x02\x93"), "name that is not a string"),
+    ("dotted name", state_dict_of(TORCH_UTILS_THROUGH_OS + b")R"), "w is not a tensor"),
+    ("rebuild by another way", state_dict_of(b"(" + REBUILD[1:-1] + b"\x93o"), "refused"),
+    ("arguments that are a list", state_dict_of(REBUILD + b"]R"), "not a tuple"),
+    ("too few arguments", state_dict_of(REBUILD + b")R"), "refused: TypeError"),
+    ("number that is true", state_dict_of(tensor(b"\x88", b"K\x02\x85", b"K\x01\x85")), "natural"),
+    ("dict under a mark", b"\x80\x02}(K\x01u.", "what is no dict"),
+    ("mark left over", b"\x80\x02(.", "a mark in place of a value"),
+    ("items for a number", b"\x80\x02K\x01K\x02a.", "what is no list"),
+    ("memo that was not filled", b"\x80\x02h\x07.", "refused: KeyError"),
+    ("long string", b"\x80\x04\x8d" + b"\xff" * 7 + b"\x7fx.", "refused"),
+    ("long number", b"\x80\x02\x8b\xff\xff\xff\x7f\x01.", "refused"),
+    ("long decimal", b"L" + b"9" * 10000 + b"L\n.", "refused"),
+    ("long frame", b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f}.", "refused|no state_dict"),
+    ("two stops", b"\x80\x02}." + state_dict_of(GOOD), "holds no state_dict"),
+    ("control characters", state_dict_of(b"K\x01").replace(b"w", b"\x1b"), r"\\x1b is not"),
+    (
+        "state_dict that holds itself",
+        b"\x80\x02}q\x00X\x01\x00\x00\x00wh\x00s.",
+        "w is not a tensor",
+    ),
 ]
 
 
@@ -105,25 +163,35 @@ def test_hostile_pickle_is_refused(tmp_path, data, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("storage", "compression", "message"),
-    [
-        (None, zipfile.ZIP_STORED, "storage 0 of w is missing"),
-        (b"\0" * 12, zipfile.ZIP_STORED, "has 3 elements"),
-        (b"\0" * 15, zipfile.ZIP_STORED, "storage of w is broken"),
-        (b"\0" * 16, zipfile.ZIP_DEFLATED, "is compressed"),
-    ],
-)
-def test_broken_storage(tmp_path, storage, compression, message):
-    path = write(tmp_path / "x.pth", state_dict_of(GOOD), storage, compression)
-    state_dict = open_checkpoint(path)
-    with pytest.raises(CheckpointError, match=message):
-        state_dict.load("w")
+# What keeps Python's own unpickler busy, or fills its memory, in a few bytes.
+BOMBS = {
+    "large index in the memo": b"\x80\x02}r\xff\xff\xff\x7f.",
+    "large index in the memo, in decimals": b"}p99999999999999\n.",
+    "tuples that hold each other twice, as a key": (b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s."),
+    "lists that hold each other twice": b"\x80\x02]" + b"2\x86" * 60 + b".",
+    "the same tuples in a set": b"\x80\x04\x8f()" + b"2\x86" * 60 + b"\x90.",
+}
 
 
-def test_archive_without_a_single_pickle(tmp_path):
-    path = tmp_path / "x.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme", "hello")
-    with pytest.raises(CheckpointError, match=r"holds 0 entries named \*/data.pkl"):
-        open_checkpoint(path)
+@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
+def test_bombs_do_nothing(tmp_path, data):
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=r"holds no state_dict|not a string"):
+        open_checkpoint(write(tmp_path / "x.pth", data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_operations_are_limited(monkeypatch):
+    monkeypatch.setattr(restricted_pickle, "MAX_OPERATIONS", 1000)
+    load_restricted(b"\x80\x02" + b"N0" * 498 + b"}.")
+    with pytest.raises(pickle.UnpicklingError, match="more than 1000 operations"):
+        load_restricted(b"\x80\x02" + b"N0" * 500 + b"}.")
+
+
+def test_names_in_messages_are_cut(tmp_path):
+    operations = b"\x80\x02}X" + (10**6).to_bytes(4, "little") + b"w" * 10**6 + b"K\x01s."
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(write(tmp_path / "x.pth", operations))
+    assert len(str(caught.value)) < 1000

@@ -1,165 +1,247 @@
-"""An unpickler that builds nothing but plain containers and descriptions of tensors.
+"""A pickle machine that builds nothing but plain containers and descriptions of tensors.
 
-A pickle can name any callable and have it called. Here a name is never imported: the few names
-that PyTorch needs for tensors stand for functions of this file, and every other one stands for an
-inert placeholder that swallows whatever the pickle does to it.
+A pickle is a program for a stack machine, whose instructions may import any name and call it.
+This machine has no instruction that imports: a name stays a name, and a call of one that is not
+among the few that tensors need leaves the placeholder FOREIGN. Python's own unpickler with its
+names restricted would not do: some pickles of a few bytes make it fill all memory (a large index
+for its memo) or hang (hashing tuples that hold each other twice).
 """
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections import OrderedDict
+import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-_STORAGE_ELEMENTS = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
+from sllm_export.checkpoint.torch_tensors import (
+    STORAGE_ELEMENTS,
+    StorageRef,
+    natural,
+    rebuild_parameter,
+    rebuild_tensor,
+)
 
-
-@dataclass(frozen=True)
-class StorageRef:
-    """One storage of the archive: its entry's key, element type and number of elements."""
-
-    key: str
-    element: str
-    count: int
-
-
-@dataclass(frozen=True)
-class TensorRef:
-    """A strided view of a storage; `offset` and `stride` count elements."""
-
-    storage: StorageRef
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+MAX_OPERATIONS = 2**22
+"""A checkpoint with optimizer and logs has a few hundred thousand."""
 
 
 class Foreign:
-    """Stands for an object of a class that is not admitted; keeps nothing and does nothing."""
+    """Stands for every object that is not admitted; there is one, FOREIGN."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Foreign:
-        return super().__new__(cls)
-
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *_args: Any, **_kwargs: Any) -> Foreign:
-        return Foreign()
-
-    def __setstate__(self, _state: Any) -> None:
-        pass
-
-    def __setitem__(self, _key: Any, _value: Any) -> None:
-        pass
-
-    def append(self, _item: Any) -> None:
-        """Drops the item."""
-
-    def extend(self, _items: Any) -> None:
-        """Drops the items."""
-
-    def add(self, _item: Any) -> None:
-        """Drops the item."""
+    def __repr__(self) -> str:
+        return "FOREIGN"
 
 
-class _Admitted:
-    """A callable of this file under the name that the pickle knows; cannot be altered by it."""
-
-    __slots__ = ("_function",)
-    _function: Callable[..., Any]
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_function", function)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise pickle.UnpicklingError("the pickle tries to alter a rebuild function")
-
-    def __setstate__(self, _state: Any) -> None:
-        raise pickle.UnpicklingError("the pickle tries to alter a rebuild function")
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
+FOREIGN = Foreign()
 
 
-@dataclass(frozen=True)
-class _StorageType:
-    element: str
+class _Name(NamedTuple):
+    """A name that the pickle wants imported."""
+
+    module: str
+    name: str
 
 
-def _natural(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise pickle.UnpicklingError("a tensor with a size that is not a natural number")
-    return value
+def _ordered_dict(*items: Any) -> Any:
+    # Only old pickles hand over the items; a state dict's are set one by one.
+    return FOREIGN if items else {}
 
 
-def _naturals(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, tuple):
-        raise pickle.UnpicklingError("a tensor whose shape or stride is not a tuple")
-    return tuple(_natural(value) for value in values)
-
-
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> TensorRef:
-    if not isinstance(storage, StorageRef):
-        raise pickle.UnpicklingError("a tensor without a storage")
-    tensor = TensorRef(storage, _natural(offset), _naturals(shape), _naturals(stride))
-    if len(tensor.shape) != len(tensor.stride):
-        raise pickle.UnpicklingError("a tensor whose shape and stride differ in length")
-    if all(tensor.shape):
-        last = sum((s - 1) * t for s, t in zip(tensor.shape, tensor.stride, strict=True))
-        if tensor.offset + last >= storage.count:
-            raise pickle.UnpicklingError("a tensor that reaches past the end of its storage")
-    return tensor
-
-
-def _rebuild_parameter(data: Any, *_rest: Any) -> TensorRef:
-    if not isinstance(data, TensorRef):
-        raise pickle.UnpicklingError("a parameter without a tensor")
-    return data
-
-
-def _ordered_dict(*args: Any) -> OrderedDict[Any, Any]:
-    return OrderedDict(*args)
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Resolves names without importing anything."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _Admitted(_rebuild_tensor)
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _Admitted(_rebuild_parameter)
-        if (module, name) == ("collections", "OrderedDict"):
-            return _Admitted(_ordered_dict)
-        if module == "torch" and name in _STORAGE_ELEMENTS:
-            return _StorageType(_STORAGE_ELEMENTS[name])
-        return type("Foreign", (Foreign,), {})
-
-    def persistent_load(self, pid: Any) -> StorageRef:
-        match pid:
-            case ("storage", _StorageType() as kind, str() as key, _, count):
-                return StorageRef(key, kind.element, _natural(count))
-        raise pickle.UnpicklingError("a persistent id that is not a tensor storage")
+_ADMITTED: dict[_Name, Callable[..., Any]] = {
+    _Name("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    _Name("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+    _Name("torch._utils", "_rebuild_parameter_with_state"): rebuild_parameter,
+    _Name("collections", "OrderedDict"): _ordered_dict,
+}
+_MARK = object()
 
 
 def load_restricted(data: bytes) -> Any:
     """Unpickles `data`. Raises pickle.UnpicklingError if it is broken or hostile."""
     try:
-        return _RestrictedUnpickler(io.BytesIO(data)).load()
+        return _Machine().run(data)
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a broken pickle can raise anything
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
+
+
+class _Machine:
+    def __init__(self) -> None:
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self, data: bytes) -> Any:
+        for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
+            if count >= MAX_OPERATIONS:
+                raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} operations")
+            if operation.name == "STOP":
+                break
+            self._execute(operation.name, argument)
+        return self._pop()
+
+    def _pop(self) -> Any:
+        value = self._stack.pop()
+        if value is _MARK:
+            raise pickle.UnpicklingError("a mark in place of a value")
+        return value
+
+    def _top(self) -> Any:
+        value = self._pop()
+        self._stack.append(value)
+        return value
+
+    def _pop_to_mark(self) -> list[Any]:
+        items: list[Any] = []
+        while (value := self._stack.pop()) is not _MARK:
+            items.append(value)
+        items.reverse()
+        return items
+
+    def _execute(self, operation: str, argument: Any) -> None:
+        push = self._stack.append
+        match operation:
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                push(_MARK)
+            case "POP":
+                self._stack.pop()
+            case "POP_MARK":
+                self._pop_to_mark()
+            case "DUP":
+                push(self._top())
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._top()
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._top()
+            case "GET" | "BINGET" | "LONG_BINGET":
+                push(self._memo[argument])
+            case "NONE":
+                push(None)
+            case "NEWTRUE" | "NEWFALSE":
+                push(operation == "NEWTRUE")
+            case _ if operation in _LITERALS:
+                push(argument)
+            case _:
+                if not self._build_container(operation):
+                    self._build_object(operation, argument)
+
+    def _build_container(self, operation: str) -> bool:
+        """Executes an instruction of tuples, lists, dicts and sets; False if it is none."""
+        push, pop = self._stack.append, self._pop
+        match operation:
+            case "EMPTY_TUPLE":
+                push(())
+            case "TUPLE":
+                push(tuple(self._pop_to_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                push(tuple([pop() for _ in range(int(operation[-1]))][::-1]))
+            case "EMPTY_LIST":
+                push([])
+            case "LIST":
+                push(self._pop_to_mark())
+            case "APPEND":
+                value = pop()
+                self._extend([value])
+            case "APPENDS":
+                self._extend(self._pop_to_mark())
+            case "EMPTY_DICT":
+                push({})
+            case "DICT":
+                items = self._pop_to_mark()
+                push({})
+                self._set_items(items)
+            case "SETITEM":
+                value, key = pop(), pop()
+                self._set_items([key, value])
+            case "SETITEMS":
+                self._set_items(self._pop_to_mark())
+            case "EMPTY_SET":
+                push(FOREIGN)
+            case "ADDITEMS":
+                self._pop_to_mark()
+            case "FROZENSET":
+                self._pop_to_mark()
+                push(FOREIGN)
+            case _:
+                return False
+        return True
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._top()
+        if isinstance(target, list):
+            target.extend(items)
+        elif target is not FOREIGN:
+            raise pickle.UnpicklingError("items for what is no list")
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self._top()
+        if target is FOREIGN:
+            return
+        if not isinstance(target, dict) or len(items) % 2:
+            raise pickle.UnpicklingError("items for what is no dict")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Keys that are no strings are of no use here, and hashing them may take for ever.
+            target[key if isinstance(key, str) else FOREIGN] = value
+
+    def _build_object(self, operation: str, argument: Any) -> None:
+        push, pop = self._stack.append, self._pop
+        match operation:
+            case "GLOBAL":
+                push(_name(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                name, module = pop(), pop()
+                push(_name(module, name))
+            case "REDUCE" | "NEWOBJ":
+                arguments, called = pop(), pop()
+                push(_call(called, arguments))
+            case "NEWOBJ_EX":
+                pop(), pop(), pop()
+                push(FOREIGN)
+            case "INST" | "OBJ":
+                self._pop_to_mark()
+                push(FOREIGN)
+            case "EXT1" | "EXT2" | "EXT4":
+                push(FOREIGN)
+            case "BUILD":
+                # The state of an object: a state dict's `_metadata`, or that of what is foreign.
+                pop()
+                self._top()
+            case "BINPERSID":
+                push(_storage(pop()))
+            case _:
+                raise pickle.UnpicklingError(f"the operation {operation} has no place here")
+
+
+_LITERALS = frozenset(
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
+)
+
+
+def _name(module: Any, name: Any) -> _Name:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise pickle.UnpicklingError("a name that is not a string")
+    return _Name(module, name)
+
+
+def _call(called: Any, arguments: Any) -> Any:
+    function = _ADMITTED.get(called) if isinstance(called, _Name) else None
+    if function is None:
+        return FOREIGN
+    if not isinstance(arguments, tuple):
+        raise pickle.UnpicklingError("a call whose arguments are not a tuple")
+    return function(*arguments)
+
+
+def _storage(identifier: Any) -> StorageRef:
+    match identifier:
+        case ("storage", _Name("torch", kind), str() as key, _, count) if kind in STORAGE_ELEMENTS:
+            return StorageRef(key, STORAGE_ELEMENTS[kind], natural(count))
+    raise pickle.UnpicklingError("a persistent id that is not a tensor storage")

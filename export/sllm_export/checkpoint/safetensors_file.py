@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sllm_export.checkpoint.elements import STORED, to_float32
+from sllm_export.checkpoint.mapped_file import MappedFile
 from sllm_export.checkpoint.state_dict import Shape, StateDict
 from sllm_export.errors import CheckpointError
 
@@ -32,7 +33,8 @@ class SafetensorsFile(StateDict):
                 pass
         except (OSError, SafetensorError) as error:
             raise CheckpointError(self.source, [f"not a safetensors file: {error}"]) from error
-        self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        self._file = MappedFile(path)
+        self._bytes = self._file.bytes
         header_size = int.from_bytes(self._bytes[:_LENGTH_BYTES].tobytes(), "little")
         self._start = _LENGTH_BYTES + header_size
         header: dict[str, Any] = json.loads(self._bytes[_LENGTH_BYTES : self._start].tobytes())
@@ -43,6 +45,9 @@ class SafetensorsFile(StateDict):
     @property
     def shapes(self) -> Mapping[str, Shape]:
         return self._shapes
+
+    def release(self) -> None:
+        self._file.release()
 
     def load(self, name: str) -> np.ndarray:
         entry = self._entries[name]

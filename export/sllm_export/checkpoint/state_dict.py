@@ -25,6 +25,29 @@ class StateDict(ABC):
     def load(self, name: str) -> np.ndarray:
         """The tensor as float32, in the shape that `shapes` gives; may be a read-only view."""
 
+    def release(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Gives back memory that reading took; arrays that `load` gave stay valid."""
+
+
+class Renamed(StateDict):
+    """Another checkpoint's tensors under other names."""
+
+    def __init__(self, inner: StateDict, names: Mapping[str, str]) -> None:
+        """`names` has the name in `inner` of each tensor."""
+        self.source = inner.source
+        self._inner = inner
+        self._names = names
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        return {name: self._inner.shapes[stored] for name, stored in self._names.items()}
+
+    def load(self, name: str) -> np.ndarray:
+        return self._inner.load(self._names[name])
+
+    def release(self) -> None:
+        self._inner.release()
+
 
 class Weights:
     """The tensors below one prefix: `Weights(sd, "svae.encoder.")["lnorm.weight"]`."""

@@ -14,8 +14,9 @@ OPSET = 21
 IR_VERSION = 10
 CONTRACT_VERSION = "1"
 MICROSOFT = "com.microsoft"
-MAX_EMBEDDED_BYTES = 2**30
-"""Graphs with more weight bytes than this keep them in a file beside (protobuf ends at 2 GiB)."""
+MAX_EMBEDDED_BYTES = 2**28
+"""Graphs with more weight bytes than this keep them in a file beside, which is mapped, not copied
+(and protobuf ends at 2 GiB)."""
 _MIN_EXTERNAL_BYTES = 1024
 _DATA_ALIGNMENT = 4096
 
@@ -101,12 +102,8 @@ class GraphBuilder:
         """Writes the graph; returns the file beside it that holds the weights, if there is one."""
         total = sum(array.nbytes for array in self._weights.values())
         data_path = path.with_name(path.name + ".data") if total > MAX_EMBEDDED_BYTES else None
-        if data_path is None:
-            initializers = [_embedded(name, array) for name, array in self._weights.items()]
-        else:
-            initializers = _external(self._weights, data_path)
         proto = helper.make_model(
-            helper.make_graph(self._nodes, self.graph, self._inputs, self._outputs, initializers),
+            helper.make_graph(self._nodes, self.graph, self._inputs, self._outputs),
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="sllm_export",
@@ -120,6 +117,12 @@ class GraphBuilder:
         }
         for key, value in metadata.items():
             proto.metadata_props.add(key=key, value=value)
+        # Straight into the model: helper would copy all weights, and twice.
+        if data_path is None:
+            for name, array in self._weights.items():
+                _embed(proto.graph.initializer.add(), name, array)
+        else:
+            _write_external(proto.graph, self._weights, data_path)
         path.write_bytes(proto.SerializeToString(deterministic=True))
         return data_path
 
@@ -153,31 +156,29 @@ class Branch(GraphBuilder):
         return helper.make_graph(self._nodes, self.graph, [], self._outputs)
 
 
-def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
-    element = helper.np_dtype_to_tensor_dtype(array.dtype)
-    return TensorProto(name=name, data_type=element, dims=array.shape)
+def _describe(tensor: onnx.TensorProto, name: str, array: np.ndarray) -> None:
+    tensor.name = name
+    tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.dims.extend(array.shape)
 
 
-def _embedded(name: str, array: np.ndarray) -> onnx.TensorProto:
-    tensor = _tensor(name, array)
+def _embed(tensor: onnx.TensorProto, name: str, array: np.ndarray) -> None:
+    _describe(tensor, name, array)
     tensor.raw_data = array.tobytes()
-    return tensor
 
 
-def _external(weights: dict[str, np.ndarray], path: Path) -> list[onnx.TensorProto]:
+def _write_external(graph: onnx.GraphProto, weights: dict[str, np.ndarray], path: Path) -> None:
     """Streams the large weights to `path`, page-aligned so that ONNX Runtime can map them."""
-    tensors = []
     with path.open("wb") as file:
         for name, array in weights.items():
+            tensor = graph.initializer.add()
             if array.nbytes < _MIN_EXTERNAL_BYTES:
-                tensors.append(_embedded(name, array))
+                _embed(tensor, name, array)
                 continue
             file.write(b"\0" * (-file.tell() % _DATA_ALIGNMENT))
-            tensor = _tensor(name, array)
+            _describe(tensor, name, array)
             tensor.data_location = TensorProto.EXTERNAL
             place = {"location": path.name, "offset": file.tell(), "length": array.nbytes}
             for key, value in place.items():
                 tensor.external_data.add(key=key, value=str(value))
             file.write(np.ascontiguousarray(array).data)
-            tensors.append(tensor)
-    return tensors

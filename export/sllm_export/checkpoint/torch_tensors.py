@@ -1,0 +1,74 @@
+"""What PyTorch's pickles say of tensors: storages, and strided views of them."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+STORAGE_ELEMENTS = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+"""Element type of each of PyTorch's storage classes that is admitted."""
+
+
+@dataclass(frozen=True)
+class StorageRef:
+    """One storage of the archive: its entry's key, element type and number of elements."""
+
+    key: str
+    element: str
+    count: int
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """A strided view of a storage; `offset` and `stride` count elements."""
+
+    storage: StorageRef
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def natural(value: Any) -> int:
+    """The value if it is a size. Raises pickle.UnpicklingError, as all functions here do."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise pickle.UnpicklingError("a tensor with a size that is not a natural number")
+    return value
+
+
+def rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> TensorRef:
+    """Stands for `torch._utils._rebuild_tensor_v2`."""
+    if not isinstance(storage, StorageRef):
+        raise pickle.UnpicklingError("a tensor without a storage")
+    tensor = TensorRef(storage, natural(offset), _naturals(shape), _naturals(stride))
+    if len(tensor.shape) != len(tensor.stride):
+        raise pickle.UnpicklingError("a tensor whose shape and stride differ in length")
+    if all(tensor.shape):
+        last = sum((s - 1) * t for s, t in zip(tensor.shape, tensor.stride, strict=True))
+        if tensor.offset + last >= storage.count:
+            raise pickle.UnpicklingError("a tensor that reaches past the end of its storage")
+    return tensor
+
+
+def rebuild_parameter(data: Any, *_rest: Any) -> TensorRef:
+    """Stands for `torch._utils._rebuild_parameter`."""
+    if not isinstance(data, TensorRef):
+        raise pickle.UnpicklingError("a parameter without a tensor")
+    return data
+
+
+def _naturals(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, tuple):
+        raise pickle.UnpicklingError("a tensor whose shape or stride is not a tuple")
+    return tuple(natural(value) for value in values)
