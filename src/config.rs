@@ -136,6 +136,10 @@ pub struct ModelConfig {
     /// `false` as the decoder gave it (no bos, with eos), as the original does. It matters in kind
     /// `sllm`; `false` where absent.
     pub reencode_bos: bool,
+    /// Whether a generated sentence is encoded again with a mask of its tokens. The original gives
+    /// none, and its encoder then sets all positions to 0: each generated sentence gets the vector
+    /// of an empty one, whatever it says. As `reencode_bos` where absent.
+    pub reencode_mask: bool,
 }
 
 impl ModelConfig {

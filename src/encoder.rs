@@ -49,7 +49,8 @@ impl Encoder {
     }
 
     /// Vectors `[sentences, hidden]` of sentences given as the exact ids that the encoder sees
-    /// (bos included where the model wants one), each of 1 to `max_sentence_tokens` ids.
+    /// (bos included where the model wants one), each of at most `max_sentence_tokens` ids. A
+    /// sentence without ids has the vector of all positions masked.
     pub fn encode(&self, sentences: &[Vec<u32>]) -> Result<Array2<f32>> {
         let mut vectors = Array2::zeros((sentences.len(), self.hidden_size));
         let lengths: Vec<usize> = sentences.iter().map(Vec::len).collect();
@@ -69,7 +70,7 @@ impl Encoder {
         sentences: impl ExactSizeIterator<Item = &'a Vec<u32>> + Clone,
     ) -> Result<Vec<f32>> {
         let rows = sentences.len();
-        let width = sentences.clone().map(Vec::len).max().unwrap_or(0);
+        let width = sentences.clone().map(Vec::len).max().unwrap_or(0).max(1);
         let mut ids = vec![i64::from(self.tokens.pad); rows * width];
         let mut mask = vec![0i64; rows * width];
         for (row, sentence) in sentences.enumerate() {

@@ -303,6 +303,18 @@ fn configs() {
 
 /// The table of arXiv 2408.00655, in millions, and the digit to which it is rounded.
 #[test]
+fn a_generated_sentence_is_masked_as_it_has_bos_unless_said_otherwise() {
+    for bos in [false, true] {
+        let mut json = sllm();
+        json["reencode_bos"] = bos.into();
+        let read = |json: &Value| ModelConfig::from_json_str(&json.to_string(), "test").unwrap();
+        assert_eq!(read(&json).reencode_mask, bos);
+        json["reencode_mask"] = (!bos).into();
+        assert_eq!(read(&json).reencode_mask, !bos);
+    }
+}
+
+#[test]
 fn parameters_are_those_of_the_paper() {
     for (name, millions, digit) in [
         ("sllm-125m-h1", 214, 1),

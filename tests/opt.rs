@@ -4,15 +4,24 @@ use serde_json::Value;
 use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, Session};
 
 const BUNDLE: &str = "tests/golden/bundle-opt";
+const POST_NORM: &str = "tests/golden/bundle-opt-post";
 const PROMPT: &str = "Hello, ";
 
 fn models() -> [Model; 2] {
+    variants(BUNDLE)
+}
+
+fn variants(bundle: &str) -> [Model; 2] {
     ["portable", "cpu-int8"]
-        .map(|variant| Model::load(BUNDLE, LoadOptions::default().with_variant(variant)).unwrap())
+        .map(|variant| Model::load(bundle, LoadOptions::default().with_variant(variant)).unwrap())
 }
 
 fn expected_ids() -> Vec<u32> {
-    let golden = std::fs::read("tests/golden/tiny-opt/expected.json").unwrap();
+    expected_ids_of("tiny-opt")
+}
+
+fn expected_ids_of(name: &str) -> Vec<u32> {
+    let golden = std::fs::read(format!("tests/golden/{name}/expected.json")).unwrap();
     let golden: Value = serde_json::from_slice(&golden).unwrap();
     serde_json::from_value(golden["generation"]["token_ids"].clone()).unwrap()
 }
@@ -43,6 +52,16 @@ fn greedy_ids_are_those_of_pytorch() {
         );
         assert_eq!(session.text(), "Hello, hcat sat on the hill. She ran，");
         assert_eq!(session.len(), 3);
+    }
+}
+
+/// As OPT-350M: norms behind, no final norm, `project_in` and `project_out`.
+#[test]
+fn the_same_with_norms_behind() {
+    for model in variants(POST_NORM) {
+        let mut session = prompted(&model, PROMPT);
+        let expected = expected_ids_of("tiny-opt-post");
+        assert_eq!(continuation(&mut session), expected, "{}", model.variant());
     }
 }
 

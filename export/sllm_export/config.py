@@ -5,6 +5,7 @@
 | name, kind, vocab_size, hidden_size, tokens | required | required | required |
 | max_sentence_tokens, svae | required | required | tokens optional, no svae |
 | max_sentences, reencode_bos | optional | required | optional |
+| reencode_mask | optional | optional | optional |
 | backbone | - | required | required |
 | backbone.prefill_attention | - | required | optional, "causal" only |
 | backbone.word_embed_size | - | - | required |
@@ -88,6 +89,7 @@ class ModelConfig:
     svae: SvaeConfig | None
     backbone: BackboneConfig | None
     reencode_bos: bool
+    reencode_mask: bool
     raw: dict[str, Any]
 
     def require_svae(self) -> SvaeConfig:
@@ -149,6 +151,7 @@ def parse_config(raw: Any, source: str = "configuration") -> ModelConfig:
     if kind == "sllm" or "max_sentences" in f:
         max_sentences = f.integer("max_sentences", 1, MAX_POSITIONS)
     reencode_bos = (kind == "sllm" or "reencode_bos" in f) and f.boolean("reencode_bos")
+    reencode_mask = f.boolean("reencode_mask") if "reencode_mask" in f else reencode_bos
     svae = _parse_svae(f.section("svae"), hidden_size) if sentences else None
     backbone = None
     if kind != "svae":
@@ -159,7 +162,7 @@ def parse_config(raw: Any, source: str = "configuration") -> ModelConfig:
     parts = {"svae": "svae", "sllm": "svae, backbone", "opt": "backbone"}[kind]
     f.finish(
         "name, kind, vocab_size, hidden_size, tokens, max_sentence_tokens, max_sentences, "
-        f"reencode_bos, {parts} in a model of kind {kind}"
+        f"reencode_bos, reencode_mask, {parts} in a model of kind {kind}"
     )
     if problems:
         raise ConfigError(source, problems)
@@ -174,6 +177,7 @@ def parse_config(raw: Any, source: str = "configuration") -> ModelConfig:
         svae=svae,
         backbone=backbone,
         reencode_bos=reencode_bos,
+        reencode_mask=reencode_mask,
         raw=raw,
     )
 

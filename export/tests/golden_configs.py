@@ -53,6 +53,7 @@ ORIGINAL: dict[str, Any] = {
         "prefill_attention": "bidirectional",
     },
     "reencode_bos": False,
+    "reencode_mask": True,
 }
 PRE_NORM: dict[str, Any] = {
     **ORIGINAL,

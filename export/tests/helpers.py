@@ -110,10 +110,7 @@ def golden_checkpoint(name: str) -> Path:
 
 def run_opt(model: GraphRunner, ids: np.ndarray) -> np.ndarray:
     """Logits of all of the ids [B, T], which come after those that the runner has seen."""
-    feeds = {"input_ids": ids}
-    if "logits_to_keep" in model.inputs:
-        feeds["logits_to_keep"] = np.array(ids.shape[1], dtype=np.int64)
-    return model.run(feeds, ids.shape[1])["logits"]
+    return model.run({"input_ids": ids}, ids.shape[1])["logits"]
 
 
 def array(values: Any) -> np.ndarray:

@@ -36,6 +36,7 @@ impl ModelConfig {
                 "svae",
                 "max_sentences",
                 "reencode_bos",
+                "reencode_mask",
             ],
             ModelKind::Sllm => &[
                 "name",
@@ -48,6 +49,7 @@ impl ModelConfig {
                 "svae",
                 "backbone",
                 "reencode_bos",
+                "reencode_mask",
             ],
             ModelKind::Opt => &[
                 "name",
@@ -59,8 +61,11 @@ impl ModelConfig {
                 "max_sentence_tokens",
                 "max_sentences",
                 "reencode_bos",
+                "reencode_mask",
             ],
         })?;
+        let reencode_bos =
+            (kind == ModelKind::Sllm || f.contains("reencode_bos")) && f.bool("reencode_bos")?;
         let config = Self {
             name: f.string("name", MAX_NAME_BYTES)?,
             kind,
@@ -98,8 +103,11 @@ impl ModelConfig {
                     )?)
                 }
             },
-            reencode_bos: (kind == ModelKind::Sllm || f.contains("reencode_bos"))
-                && f.bool("reencode_bos")?,
+            reencode_bos,
+            reencode_mask: match f.contains("reencode_mask") {
+                true => f.bool("reencode_mask")?,
+                false => reencode_bos,
+            },
         };
         config.validate_at(at)?;
         Ok(config)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Session, sentences::ContextSentence};
 use crate::{
-    config::read_text,
+    config::{ModelKind, read_text},
     error::{Error, Result},
     model::Model,
     whole_file::write_whole,
@@ -124,10 +124,11 @@ fn check(model: &Model, file: &SessionFile) -> std::result::Result<(), String> {
     }
     let (config, longest) = (model.config(), model.parts().longest_sentence);
     for (number, sentence) in file.sentences.iter().enumerate() {
-        if !(1..=longest).contains(&sentence.ids.len()) {
+        let least = usize::from(config.kind == ModelKind::Opt || config.reencode_mask);
+        if !(least..=longest).contains(&sentence.ids.len()) {
             let found = sentence.ids.len();
             return Err(format!(
-                "sentence {number} has {found} ids, allowed are 1 to {longest}"
+                "sentence {number} has {found} ids, allowed are {least} to {longest}"
             ));
         }
         if let Some(id) = sentence

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ContextSentence {
     pub text: String,
-    /// What the encoder sees of it.
+    /// What the encoder sees of it; empty where it is not given a mask of it.
     pub ids: Vec<u32>,
 }
 
@@ -162,12 +162,13 @@ impl SentenceModel for SentenceContext {
 
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
         let parts = self.model.parts();
-        let ids = if parts.bundle.config.reencode_bos {
-            let eos = parts.special_tokens().eos;
-            let spoken = token_ids.strip_suffix(&[eos]).unwrap_or(token_ids);
-            parts.prompt_ids(spoken.to_vec())
-        } else {
-            token_ids.to_vec()
+        let config = &parts.bundle.config;
+        let eos = parts.special_tokens().eos;
+        let spoken = token_ids.strip_suffix(&[eos]).unwrap_or(token_ids);
+        let ids = match (config.reencode_mask, config.reencode_bos) {
+            (true, true) => parts.prompt_ids(spoken.to_vec()),
+            (true, false) => token_ids.to_vec(),
+            (false, _) => Vec::new(),
         };
         self.append_run(vec![ContextSentence {
             text: text.to_owned(),
