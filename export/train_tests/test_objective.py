@@ -56,14 +56,14 @@ def test_output_loss_equals_cross_entropy():
 
 
 def test_unlikelihood():
-    """Two unwanted sentences of two and one tokens behind two wanted tokens; P is the product."""
+    """Two unwanted sentences of two and one tokens behind two wanted tokens."""
     inputs = [torch.randn(5, 6), torch.randn(7, 6), torch.randn(7)]
     inputs = [x.requires_grad_() for x in inputs]
     targets, factors = torch.randint(7, (5,)), torch.rand(5)
     factors[3] = factors[2]
     losses = F.cross_entropy(F.linear(*inputs), targets, reduction="none")
-    again = torch.stack([losses[2] + losses[3], losses[4]])
-    unlikelihood = -(1 - (-again).exp()).log() * factors[[2, 4]]
+    again = torch.stack([(losses[2] + losses[3]) / 2, losses[4]])
+    unlikelihood = -(1 - (-again).exp()).log() * factors[[2, 4]] * torch.tensor([2, 1])
     expected = torch.autograd.grad((losses * factors)[:2].sum() + unlikelihood.sum(), inputs)
     found = OutputLoss.apply(*inputs, targets, factors, torch.tensor([0, 0, 1]))
     torch.testing.assert_close(found, losses, atol=1e-5, rtol=1e-5)
@@ -102,7 +102,10 @@ def plain_losses(model, record, tokens):
     following = sum(decode(i, hidden[None, i - 1]) for i in predicted)
     last = len(tensors) - 1
     again = [decode(i, hidden[None, min(i + 1, last)]) for i in range(len(tensors))]
-    repetition = sum(-(1 - (-nats).exp()).log() for nats in again)
+    lengths = [len(target) for target in targets]
+    repetition = sum(
+        -n * (1 - (-nats / n).exp()).log() for nats, n in zip(again, lengths, strict=True)
+    )
     continues = torch.ones(len(tensors), dtype=torch.long)
     continues[-1] = 0 if record.ends else 1
     stop = F.cross_entropy(model.fc(hidden), continues, reduction="sum")

@@ -114,7 +114,8 @@ class OutputLoss(torch.autograd.Function):
     come from them in place. Returns the loss of each token; `factors` weigh their gradients.
 
     The last tokens, numbered by `unwanted` (which of the unwanted sentences each belongs to), have
-    the loss -log(1 - P) with the probability P of their whole sentence, weighed by their factor.
+    the loss -n log(1 - P) with the probability P of the n tokens of their sentence (geometric
+    mean), weighed by their factor.
     The gradients of the others are those of the focal loss with `gamma`.
     """
 
@@ -150,9 +151,14 @@ class OutputLoss(torch.autograd.Function):
 
 
 def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:
-    """Slope of -log(1 - P) in each token's loss, with P = exp(-sum of its sentence's losses)."""
-    sums = losses.new_zeros(int(sentences.max()) + 1).index_add_(0, sentences, losses)
-    probability = (-sums).exp().clamp(max=MAX_UNWANTED_PROBABILITY)
+    """Slope of -n log(1 - P) in each token's loss, with P = exp(-mean of its sentence's n losses).
+
+    The mean, not the sum: a sentence that greedy decoding says has a small probability as a whole.
+    """
+    count = int(sentences.max()) + 1
+    sums = losses.new_zeros(count).index_add_(0, sentences, losses)
+    probability = (-sums / sentences.bincount(minlength=count)).exp()
+    probability = probability.clamp(max=MAX_UNWANTED_PROBABILITY)
     return -(probability / (1 - probability))[sentences]
 
 

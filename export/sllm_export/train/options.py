@@ -93,7 +93,7 @@ class Options:
         stages=("joint",),
     )
     repetition_weight: float = _setting(
-        "weight of the unlikelihood of saying a sentence again; about 16 is noticed",
+        "weight of the unlikelihood of saying a sentence again; a token to predict weighs 1",
         0.0,
         stages=WITH_BACKBONE,
     )
