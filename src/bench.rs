@@ -1,7 +1,9 @@
 //! Measuring how fast a model is, and how much memory it takes.
 //!
 //! A round is a prompt of random tokens and a greedy continuation, in sentences of a fixed number of
-//! tokens, so that models of all kinds, trained or not, do the same work. Models are compared by
+//! tokens, so that models of all kinds, trained or not, do the same work. Each generated sentence is
+//! encoded again, also for a model that does not see what it has said
+//! ([`reencode_mask`](crate::config::ModelConfig::reencode_mask)). Models are compared by
 //! rounds in turn.
 
 mod memory;
@@ -40,6 +42,7 @@ use round::{Round, Workload};
 #[derive(Debug)]
 pub struct Bench {
     model: Model,
+    options: BenchOptions,
     workload: Workload,
     load: Duration,
     peak_memory_bytes: Option<u64>,
@@ -50,7 +53,8 @@ pub struct Bench {
 impl Bench {
     /// Load a bundle, warm it up, and measure its memory on the way.
     ///
-    /// Memory figures are of the whole process: nothing else should work in it meanwhile.
+    /// Memory figures are right for the first model of a process, and while nothing else works in
+    /// it: a later one finds room that an earlier one gave back.
     ///
     /// # Errors
     /// Those of [`Model::load`]; [`Error::InvalidOption`](crate::Error::InvalidOption) if prompt and
@@ -60,21 +64,27 @@ impl Bench {
         load_options: LoadOptions,
         options: BenchOptions,
     ) -> Result<Self> {
-        let before = memory::reset_peak().and_then(|()| memory::resident());
+        let before = match options.memory {
+            true => memory::reset_peak().and_then(|()| memory::resident()),
+            false => None,
+        };
         let started = Instant::now();
         let model = Model::load(dir, load_options)?;
         let load = started.elapsed();
         let workload = Workload::new(model.config(), &options)?;
-        // Before anything else was allocated and given back, which would be used again.
-        let memory_slope = workload.memory_slope(&model)?;
         for _ in 0..options.warmup {
             workload.round(&model)?;
         }
         let peak = memory::peak().zip(before);
+        let memory_slope = match options.memory {
+            true => workload.memory_slope(&model)?,
+            false => None,
+        };
         Ok(Self {
             peak_memory_bytes: peak.map(|(peak, before)| peak.saturating_sub(before)),
             memory_slope,
             model,
+            options,
             workload,
             load,
             rounds: Vec::new(),

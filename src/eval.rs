@@ -41,8 +41,9 @@ use windows::{Window, Windows};
 /// Windows are measured together until they have this many sentences.
 const BATCH_SENTENCES: usize = 128;
 /// What is said beside the figures of a bidirectional prefill.
-const SEES_ITS_TARGET: &str = "measured as in arXiv 2408.00655: the backbone sees the whole window at \
-once, and so the sentence that it is asked to predict; next_sentence has the causal figures";
+const SEES_ITS_TARGET: &str = "as in arXiv 2408.00655 the backbone sees the whole window at once, and so \
+the sentence that it is asked to predict; the original's code also masks each sentence by the length of \
+the one before it, which is not done here; next_sentence has the causal figures";
 /// What is said beside the figures of kind `opt` that compare with those of kind `sllm`.
 const SAME_TEXT: &str = "of kind opt, the tokens whose text lies in the second and later sentences of \
 each window: the text that an sllm predicts, whose figures also hold the end of each sentence";

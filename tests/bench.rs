@@ -3,7 +3,7 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sllm_ort::{
     Error, LoadOptions,
     bench::{Bench, BenchOptions},
@@ -11,6 +11,7 @@ use sllm_ort::{
 
 const SLLM: &str = "tests/golden/bundle";
 const ORIGINAL: &str = "tests/golden/bundle-original";
+const SVAE: &str = "tests/golden/bundle-svae";
 const OPT: &str = "tests/golden/bundle-opt";
 
 fn bench(arguments: &[&str]) -> assert_cmd::assert::Assert {
@@ -20,7 +21,7 @@ fn bench(arguments: &[&str]) -> assert_cmd::assert::Assert {
         .assert()
 }
 
-fn json(arguments: &[&str]) -> Value {
+fn figures(arguments: &[&str]) -> Value {
     let output = bench(&[&["--format", "json"], arguments].concat()).success();
     let stdout = &output.get_output().stdout;
     assert_eq!(stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
@@ -45,10 +46,11 @@ fn number(value: &Value, key: &str) -> f64 {
 
 #[test]
 fn figures_fit_together() {
-    let found = json(&[&SMALL[..], &["--baseline", OPT, "--repetitions", "4"]].concat());
+    let found = figures(&[&SMALL[..], &["--baseline", OPT, "--repetitions", "4"]].concat());
     assert_eq!(found["model"], "tiny-causal");
     assert_eq!(found["baseline"]["model"], "tiny-opt");
     assert_eq!(found["rounds"], 4);
+    assert_eq!((&found["warmup"], &found["seed"]), (&json!(1), &json!(0)));
     for model in [&found, &found["baseline"]] {
         for key in [
             "input_tokens_per_second",
@@ -82,9 +84,19 @@ fn figures_fit_together() {
     assert!((ratio - number(&found["ratios"], "output_tokens_per_second")).abs() < 1e-9);
 }
 
+/// Whichever is loaded first.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_needs_as_much_memory_as_itself() {
+    let found = figures(&[&SMALL[..], &["--baseline", SLLM]].concat());
+    let ratio = number(&found["ratios"], "peak_memory_bytes");
+    assert!((0.8..1.25).contains(&ratio), "{found}");
+    assert!(number(&found, "peak_memory_bytes") > 1e6, "{found}");
+}
+
 #[test]
 fn without_a_baseline_there_are_no_ratios() {
-    let found = json(&SMALL);
+    let found = figures(&SMALL);
     assert!(found.get("ratios").is_none() && found.get("baseline").is_none());
 }
 
@@ -159,13 +171,25 @@ fn what_does_not_fit_the_model_is_refused() {
 }
 
 #[test]
+fn a_model_without_a_context_has_a_limit_too() {
+    let options = BenchOptions::default()
+        .with_prompt_tokens(usize::MAX)
+        .unwrap();
+    let refused = Bench::load(SVAE, LoadOptions::default(), options);
+    assert!(
+        matches!(refused, Err(Error::InvalidOption { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn a_context_of_tokens_has_its_own_limit() {
     let options = BenchOptions::default().with_prompt_tokens(40).unwrap();
     let refused = Bench::load(OPT, LoadOptions::default(), options);
     let Err(Error::InvalidOption { option, .. }) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(option, "sentences");
+    assert_eq!(option, "prompt-tokens");
 }
 
 #[test]

@@ -309,9 +309,18 @@ fn a_generated_sentence_is_masked_as_it_has_bos_unless_said_otherwise() {
         json["reencode_bos"] = bos.into();
         let read = |json: &Value| ModelConfig::from_json_str(&json.to_string(), "test").unwrap();
         assert_eq!(read(&json).reencode_mask, bos);
-        json["reencode_mask"] = (!bos).into();
-        assert_eq!(read(&json).reencode_mask, !bos);
     }
+    let mut json = sllm();
+    json["reencode_mask"] = true.into();
+    let read = ModelConfig::from_json_str(&json.to_string(), "test").unwrap();
+    assert!(read.reencode_mask && !read.reencode_bos);
+    json["reencode_bos"] = true.into();
+    json["reencode_mask"] = false.into();
+    let refused = ModelConfig::from_json_str(&json.to_string(), "test");
+    assert!(
+        matches!(refused, Err(Error::InvalidValue { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

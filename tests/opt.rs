@@ -1,7 +1,7 @@
 //! Token-level OPT models: against PyTorch's numbers, and what a context of tokens does.
 
 use serde_json::Value;
-use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, Session};
+use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, SamplingOptions, Session};
 
 const BUNDLE: &str = "tests/golden/bundle-opt";
 const POST_NORM: &str = "tests/golden/bundle-opt-post";
@@ -189,5 +189,34 @@ fn what_needs_sentence_vectors_is_refused() {
             matches!(refused, Some(Error::WrongKind { .. })),
             "{refused:?}"
         );
+    }
+}
+
+/// Also where a character is several tokens: none of them is in one sentence and its text in another.
+#[test]
+fn the_text_of_a_sentence_is_that_of_its_tokens() {
+    let model = &models()[0];
+    for seed in 0..40 {
+        let sampling = SamplingOptions::default()
+            .with_temperature(3.0)
+            .unwrap()
+            .with_seed(seed);
+        let options = GenerateOptions::default()
+            .with_ignore_stop(true)
+            .with_sampling(sampling);
+        let mut session = prompted(model, "the cat. ");
+        let generated: Vec<_> = session
+            .generate(options)
+            .map(|sentence| sentence.unwrap())
+            .collect();
+        for sentence in &generated {
+            let text = model
+                .text_pipeline()
+                .tokenizer()
+                .decode(&sentence.token_ids);
+            assert_eq!(sentence.text, text.unwrap(), "seed {seed}: {sentence:?}");
+        }
+        let texts: String = generated.iter().map(|sentence| &*sentence.text).collect();
+        assert_eq!(session.text(), format!("the cat. {texts}"));
     }
 }

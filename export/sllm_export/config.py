@@ -152,6 +152,8 @@ def parse_config(raw: Any, source: str = "configuration") -> ModelConfig:
         max_sentences = f.integer("max_sentences", 1, MAX_POSITIONS)
     reencode_bos = (kind == "sllm" or "reencode_bos" in f) and f.boolean("reencode_bos")
     reencode_mask = f.boolean("reencode_mask") if "reencode_mask" in f else reencode_bos
+    if reencode_bos and raw.get("reencode_mask") is False:
+        f.problem("reencode_mask", False, "true where reencode_bos is true")
     svae = _parse_svae(f.section("svae"), hidden_size) if sentences else None
     backbone = None
     if kind != "svae":

@@ -22,6 +22,11 @@ REFUSED = [
     ("fraction", tiny(hidden_size=32.0), "hidden_size is 32.0"),
     ("bool for number", tiny(max_sentences=True), "max_sentences is true"),
     ("number for bool", tiny(reencode_bos=1), "reencode_bos is 1 (allowed: true or false)"),
+    (
+        "bos without a mask",
+        tiny(reencode_bos=True, reencode_mask=False),
+        "reencode_mask is false (allowed: true where reencode_bos is true)",
+    ),
     ("text for bool", tiny(reencode_mask="no"), 'reencode_mask is "no" (allowed: true or false)'),
     ("string for number", tiny(vocab_size="64"), 'vocab_size is "64"'),
     ("too large", tiny(vocab_size=2**40), "vocab_size is 1099511627776"),
@@ -130,4 +135,4 @@ def test_shipped_configurations():
 @pytest.mark.parametrize("bos", [False, True])
 def test_a_generated_sentence_is_masked_as_it_has_bos_unless_said_otherwise(bos):
     assert parse_config(tiny(reencode_bos=bos)).reencode_mask is bos
-    assert parse_config(tiny(reencode_bos=bos, reencode_mask=not bos)).reencode_mask is not bos
+    assert parse_config(tiny(reencode_bos=bos, reencode_mask=True)).reencode_mask

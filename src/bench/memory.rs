@@ -29,17 +29,19 @@ fn status(key: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Slope of the straight line that fits the points best (least squares); `None` for fewer than two
-/// different places.
-pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
-    let count = points.len() as f64;
-    let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
-    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let products: f64 = points
-        .iter()
-        .map(|point| (point.0 - x) * (point.1 - y))
-        .sum();
-    let squares: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+/// The common slope of the straight lines that fit these series best (least squares), each with its
+/// own height; `None` if no series has two different places.
+pub fn slope_within(series: &[Vec<(f64, f64)>]) -> Option<f64> {
+    let (mut products, mut squares) = (0.0, 0.0);
+    for points in series {
+        let count = points.len() as f64;
+        let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
+        let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+        for point in points {
+            products += (point.0 - x) * (point.1 - y);
+            squares += (point.0 - x).powi(2);
+        }
+    }
     (squares > 0.0).then(|| products / squares)
 }
 
@@ -49,10 +51,15 @@ mod tests {
 
     #[test]
     fn slopes() {
-        assert_eq!(slope(&[]), None);
-        assert_eq!(slope(&[(1.0, 5.0)]), None);
-        assert_eq!(slope(&[(1.0, 5.0), (3.0, 9.0)]), Some(2.0));
-        assert_eq!(slope(&[(0.0, 1.0), (1.0, 0.0), (2.0, 5.0)]), Some(2.0));
+        let line = |height: f64| vec![(1.0, height), (3.0, height + 4.0)];
+        assert_eq!(slope_within(&[]), None);
+        assert_eq!(slope_within(&[vec![], vec![(1.0, 5.0)]]), None);
+        assert_eq!(slope_within(&[line(5.0)]), Some(2.0));
+        assert_eq!(slope_within(&[line(5.0), line(900.0)]), Some(2.0));
+        assert_eq!(
+            slope_within(&[vec![(0.0, 1.0), (1.0, 0.0), (2.0, 5.0)]]),
+            Some(2.0)
+        );
     }
 
     #[cfg(target_os = "linux")]

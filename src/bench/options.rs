@@ -11,6 +11,7 @@ pub struct BenchOptions {
     pub(super) sentences: usize,
     pub(super) warmup: usize,
     pub(super) seed: u64,
+    pub(super) memory: bool,
 }
 
 impl Default for BenchOptions {
@@ -22,6 +23,7 @@ impl Default for BenchOptions {
             sentences: 16,
             warmup: 1,
             seed: 0,
+            memory: true,
         }
     }
 }
@@ -61,6 +63,14 @@ impl BenchOptions {
     pub fn with_warmup(mut self, rounds: usize) -> Result<Self> {
         self.warmup = at_least_one("warmup", rounds)?;
         Ok(self)
+    }
+
+    /// Whether to measure memory, as it is where not set: it takes a moment, and is only right for
+    /// the first model of a process.
+    #[must_use]
+    pub fn with_memory(mut self, memory: bool) -> Self {
+        self.memory = memory;
+        self
     }
 
     /// Seed of the prompt's tokens.

@@ -27,8 +27,12 @@ pub struct BenchReport {
     pub provider: &'static str,
     /// Threads that work on one graph.
     pub threads: usize,
+    /// Rounds before those that count.
+    pub warmup: usize,
     /// Rounds that were measured.
     pub rounds: usize,
+    /// Seed of the prompt.
+    pub seed: u64,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Tokens of a sentence; of a generated one the last is eos.
@@ -47,15 +51,16 @@ pub struct BenchReport {
     pub time_to_first_sentence_ms: f64,
     /// Lowest and highest of the rounds.
     pub spread: Spread,
-    /// Bytes of the KV cache that grows with the context, for each token of the context: exact, by
-    /// the shapes. Absent for kind `svae`, which has no context.
+    /// Bytes of the KV cache that grows with the context, for each token of the context, where a
+    /// sentence has `sentence_tokens` of them: exact, by the shapes. Absent for kind `svae`, which
+    /// has no context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_bytes_per_token: Option<f64>,
-    /// Slope of the process's memory over the tokens of a growing context, by least squares.
+    /// Slope of the process's memory over the tokens of growing contexts, by least squares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_bytes_per_token: Option<f64>,
-    /// Most memory from before loading to the end of the first round, that of the process before it
-    /// left out. Absent where the system does not tell it.
+    /// Most memory from before loading to the end of the warm-up, that of the process before it left
+    /// out. Absent where the system does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
 }
@@ -81,7 +86,8 @@ pub struct Ratios {
     /// Above 1: faster than the baseline.
     pub output_tokens_per_second: f64,
     /// Above 1: faster than the baseline.
-    pub output_text_tokens_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_text_tokens_per_second: Option<f64>,
     /// Below 1: sooner than the baseline.
     pub time_to_first_sentence: f64,
     /// Below 1: smaller than the baseline's.
@@ -121,7 +127,9 @@ impl BenchReport {
             variant: model.variant().to_owned(),
             provider: model.provider().name(),
             threads: model.threads(),
+            warmup: bench.options.warmup,
             rounds: bench.rounds.len(),
+            seed: bench.options.seed,
             prompt_tokens: workload.prompt_tokens,
             sentence_tokens: workload.sentence_tokens,
             sentences: workload.sentences,
@@ -154,7 +162,9 @@ impl BenchReport {
         Ratios {
             input_tokens_per_second: ratio(|report| report.input_tokens_per_second),
             output_tokens_per_second: ratio(|report| report.output_tokens_per_second),
-            output_text_tokens_per_second: ratio(|report| report.output_text_tokens_per_second),
+            output_text_tokens_per_second: optional(|report| {
+                Some(report.output_text_tokens_per_second)
+            }),
             time_to_first_sentence: ratio(|report| report.time_to_first_sentence_ms),
             kv_bytes_per_token: optional(|report| report.kv_bytes_per_token),
             measured_bytes_per_token: optional(|report| report.measured_bytes_per_token),
@@ -171,7 +181,8 @@ impl BenchReport {
 /// [`Error::Write`](crate::Error::Write).
 pub fn write_svg(reports: &[BenchReport], path: impl AsRef<Path>) -> Result<()> {
     let column = |figure: fn(&BenchReport) -> Option<f64>| -> Vec<(String, f64)> {
-        let bar = |report: &BenchReport| Some((report.model.clone(), figure(report)?));
+        let name = |report: &BenchReport| format!("{} {}", report.model, report.variant);
+        let bar = |report: &BenchReport| Some((name(report), figure(report)?));
         reports.iter().filter_map(bar).collect()
     };
     let speed = column(|report| Some(report.output_tokens_per_second));

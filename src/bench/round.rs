@@ -20,6 +20,9 @@ const SLOPE_BYTES: usize = 64 << 20;
 /// but not over more than these.
 const SLOPE_CONTEXTS: usize = 64;
 
+/// Most tokens of a prompt, and of a continuation.
+const MAX_TOKENS: usize = 1 << 24;
+
 /// A prompt and a length of its continuation, which fit the model.
 #[derive(Debug)]
 pub struct Workload {
@@ -48,6 +51,8 @@ impl Workload {
         let length = options.sentence_tokens;
         let longest = config.longest_sentence()? - 1;
         check("sentence-tokens", length, longest)?;
+        check("prompt-tokens", options.prompt_tokens, MAX_TOKENS)?;
+        check("sentences", options.sentences, MAX_TOKENS / length)?;
         let prompt_sentences = options.prompt_tokens.div_ceil(length);
         match config.kind {
             ModelKind::Sllm => {
@@ -58,7 +63,8 @@ impl Workload {
                 check("sentences", options.sentences, most - prompt_sentences)?;
             }
             ModelKind::Opt => {
-                check("prompt-tokens", options.prompt_tokens, longest)?;
+                let most = longest.saturating_sub(length);
+                check("prompt-tokens", options.prompt_tokens, most)?;
                 let left = (longest - options.prompt_tokens) / length;
                 check("sentences", options.sentences, left)?;
             }
@@ -100,36 +106,36 @@ impl Workload {
         }
     }
 
-    /// Bytes that each token of a context adds to the memory of the process: contexts that stay
-    /// grow by one sentence at a time.
-    ///
-    /// The first ones may find room in memory that was given back before, so only the later half
-    /// counts.
+    /// Bytes that each token of a growing context adds to the memory of the process: the slope
+    /// within contexts that grow by one sentence at a time and stay.
     pub fn memory_slope(&self, model: &Model) -> Result<Option<f64>> {
         if self.kind == ModelKind::Svae {
             return Ok(None);
         }
+        let ids = vec![self.tokens.pad; self.sentence_tokens];
+        let sentences = (self.prompt_tokens + self.new_tokens()) / self.sentence_tokens;
         let mut held = Vec::new();
-        let mut tokens = 0;
-        let mut points = Vec::new();
+        let mut grown = Vec::new();
         let mut cache_bytes = 0;
         while cache_bytes < SLOPE_BYTES && held.len() < SLOPE_CONTEXTS {
             let mut context = Context::new(model.clone())?;
-            let sentences = self.prompt.iter().cycle();
-            for ids in sentences.take(self.prompt.len() + self.sentences) {
+            let mut points = Vec::new();
+            for number in 1..=sentences {
                 match &mut context {
                     Context::Sentences(context) => {
-                        context.append_run(vec![self.context_sentence(ids)])?;
+                        context.append_run(vec![self.context_sentence(&ids)])?;
                     }
-                    Context::Tokens(context) => context.append_ids(ids, "")?,
+                    Context::Tokens(context) => context.append_ids(&ids, "")?,
                 }
-                tokens += ids.len();
-                points.extend(memory::anonymous().map(|bytes| (tokens as f64, bytes as f64)));
+                let tokens = (number * self.sentence_tokens) as f64;
+                points.extend(memory::anonymous().map(|bytes| (tokens, bytes as f64)));
             }
             cache_bytes += context.memory_bytes();
             held.push(context);
+            grown.push(points);
         }
-        Ok(memory::slope(&points[points.len() / 2..]))
+        // The first ones may find room in memory that was given back before.
+        Ok(memory::slope_within(&grown[grown.len() / 2..]))
     }
 
     fn context_sentence(&self, ids: &[u32]) -> ContextSentence {

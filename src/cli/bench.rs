@@ -1,12 +1,15 @@
 //! `bench`: speed and memory of models, measured in turn.
 
 use std::{
+    env,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     thread,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 use sllm_ort::{
     bench::{Bench, BenchOptions, BenchReport, Ratios, write_svg},
@@ -51,14 +54,20 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let variant = args.model.variant.as_deref();
-    let mut benches = vec![args.load(&args.model.bundle.dir()?, variant)?];
-    for dir in &args.also {
-        benches.push(args.load(dir, variant)?);
-    }
-    if let Some(dir) = &args.baseline {
-        benches.push(args.load(dir, args.baseline_variant.as_deref())?);
-    }
+    let bundles = args.bundles()?;
+    let memory: Vec<Option<Memory>> = match bundles.len() {
+        1 => vec![None],
+        // Each in a process of its own: a second model would find room that the first gave back.
+        _ => bundles
+            .iter()
+            .map(|bundle| args.memory_alone(bundle).map(Some))
+            .collect::<anyhow::Result<_>>()?,
+    };
+    let mut benches = bundles
+        .iter()
+        .zip(&memory)
+        .map(|(bundle, memory)| args.load(bundle, memory.is_none()))
+        .collect::<anyhow::Result<Vec<Bench>>>()?;
     let bar = progress::rounds(args.repetitions)?;
     for _ in 0..args.repetitions {
         for bench in &mut benches {
@@ -68,7 +77,13 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     let reports: Option<Vec<BenchReport>> = benches.iter().map(Bench::report).collect();
-    let reports = reports.context("no round was measured")?;
+    let mut reports = reports.context("no round was measured")?;
+    for (report, memory) in reports.iter_mut().zip(memory) {
+        if let Some(memory) = memory {
+            report.peak_memory_bytes = memory.peak_memory_bytes;
+            report.measured_bytes_per_token = memory.measured_bytes_per_token;
+        }
+    }
     let (models, baseline) = match &args.baseline {
         Some(_) => (&reports[..reports.len() - 1], reports.last()),
         None => (&reports[..], None),
@@ -89,17 +104,82 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A bundle to measure, and which variant of it.
+struct Subject {
+    dir: PathBuf,
+    variant: Option<String>,
+}
+
+/// What another process found of a bundle.
+#[derive(Deserialize)]
+struct Memory {
+    peak_memory_bytes: Option<u64>,
+    measured_bytes_per_token: Option<f64>,
+}
+
 impl BenchArgs {
-    fn load(&self, dir: &Path, variant: Option<&str>) -> anyhow::Result<Bench> {
+    fn bundles(&self) -> anyhow::Result<Vec<Subject>> {
+        let subject = |dir: &Path, variant: &Option<String>| Subject {
+            dir: dir.to_owned(),
+            variant: variant.clone(),
+        };
+        let model = self.model.bundle.dir()?;
+        let models = [&model].into_iter().chain(&self.also);
+        let models = models.map(|dir| subject(dir, &self.model.variant));
+        let baseline = self.baseline.iter();
+        Ok(models
+            .chain(baseline.map(|dir| subject(dir, &self.baseline_variant)))
+            .collect())
+    }
+
+    fn load(&self, subject: &Subject, memory: bool) -> anyhow::Result<Bench> {
         let options = BenchOptions::default()
             .with_prompt_tokens(self.prompt_tokens)?
             .with_sentence_tokens(self.sentence_tokens)?
             .with_sentences(self.sentences)?
             .with_warmup(self.warmup)?
-            .with_seed(self.seed);
-        let bench = Bench::load(dir, self.model.load_options(variant)?, options)?;
+            .with_seed(self.seed)
+            .with_memory(memory);
+        let load_options = self.model.load_options(subject.variant.as_deref())?;
+        let bench = Bench::load(&subject.dir, load_options, options)?;
         pass_warnings(bench.model());
         Ok(bench)
+    }
+
+    /// Memory of a bundle in a process that does nothing else.
+    fn memory_alone(&self, subject: &Subject) -> anyhow::Result<Memory> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["bench", "--format", "json", "--repetitions", "1"]);
+        command.arg("--model").arg(&subject.dir);
+        let mut option = |name: &str, value: &dyn ToString| {
+            command.arg(name).arg(value.to_string());
+        };
+        option("--prompt-tokens", &self.prompt_tokens);
+        option("--sentence-tokens", &self.sentence_tokens);
+        option("--sentences", &self.sentences);
+        option("--warmup", &self.warmup);
+        option("--provider", &self.model.provider);
+        if let Some(variant) = &subject.variant {
+            option("--variant", variant);
+        }
+        if let Some(threads) = &self.model.threads {
+            option("--threads", threads);
+        }
+        if let Some(path) = &self.model.onnxruntime {
+            command.arg("--onnxruntime").arg(path);
+        }
+        let output = command.stderr(Stdio::piped()).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line = said.lines().last().unwrap_or_default();
+            let line = line.trim_start_matches("sllm-ort: error: ").to_owned();
+            // Of wrong usage this process says the same, with the status for it.
+            if output.status.code() == Some(i32::from(super::USAGE)) {
+                self.load(subject, false)?;
+            }
+            bail!(line);
+        }
+        serde_json::from_slice(&output.stdout).context("measuring memory in another process")
     }
 }
 

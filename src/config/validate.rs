@@ -60,6 +60,11 @@ impl ModelConfig {
                 )
             })?;
         }
+        let usable = !self.reencode_bos || self.reencode_mask;
+        check.holds(usable, "reencode_mask", || {
+            let allowed = "true where reencode_bos is true: without a mask nothing is encoded";
+            (json!(self.reencode_mask), allowed.to_owned())
+        })?;
         if self.kind != ModelKind::Opt {
             self.require_svae()?;
             self.require_max_sentence_tokens()?;

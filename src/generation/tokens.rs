@@ -1,5 +1,7 @@
 //! The loop over a token-level model, whose stream of tokens is given out in sentences.
 
+use std::collections::VecDeque;
+
 use crate::{
     error::{Error, Result},
     sampling::Sampler,
@@ -7,6 +9,9 @@ use crate::{
 };
 
 use super::{FinishReason, GenerateOptions, Sentence, stop_text::StopText};
+
+/// Any text that is no white space and no mark.
+const ANY_TEXT: &str = "a";
 
 /// What the loop needs of a token-level model with a context.
 pub(crate) trait TokenModel {
@@ -30,14 +35,14 @@ pub(crate) trait TokenModel {
 ///
 /// A sentence ends where the segmentation rule cuts the text. Only the next token says where that
 /// is, since a quotation mark may follow the full stop: it is chosen, and kept for the next
-/// sentence.
+/// sentence. A token may be a part of a character only; then it takes all tokens of the character.
 pub(crate) struct TokenLoop<'m, M> {
     model: &'m mut M,
     options: GenerateOptions,
     sampler: Sampler,
     detokenizer: Detokenizer,
-    /// The token that begins the next sentence, with its text.
-    pending: Option<(u32, String)>,
+    /// The tokens that begin the next sentence, each with the text that became complete by it.
+    pending: VecDeque<(u32, String)>,
     /// Logits to choose from.
     logits: Vec<f32>,
     sentences: usize,
@@ -53,7 +58,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
             detokenizer: model.detokenizer(),
             model,
             options,
-            pending: None,
+            pending: VecDeque::new(),
             logits: Vec::new(),
             sentences: 0,
             tokens: 0,
@@ -123,33 +128,51 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
             on_text(new);
             text.push_str(new);
         };
+        // Parts of a character that may begin the next sentence, and the place before them.
+        let mut parts: Vec<u32> = Vec::new();
+        let mut before_parts = None;
         while self.finished.is_none() {
             if self.model.room() == 0 {
                 self.finished = Some(FinishReason::ContextFull);
                 break;
             }
-            let (id, piece) = match self.pending.take() {
+            let (id, piece) = match self.pending.pop_front() {
                 Some(pending) => pending,
                 None => self.choose()?,
             };
             if id == self.model.eos() {
                 self.finished = Some(FinishReason::Stop);
                 if !ids.is_empty() {
-                    ids.push(id);
+                    parts.push(id);
                 }
                 break;
             }
+            if piece.is_empty() && begins_sentence(&whole, ANY_TEXT) {
+                if before_parts.is_none() {
+                    before_parts = Some(self.model.mark());
+                }
+                self.model.append_token(id)?;
+                parts.push(id);
+                continue;
+            }
             if begins_sentence(&whole, &piece) {
-                self.pending = Some((id, piece));
+                if let Some(mark) = before_parts.take() {
+                    self.model.go_back(mark)?;
+                }
+                let parts = parts.drain(..).map(|part| (part, String::new()));
+                self.pending = parts.chain([(id, piece)]).collect();
                 break;
             }
             self.model.append_token(id)?;
+            ids.append(&mut parts);
+            before_parts = None;
             ids.push(id);
             whole.push_str(&piece);
             if watch.push(&piece, &mut emit).is_break() {
                 self.finished = Some(FinishReason::StopText);
             }
         }
+        ids.append(&mut parts);
         if !watch.found() {
             let rest = match self.finished {
                 Some(_) => self.detokenizer.finish()?.unwrap_or_default(),

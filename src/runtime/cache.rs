@@ -15,7 +15,7 @@ use super::{
 use crate::error::{Error, Result};
 
 /// The first capacity of an in-place cache, in positions; it grows by doubling.
-const FIRST_CAPACITY: usize = 64;
+const FIRST_CAPACITY: usize = 16;
 /// The input by which an in-place graph is told from one that concatenates.
 const LENGTHS: &str = "seqlens_k";
 const TOTAL: &str = "total_sequence_length";
