@@ -54,7 +54,7 @@ paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_
 		echo "plot: target/paper-table-$$size.svg"; \
 	done
 
-models/random/%/sllm.json: configs/%.json | $(VENV)/ready
+models/random/%/sllm.json: configs/%.json $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py | $(VENV)/ready
 	PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
 		--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
 
@@ -100,4 +100,4 @@ $(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt
 need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }
 need-python:
-	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "$(PYTHON) with pip is missing: install Python 3.10 or later with pip" >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "$(PYTHON) with pip is missing: install Python 3.11 or later with pip" >&2; exit 1; }

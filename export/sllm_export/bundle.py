@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sllm_export import __version__
-from sllm_export.checkpoint.expected import check_tensors, expected_shapes
+from sllm_export.checkpoint.expected import check_finite, check_tensors, expected_shapes
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
@@ -56,7 +56,9 @@ def write_bundle(
     a failure `out` is as it was. Raises ExportError.
     """
     check_tokenizer(source.tokenizer, source.config)
-    check_tensors(source.state_dict, expected_shapes(source.config), source.ignored_tensors)
+    expected = expected_shapes(source.config)
+    check_tensors(source.state_dict, expected, source.ignored_tensors)
+    check_finite(source.state_dict, expected)
     with _new_directory(out, force) as work:
         entries, variants = _write_variants(source, work, report)
         (work / TOKENIZER).write_bytes(source.tokenizer)

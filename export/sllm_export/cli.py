@@ -24,7 +24,7 @@ from sllm_export.model_card import CardEntry
 from sllm_export.opt_config import check_opt_config
 from sllm_export.opt_directory import find_opt_weights, open_opt
 from sllm_export.tokenizer import find_tokenizer
-from sllm_export.variants import VARIANTS, select_variants
+from sllm_export.variants import VARIANTS, in_place_problem, select_variants
 
 FAILED = 1
 _DESCRIPTION = "Makes bundles for sllm-ort from checkpoints, and trains models."
@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _bundle(_parser().parse_args(arguments))
     except ExportError as error:
         print(f"sllm_export: error: {_one_line(str(error))}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"sllm_export: error: {where}{error.strerror or error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("sllm_export: error: interrupted", file=sys.stderr)
@@ -86,6 +90,8 @@ def _seed(text: str) -> int:
 def _bundle(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     variants = select_variants(arguments.variant, config)
+    for note in _notes(arguments, config):
+        print(f"sllm_export: note: {note}", file=sys.stderr)
     state_dict, provenance, ignored = _weights(arguments, config)
     if arguments.data:
         provenance["data"] = arguments.data
@@ -110,6 +116,19 @@ def _bundle(arguments: argparse.Namespace) -> None:
     write_bundle(source, arguments.out, arguments.force, _report)
 
 
+def _notes(arguments: argparse.Namespace, config: ModelConfig) -> list[str]:
+    """What is done that the user may not expect."""
+    notes = []
+    problem = in_place_problem(config)
+    if problem and not arguments.variant:
+        notes.append(f"only the portable variant is written: {problem}")
+    backbone = config.backbone
+    original = backbone is not None and backbone.prefill_attention == "bidirectional"
+    if original and arguments.segmentation == "keep-split":
+        notes.append("text is not cut as the original does: --segmentation drop-truncate does")
+    return notes
+
+
 def _report(entry: CardEntry) -> None:
     where = f"{entry.variant.name}/{entry.graph}"
     print(f"{where}: {entry.size} bytes, error {entry.error:.1e}", file=sys.stderr)
@@ -121,6 +140,8 @@ def _weights(
     """The weights, the part of the manifest's provenance that tells of them, and the tensors that
     a checkpoint may have besides those expected."""
     checkpoint: Path | None = arguments.checkpoint
+    if arguments.opt is not None and config.kind != "svae":
+        check_opt_config(arguments.opt, config)
     if arguments.random is not None:
         if checkpoint is not None:
             raise ExportError("--random and --checkpoint exclude each other")
@@ -129,7 +150,6 @@ def _weights(
         return random, {"checkpoint": {"random_seed": seed}}, frozenset()
     if checkpoint is None and config.kind == "opt" and arguments.opt is not None:
         checkpoint = find_opt_weights(arguments.opt)
-        check_opt_config(arguments.opt, config)
     if checkpoint is None:
         raise ExportError("no weights: give --checkpoint FILE, or --random SEED")
     if config.kind == "opt":

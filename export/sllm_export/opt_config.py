@@ -38,6 +38,13 @@ def check_opt_config(directory: Path, config: ModelConfig) -> None:
         raise CheckpointError(str(path), problems)
 
 
+def _word_embed_size(config: ModelConfig) -> int | None:
+    """OPT's own, which an sllm takes over for its sentence coder."""
+    if config.kind == "opt":
+        return config.require_backbone().word_embed_size
+    return config.require_svae().word_embed_size
+
+
 def _expected(config: ModelConfig) -> dict[str, Any]:
     """Hugging Face's names of what must agree. A key that is absent there has the right default,
     or is caught by the tensors' shapes."""
@@ -46,7 +53,7 @@ def _expected(config: ModelConfig) -> dict[str, Any]:
         "model_type": "opt",
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
-        "word_embed_proj_dim": backbone.word_embed_size,
+        "word_embed_proj_dim": _word_embed_size(config),
         "num_hidden_layers": backbone.layers,
         "num_attention_heads": backbone.heads,
         "ffn_dim": backbone.ffn_size,

@@ -61,7 +61,7 @@ def select_variants(names: list[str], config: ModelConfig) -> list[Variant]:
         listed = ", ".join(variant.name for variant in VARIANTS)
         raise ExportError(f"--variant {unknown[0]}: unknown, known variants: {listed}")
     chosen = [variant for variant in VARIANTS if not names or variant.name in names]
-    problem = _in_place_problem(config)
+    problem = in_place_problem(config)
     if problem:
         if any(name for name in names if any(v.name == name and v.in_place for v in chosen)):
             raise ExportError(f"{problem}; write the portable variant with --variant portable")
@@ -69,7 +69,7 @@ def select_variants(names: list[str], config: ModelConfig) -> list[Variant]:
     return chosen
 
 
-def _in_place_problem(config: ModelConfig) -> str:
+def in_place_problem(config: ModelConfig) -> str:
     """Why the attention with caches in place cannot run this model; empty if it can."""
     for section, part in (("svae", config.svae), ("backbone", config.backbone)):
         if part is not None and (config.hidden_size // part.heads) % _HEAD_MULTIPLE:

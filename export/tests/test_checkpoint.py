@@ -17,7 +17,7 @@ from helpers import (
 from safetensors.numpy import save_file
 
 from sllm_export.checkpoint import open_checkpoint
-from sllm_export.checkpoint.expected import check_tensors, expected_shapes
+from sllm_export.checkpoint.expected import check_finite, check_tensors, expected_shapes
 from sllm_export.config import parse_config
 from sllm_export.errors import CheckpointError
 
@@ -149,3 +149,15 @@ def test_prefix_of_distributed_training_is_dropped(tmp_path):
     assert state_dict.load("a").tolist() == [1, 1]
     save_file({"module.a": np.ones(2, "f4"), "b": np.zeros(3, "f4")}, path)
     assert dict(open_checkpoint(path).shapes) == {"module.a": (2,), "b": (3,)}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_refused_wherever_it_is(value):
+    config, weights = random_weights(tiny())
+    tensors = {name: weights.load(name).copy() for name in weights.shapes}
+    tensors["svae.encoder.embed_token.weight"][-1, -1] = value
+    with pytest.raises(CheckpointError) as caught:
+        check_finite(MemoryStateDict(tensors, "x.pth"), expected_shapes(config))
+    assert caught.value.problems == [
+        "svae.encoder.embed_token.weight holds values that are not finite"
+    ]

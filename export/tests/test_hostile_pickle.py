@@ -11,6 +11,7 @@ import pytest
 
 from sllm_export.checkpoint import open_checkpoint, restricted_pickle
 from sllm_export.checkpoint.restricted_pickle import FOREIGN, load_restricted
+from sllm_export.checkpoint.torch_tensors import StorageRef, rebuild_tensor
 from sllm_export.errors import CheckpointError
 
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
@@ -151,7 +152,7 @@ HOSTILE = [
     (
         "state_dict that holds itself",
         b"\x80\x02}q\x00X\x01\x00\x00\x00wh\x00s.",
-        "w is not a tensor",
+        r"holds no state_dict \(found w\)",
     ),
 ]
 
@@ -195,3 +196,11 @@ def test_names_in_messages_are_cut(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint(write(tmp_path / "x.pth", operations))
     assert len(str(caught.value)) < 1000
+
+
+def test_a_tensor_has_few_dimensions():
+    """Else many tensors could share one long shape, which is walked for each."""
+    storage = StorageRef("0", "float32", 1)
+    assert rebuild_tensor(storage, 0, (1,) * 64, (0,) * 64).shape == (1,) * 64
+    with pytest.raises(pickle.UnpicklingError, match="more than 64 dimensions"):
+        rebuild_tensor(storage, 0, (1,) * 65, (0,) * 65)

@@ -87,7 +87,9 @@ def test_all_that_was_put_in_is_unwanted():
     config, _ = tiny_model()
     batch = collate(windows(config), config.tokens, 10_000)
     group = batch.groups[0]
-    predicted = torch.zeros(len(group.lengths), dtype=torch.bool)
-    rows = choose_unwanted(group, predicted, Weights(repetition=1.0))
-    assert rows.tolist() == (group.lengths >= 4).nonzero()[:, 0].tolist()
-    assert len(choose_unwanted(group, predicted, Weights())) == 0
+    put_in = batch.put_in[group.index]
+    rows = choose_unwanted(group, put_in, Weights(repetition=1.0))
+    wanted = put_in & (group.lengths >= 4)
+    assert wanted.sum() == 1
+    assert set(wanted.nonzero()[:, 0].tolist()) <= set(rows.tolist())
+    assert len(choose_unwanted(group, put_in, Weights())) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from sllm_export.checkpoint.state_dict import Shape, StateDict, Weights
 from sllm_export.config import ModelConfig
@@ -88,6 +90,17 @@ def check_tensors(
         for name, shape in found.items()
         if name not in expected and name not in ignored
     ]
+    if problems:
+        raise CheckpointError(state_dict.source, problems)
+
+
+def check_finite(state_dict: StateDict, names: Iterable[str]) -> None:
+    """Raises CheckpointError that lists every tensor with a value that is no finite number."""
+    problems = []
+    for name in names:
+        if not np.isfinite(state_dict.load(name)).all():
+            problems.append(f"{name} holds values that are not finite")
+        state_dict.release()
     if problems:
         raise CheckpointError(state_dict.source, problems)
 

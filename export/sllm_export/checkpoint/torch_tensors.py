@@ -20,6 +20,9 @@ STORAGE_ELEMENTS = {
 }
 """Element type of each of PyTorch's storage classes that is admitted."""
 
+MAX_DIMENSIONS = 64
+"""As in PyTorch. Short, so that many tensors that share one long shape cannot keep us busy."""
+
 
 @dataclass(frozen=True)
 class StorageRef:
@@ -71,4 +74,6 @@ def rebuild_parameter(data: Any, *_rest: Any) -> TensorRef:
 def _naturals(values: Any) -> tuple[int, ...]:
     if not isinstance(values, tuple):
         raise pickle.UnpicklingError("a tensor whose shape or stride is not a tuple")
+    if len(values) > MAX_DIMENSIONS:
+        raise pickle.UnpicklingError(f"a tensor of more than {MAX_DIMENSIONS} dimensions")
     return tuple(natural(value) for value in values)

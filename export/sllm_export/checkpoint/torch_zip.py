@@ -18,6 +18,7 @@ from sllm_export.errors import CheckpointError
 
 _MAX_PICKLE_BYTES = 2**29
 _PICKLE = "data.pkl"
+_MAX_KEYS, _MAX_KEY = 8, 40
 _ZIP_SIGNATURE = b"PK"
 _OLD_SIGNATURE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """Files of `torch.save` before 1.6 begin with this pickled number."""
@@ -78,6 +79,9 @@ class TorchZipFile(StateDict):
         state = top.get("state_dict", top) if isinstance(top, dict) else None
         if not isinstance(state, dict) or not state:
             raise self._error("holds no state_dict")
+        if "state_dict" not in top and not any(isinstance(v, TensorRef) for v in state.values()):
+            found = ", ".join(sorted(str(name)[:_MAX_KEY] for name in state)[:_MAX_KEYS])
+            raise self._error(f"holds no state_dict (found {found})")
         foreign = [
             f"{name} is not a tensor" if isinstance(name, str) else "a name that is not a string"
             for name, value in state.items()

@@ -56,7 +56,8 @@ class Batch:
     be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on,
     records of similar length in one; `slots` [n] place the batch's sentences in all grids,
     flattened and joined;
-    `predicted` [n] marks those that follow from the sentence before them; `left` [n] counts those
+    `predicted` [n] marks those that follow from the sentence before them; `put_in` [n] those that
+    are not the text's own; `left` [n] counts those
     that come after them in their window; `continues` [n] is the stop head's target: 0 where the
     record ends with that sentence, else 1."""
 
@@ -65,6 +66,7 @@ class Batch:
     grids: list[tuple[int, int]]
     slots: Tensor
     predicted: Tensor
+    put_in: Tensor
     left: Tensor
     continues: Tensor
 
@@ -72,7 +74,7 @@ class Batch:
         """The batch on `device`."""
         groups = [group.to(device) for group in self.groups]
         joined = [group.to(device) for group in self.joined]
-        numbers = (self.slots, self.predicted, self.left, self.continues)
+        numbers = (self.slots, self.predicted, self.put_in, self.left, self.continues)
         moved = (x.to(device) for x in numbers)
         return Batch(groups, joined, self.grids, *moved)
 
@@ -202,7 +204,7 @@ def collate(
 ) -> Batch:
     """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
     windows = sorted(windows, key=lambda w: len(w.sentences))
-    grids, slots, predicted, left, continues = [], [], [], [], []
+    grids, slots, predicted, put_in, left, continues = [], [], [], [], [], []
     offset = 0
     for part in np.array_split(np.arange(len(windows)), min(BACKBONE_GRIDS, len(windows))):
         rows = [windows[i] for i in part]
@@ -212,13 +214,14 @@ def collate(
             count = len(window.sentences)
             slots += range(offset, offset + count)
             predicted += [place > 0 and place not in window.echoes for place in range(count)]
+            put_in += [place in window.echoes for place in range(count)]
             left += range(count - 1, -1, -1)
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
     groups = _groups(sentences, tokens, group_tokens)
     extra = _groups(joined or [], tokens, group_tokens)
-    tensors = map(torch.tensor, (slots, predicted, left, continues))
+    tensors = map(torch.tensor, (slots, predicted, put_in, left, continues))
     return Batch(groups, extra, grids, *tensors)
 
 

@@ -188,7 +188,7 @@ def train_batch(
     for group in batch.groups:
         kept = choose_reconstructed(group, weights)
         later = batch.predicted[group.index].nonzero()[:, 0]
-        again = choose_unwanted(group, batch.predicted[group.index], weights)
+        again = choose_unwanted(group, batch.put_in[group.index], weights)
         unwanted_after = group.index[again] + choose_lags(batch.left[group.index[again]])
         before = hidden_leaf[group.index[later] - 1]
         rows = torch.cat([kept, later, again])
@@ -262,13 +262,13 @@ def choose_reconstructed(group: Group, weights: Weights) -> Tensor:
     return keep_for_reconstruction(group.lengths).nonzero()[:, 0]
 
 
-def choose_unwanted(group: Group, predicted: Tensor, weights: Weights) -> Tensor:
+def choose_unwanted(group: Group, put_in: Tensor, weights: Weights) -> Tensor:
     """Rows of sentences that shall not be said again: of those long enough all that were put into
-    the text (`predicted` [n] is false), and some of the text's own."""
+    the text (`put_in` [n]), and some of the text's own."""
     if weights.repetition == 0:
         return group.lengths.new_zeros(0)
     chosen = torch.rand(group.lengths.shape, device=group.lengths.device) < UNWANTED_SHARE
-    chosen |= ~predicted
+    chosen |= put_in
     return (chosen & (group.lengths >= SHORTEST_UNWANTED)).nonzero()[:, 0]
 
 

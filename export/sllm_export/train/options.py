@@ -16,6 +16,7 @@ LOSSES = ("cross-entropy", "focal")
 STAGES = ("joint", "svae", "sllm")
 RECONSTRUCTING = ("joint", "svae")
 WITH_BACKBONE = ("joint", "sllm")
+_ABOVE_ONE = math.nextafter(1, 2)
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,13 @@ class Options:
     echo_share: float = _setting(
         "share of the records in which a sentence or two are repeated, to learn to go on",
         0.0,
+        high=_ABOVE_ONE,
         stages=WITH_BACKBONE,
     )
     own_share: float = _setting(
         "share of the records in which some sentences are the model's own, to learn to go on",
         0.0,
+        high=_ABOVE_ONE,
         stages=("joint",),
     )
     repetition_weight: float = _setting(
