@@ -108,7 +108,7 @@ fn the_command_prints_a_table() {
         "{table}"
     );
     assert!(
-        notes[0].starts_with("bidirectional: measured as in"),
+        notes[0].starts_with("bidirectional: as in arXiv 2408.00655"),
         "{table}"
     );
     let width = lines[0].chars().count();

@@ -255,7 +255,7 @@ fn the_table_has_a_dash_where_a_model_has_no_figure() {
         "{table}"
     );
     assert!(
-        notes[1].starts_with("bidirectional: measured as in"),
+        notes[1].starts_with("bidirectional: as in arXiv 2408.00655"),
         "{table}"
     );
     // Text that the bundle of the original drops is not that of the other.
