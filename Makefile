@@ -42,7 +42,7 @@ train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTor
 # The paper's systems with random weights, which are as fast as trained ones.
 PAPER_SIZES ?= 125m
 PAPER_VARIANT ?= cpu-int8
-PAPER_ROUNDS ?= 7
+PAPER_ROUNDS ?= 21
 
 paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_SIZES="125m 350m 1.3b"
 	@for size in $(PAPER_SIZES); do \

@@ -79,9 +79,17 @@ fn figures_fit_together() {
     let text_share = number(&found, "output_text_tokens_per_second")
         / number(&found, "output_tokens_per_second");
     assert!((text_share - 0.75).abs() < 1e-9);
-    let ratio = number(&found, "output_tokens_per_second")
-        / number(&found["baseline"], "output_tokens_per_second");
-    assert!((ratio - number(&found["ratios"], "output_tokens_per_second")).abs() < 1e-9);
+    for key in [
+        "input_tokens_per_second",
+        "output_tokens_per_second",
+        "time_to_first_sentence_ms",
+    ] {
+        let [low, high] = [0, 1].map(|end| found["ratios"]["spread"][key][end].as_f64().unwrap());
+        let [own, other] = [&found, &found["baseline"]].map(|model| number(model, key));
+        let median = number(&found["ratios"], key);
+        assert!(low <= median && median <= high, "{key}: {found}");
+        assert!(low <= own / other && own / other <= high, "{key}: {found}");
+    }
 }
 
 /// Whichever is loaded first.

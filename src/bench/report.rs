@@ -56,13 +56,24 @@ pub struct BenchReport {
     /// has no context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_bytes_per_token: Option<f64>,
-    /// Slope of the process's memory over the tokens of growing contexts, by least squares.
+    /// Slope of the process's memory over the tokens of contexts that are made one after another, by
+    /// least squares: what was reserved for growth, and what the allocator keeps, included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_bytes_per_token: Option<f64>,
     /// Most memory from before loading to the end of the warm-up, that of the process before it left
     /// out. Absent where the system does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    #[serde(skip)]
+    each_round: Vec<Speed>,
+}
+
+/// What one round tells, or how it compares with a round of the baseline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Speed {
+    input_tokens_per_second: f64,
+    output_tokens_per_second: f64,
+    time_to_first_sentence_ms: f64,
 }
 
 /// Lowest and highest figure of the rounds.
@@ -77,7 +88,9 @@ pub struct Spread {
     pub time_to_first_sentence_ms: [f64; 2],
 }
 
-/// A model's figures divided by those of its baseline.
+/// A model's figures divided by those of its baseline. Those with a [`Spread`] are medians over the
+/// rounds, each divided by the baseline's round of the same number: where the models took turns, a
+/// machine that is slow for a while slows both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Ratios {
@@ -86,10 +99,11 @@ pub struct Ratios {
     /// Above 1: faster than the baseline.
     pub output_tokens_per_second: f64,
     /// Above 1: faster than the baseline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_text_tokens_per_second: Option<f64>,
+    pub output_text_tokens_per_second: f64,
     /// Below 1: sooner than the baseline.
-    pub time_to_first_sentence: f64,
+    pub time_to_first_sentence_ms: f64,
+    /// Lowest and highest ratio of the rounds.
+    pub spread: Spread,
     /// Below 1: smaller than the baseline's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_bytes_per_token: Option<f64>,
@@ -105,15 +119,14 @@ impl BenchReport {
     pub(super) fn new(bench: &Bench) -> Option<Self> {
         let (model, workload) = (&bench.model, &bench.workload);
         let config = model.config();
-        let figures = |figure: &dyn Fn(&Round) -> f64| -> Vec<f64> {
-            let mut figures: Vec<f64> = bench.rounds.iter().map(figure).collect();
-            figures.sort_by(f64::total_cmp);
-            figures
-        };
         let per_second = |count: usize, time: Duration| count as f64 / time.as_secs_f64();
-        let input = figures(&|round| per_second(workload.prompt_tokens, round.prefill));
-        let output = figures(&|round| per_second(workload.new_tokens(), round.generation));
-        let first = figures(&|round| (round.prefill + round.first_sentence).as_secs_f64() * 1e3);
+        let speed = |round: &Round| Speed {
+            input_tokens_per_second: per_second(workload.prompt_tokens, round.prefill),
+            output_tokens_per_second: per_second(workload.new_tokens(), round.generation),
+            time_to_first_sentence_ms: (round.prefill + round.first_sentence).as_secs_f64() * 1e3,
+        };
+        let each_round: Vec<Speed> = bench.rounds.iter().map(speed).collect();
+        let (median, spread) = summary(&each_round)?;
         // Only a sentence-level model spends tokens on the ends of sentences, and only its cache
         // has one entry for a whole sentence.
         let length = workload.sentence_tokens as f64;
@@ -134,45 +147,86 @@ impl BenchReport {
             sentence_tokens: workload.sentence_tokens,
             sentences: workload.sentences,
             load_ms: bench.load.as_secs_f64() * 1e3,
-            input_tokens_per_second: median(&input)?,
-            output_tokens_per_second: median(&output)?,
-            output_text_tokens_per_second: median(&output)? * text_share,
-            time_to_first_sentence_ms: median(&first)?,
-            spread: Spread {
-                input_tokens_per_second: ends(&input)?,
-                output_tokens_per_second: ends(&output)?,
-                time_to_first_sentence_ms: ends(&first)?,
-            },
+            input_tokens_per_second: median.input_tokens_per_second,
+            output_tokens_per_second: median.output_tokens_per_second,
+            output_text_tokens_per_second: median.output_tokens_per_second * text_share,
+            time_to_first_sentence_ms: median.time_to_first_sentence_ms,
+            spread,
             kv_bytes_per_token: config
                 .kv_bytes_per_sentence()
                 .map(|bytes| bytes as f64 / tokens_per_entry),
             measured_bytes_per_token: bench.memory_slope,
             peak_memory_bytes: bench.peak_memory_bytes,
+            each_round,
         })
     }
 
-    /// These figures divided by those of `baseline`.
+    /// These figures divided by those of `baseline`; `None` if it has not as many rounds.
     #[must_use]
-    pub fn ratios(&self, baseline: &Self) -> Ratios {
-        let ratio = |figure: fn(&Self) -> f64| figure(self) / figure(baseline);
-        let optional = |figure: fn(&Self) -> Option<f64>| {
+    pub fn ratios(&self, baseline: &Self) -> Option<Ratios> {
+        if self.rounds != baseline.rounds {
+            return None;
+        }
+        let pairs = self.each_round.iter().zip(&baseline.each_round);
+        let (median, spread) = summary(
+            &pairs
+                .map(|(own, other)| own.over(other))
+                .collect::<Vec<_>>(),
+        )?;
+        let text_share =
+            |report: &Self| report.output_text_tokens_per_second / report.output_tokens_per_second;
+        let ratio = |figure: fn(&Self) -> Option<f64>| {
             let (own, other) = figure(self).zip(figure(baseline))?;
             (other > 0.0).then_some(own / other)
         };
-        Ratios {
-            input_tokens_per_second: ratio(|report| report.input_tokens_per_second),
-            output_tokens_per_second: ratio(|report| report.output_tokens_per_second),
-            output_text_tokens_per_second: optional(|report| {
-                Some(report.output_text_tokens_per_second)
-            }),
-            time_to_first_sentence: ratio(|report| report.time_to_first_sentence_ms),
-            kv_bytes_per_token: optional(|report| report.kv_bytes_per_token),
-            measured_bytes_per_token: optional(|report| report.measured_bytes_per_token),
-            peak_memory_bytes: optional(|report| {
-                report.peak_memory_bytes.map(|bytes| bytes as f64)
-            }),
+        Some(Ratios {
+            input_tokens_per_second: median.input_tokens_per_second,
+            output_tokens_per_second: median.output_tokens_per_second,
+            output_text_tokens_per_second: median.output_tokens_per_second * text_share(self)
+                / text_share(baseline),
+            time_to_first_sentence_ms: median.time_to_first_sentence_ms,
+            spread,
+            kv_bytes_per_token: ratio(|report| report.kv_bytes_per_token),
+            measured_bytes_per_token: ratio(|report| report.measured_bytes_per_token),
+            peak_memory_bytes: ratio(|report| report.peak_memory_bytes.map(|bytes| bytes as f64)),
+        })
+    }
+}
+
+impl Speed {
+    fn over(&self, baseline: &Self) -> Self {
+        Self {
+            input_tokens_per_second: self.input_tokens_per_second
+                / baseline.input_tokens_per_second,
+            output_tokens_per_second: self.output_tokens_per_second
+                / baseline.output_tokens_per_second,
+            time_to_first_sentence_ms: self.time_to_first_sentence_ms
+                / baseline.time_to_first_sentence_ms,
         }
     }
+}
+
+/// Medians and ends of all rounds; `None` if there are none.
+fn summary(rounds: &[Speed]) -> Option<(Speed, Spread)> {
+    let sorted = |figure: fn(&Speed) -> f64| {
+        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures
+    };
+    let input = sorted(|round| round.input_tokens_per_second);
+    let output = sorted(|round| round.output_tokens_per_second);
+    let first = sorted(|round| round.time_to_first_sentence_ms);
+    let median = Speed {
+        input_tokens_per_second: median(&input)?,
+        output_tokens_per_second: median(&output)?,
+        time_to_first_sentence_ms: median(&first)?,
+    };
+    let spread = Spread {
+        input_tokens_per_second: ends(&input)?,
+        output_tokens_per_second: ends(&output)?,
+        time_to_first_sentence_ms: ends(&first)?,
+    };
+    Some((median, spread))
 }
 
 /// Draw speed and memory of models beside each other into an SVG file, whole or not at all.
@@ -216,6 +270,24 @@ fn ends(sorted: &[f64]) -> Option<[f64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_are_compared_in_pairs() {
+        let round = |speed| Speed {
+            input_tokens_per_second: 2.0 * speed,
+            output_tokens_per_second: speed,
+            time_to_first_sentence_ms: 1.0 / speed,
+        };
+        assert_eq!(summary(&[]), None);
+        // The machine was three times faster in the middle.
+        let own = [6.0, 18.0, 6.0].map(round);
+        let other = [2.0, 6.0, 3.0].map(round);
+        let pairs: Vec<Speed> = own.iter().zip(&other).map(|(a, b)| a.over(b)).collect();
+        let (median, spread) = summary(&pairs).unwrap();
+        assert_eq!(median.output_tokens_per_second, 3.0);
+        assert_eq!(spread.input_tokens_per_second, [2.0, 3.0]);
+        assert!((median.time_to_first_sentence_ms - 1.0 / 3.0).abs() < 1e-12);
+    }
 
     #[test]
     fn medians() {

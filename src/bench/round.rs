@@ -1,6 +1,9 @@
 //! The work that is measured.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
@@ -16,9 +19,11 @@ use crate::{
 };
 
 /// The slope of memory is taken over as many contexts as have caches of this size together,
-const SLOPE_BYTES: usize = 64 << 20;
-/// but not over more than these.
-const SLOPE_CONTEXTS: usize = 64;
+const SLOPE_BYTES: usize = 256 << 20;
+/// within this range,
+const SLOPE_CONTEXTS: Range<usize> = 4..64;
+/// each of which grows by so many sentences at a time.
+const SLOPE_STEP: usize = 12;
 
 /// Most tokens of a prompt, and of a continuation.
 const MAX_TOKENS: usize = 1 << 24;
@@ -106,36 +111,45 @@ impl Workload {
         }
     }
 
-    /// Bytes that each token of a growing context adds to the memory of the process: the slope
-    /// within contexts that grow by one sentence at a time and stay.
+    /// Bytes that each token of a context adds to the memory of the process: the slope of its memory
+    /// while contexts as long as those of a round are made one after another, and stay.
     pub fn memory_slope(&self, model: &Model) -> Result<Option<f64>> {
         if self.kind == ModelKind::Svae {
             return Ok(None);
         }
-        let ids = vec![self.tokens.pad; self.sentence_tokens];
         let sentences = (self.prompt_tokens + self.new_tokens()) / self.sentence_tokens;
         let mut held = Vec::new();
-        let mut grown = Vec::new();
+        let mut points = Vec::new();
         let mut cache_bytes = 0;
-        while cache_bytes < SLOPE_BYTES && held.len() < SLOPE_CONTEXTS {
-            let mut context = Context::new(model.clone())?;
-            let mut points = Vec::new();
-            for number in 1..=sentences {
-                match &mut context {
-                    Context::Sentences(context) => {
-                        context.append_run(vec![self.context_sentence(&ids)])?;
-                    }
-                    Context::Tokens(context) => context.append_ids(&ids, "")?,
-                }
-                let tokens = (number * self.sentence_tokens) as f64;
-                points.extend(memory::anonymous().map(|bytes| (tokens, bytes as f64)));
-            }
+        while held.len() < SLOPE_CONTEXTS.start
+            || cache_bytes < SLOPE_BYTES && held.len() < SLOPE_CONTEXTS.end
+        {
+            let context = self.grown_context(model, sentences)?;
             cache_bytes += context.memory_bytes();
             held.push(context);
-            grown.push(points);
+            let tokens = (held.len() * sentences * self.sentence_tokens) as f64;
+            points.extend(memory::anonymous().map(|bytes| (tokens, bytes as f64)));
         }
-        // The first ones may find room in memory that was given back before.
-        Ok(memory::slope_within(&grown[grown.len() / 2..]))
+        // The first ones find room in memory that was given back before.
+        Ok(memory::slope(&points[points.len() / 2..]))
+    }
+
+    /// A context of so many sentences, taken in a few at a time.
+    fn grown_context(&self, model: &Model, sentences: usize) -> Result<Context> {
+        let ids = vec![self.tokens.pad; self.sentence_tokens];
+        let mut context = Context::new(model.clone())?;
+        let mut left = sentences;
+        while left > 0 {
+            let few = left.min(SLOPE_STEP);
+            match &mut context {
+                Context::Sentences(context) => {
+                    context.append_run(vec![self.context_sentence(&ids); few])?;
+                }
+                Context::Tokens(context) => context.append_ids(&ids.repeat(few), "")?,
+            }
+            left -= few;
+        }
+        Ok(context)
     }
 
     fn context_sentence(&self, ids: &[u32]) -> ContextSentence {

@@ -240,23 +240,38 @@ fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output:
         Some(format!("{:.0}", bytes as f64 / (1 << 20) as f64))
     });
     if let Some(baseline) = baseline {
-        type Ratio = fn(&Ratios) -> Option<f64>;
+        type Ratio = fn(&Ratios) -> Option<String>;
         let ratios: [(&str, Ratio); 6] = [
-            ("input tokens/s", |r| Some(r.input_tokens_per_second)),
-            ("output tokens/s", |r| Some(r.output_tokens_per_second)),
-            ("first sentence", |r| Some(r.time_to_first_sentence)),
-            ("KV bytes/token", |r| r.kv_bytes_per_token),
-            ("measured bytes/token", |r| r.measured_bytes_per_token),
-            ("peak memory", |r| r.peak_memory_bytes),
+            ("input tokens/s", |r| {
+                Some(ratio_spread(
+                    r.input_tokens_per_second,
+                    r.spread.input_tokens_per_second,
+                ))
+            }),
+            ("output tokens/s", |r| {
+                Some(ratio_spread(
+                    r.output_tokens_per_second,
+                    r.spread.output_tokens_per_second,
+                ))
+            }),
+            ("first sentence", |r| {
+                Some(ratio_spread(
+                    r.time_to_first_sentence_ms,
+                    r.spread.time_to_first_sentence_ms,
+                ))
+            }),
+            ("KV bytes/token", |r| r.kv_bytes_per_token.map(ratio)),
+            ("measured bytes/token", |r| {
+                r.measured_bytes_per_token.map(ratio)
+            }),
+            ("peak memory", |r| r.peak_memory_bytes.map(ratio)),
         ];
         row(
             &format!("over {}", baseline.model),
             &|_| Some(String::new()),
         );
-        for (name, ratio) in ratios {
-            row(&format!("  {name}"), &|r| {
-                ratio(&r.ratios(baseline)).map(|ratio| format!("{ratio:.3}"))
-            });
+        for (name, cell) in ratios {
+            row(&format!("  {name}"), &|r| cell(&r.ratios(baseline)?));
         }
     }
     rows
@@ -264,4 +279,12 @@ fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output:
 
 fn spread(median: f64, [low, high]: [f64; 2]) -> String {
     format!("{median:.1} ({low:.1} to {high:.1})")
+}
+
+fn ratio(ratio: f64) -> String {
+    format!("{ratio:.3}")
+}
+
+fn ratio_spread(median: f64, [low, high]: [f64; 2]) -> String {
+    format!("{median:.3} ({low:.3} to {high:.3})")
 }
