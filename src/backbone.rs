@@ -9,7 +9,7 @@ use ort::value::{
 use crate::{
     config::{ModelConfig, PrefillAttention},
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, cache_ports, is_in_place},
+    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, cache_ports, floats, is_in_place},
 };
 
 /// The input that an in-place graph has if it can prefill without a causal mask.
@@ -146,7 +146,13 @@ impl Backbone {
                 Tensor::from_array(flag).map_err(failed)?.into_dyn(),
             ));
         }
-        let [hidden, stop] = cache.run(&self.graph, inputs, new, ["hidden", "stop_logits"])?;
+        let wanted = ["hidden", "stop_logits"];
+        let [hidden, stop] = cache.run(&self.graph, inputs, new, &wanted, |outputs| {
+            Ok([
+                floats(outputs, "hidden")?.to_vec(),
+                floats(outputs, "stop_logits")?.to_vec(),
+            ])
+        })?;
         self.graph.check_finite("hidden", &hidden)?;
         self.graph.check_finite("stop_logits", &stop)?;
         Ok([hidden, stop])

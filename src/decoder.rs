@@ -1,14 +1,15 @@
 //! The sentence decoder: a sentence vector to tokens, one by one, with the token cache.
 
 use ort::value::{
-    Tensor,
+    DynValue, Tensor,
     TensorElementType::{Float32, Int64},
 };
 
 use crate::{
+    candidates::Candidates,
     config::ModelConfig,
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, cache_ports},
+    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, Scores, cache_ports},
 };
 
 /// The decoder graph with what it needs to know of the model.
@@ -18,6 +19,7 @@ pub(crate) struct Decoder {
     shape: CacheShape,
     hidden_size: usize,
     vocab_size: usize,
+    scores: Scores,
 }
 
 impl Decoder {
@@ -37,12 +39,9 @@ impl Decoder {
             Port::new("position_ids", Int64, &[ANY, ANY]),
             Port::new("sentence_embedding", Float32, &[ANY, hidden_size as i64]),
         ];
-        inputs.extend(cache_inputs);
-        let mut outputs = vec![Port::new(
-            "logits",
-            Float32,
-            &[ANY, ANY, config.vocab_size as i64],
-        )];
+        let scores = Scores::new(&graph, config.vocab_size);
+        let (score_inputs, mut outputs) = scores.ports();
+        inputs.extend(cache_inputs.into_iter().chain(score_inputs));
         outputs.extend(cache_outputs);
         graph.check(&Contract {
             graph: "decoder",
@@ -54,6 +53,7 @@ impl Decoder {
             shape,
             hidden_size,
             vocab_size: config.vocab_size,
+            scores,
         })
     }
 
@@ -69,14 +69,12 @@ impl Decoder {
         cache.clear(&self.graph)
     }
 
-    /// Append `ids`, at least one, to the sentence in `cache`; returns the logits `[vocab]` of the
-    /// token that follows the last of them.
-    pub fn append(&self, cache: &mut KvCache, sentence: &[f32], ids: &[u32]) -> Result<Vec<f32>> {
+    /// Append `ids`, at least one, to the sentence in `cache`; returns what may follow the last.
+    pub fn append(&self, cache: &mut KvCache, sentence: &[f32], ids: &[u32]) -> Result<Candidates> {
         let new = ids.len();
         let ids = ids.iter().copied().map(i64::from).collect();
-        let mut logits = self.run(cache, [1, new], sentence.to_vec(), ids)?;
-        logits.drain(..logits.len() / new * (new - 1));
-        Ok(logits)
+        let inputs = self.inputs(cache.len(), [1, new], sentence.to_vec(), ids)?;
+        self.scores.next(&self.graph, cache, inputs, new)
     }
 
     /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
@@ -101,24 +99,24 @@ impl Decoder {
             })
             .map(i64::from)
             .collect();
-        self.run(&mut cache, [batch, width], vectors, padded)
+        let inputs = self.inputs(0, [batch, width], vectors, padded)?;
+        self.scores.all(&self.graph, &mut cache, inputs, width)
     }
 
-    fn run(
+    fn inputs(
         &self,
-        cache: &mut KvCache,
+        cached: usize,
         [batch, new]: [usize; 2],
         sentences: Vec<f32>,
         ids: Vec<i64>,
-    ) -> Result<Vec<f32>> {
-        let cached = cache.len();
+    ) -> Result<Vec<(&'static str, DynValue)>> {
         let failed = |source| self.graph.failed(source);
         let positions = (cached as i64..(cached + new) as i64)
             .cycle()
             .take(batch * new)
             .collect::<Vec<_>>();
         let sentences = Tensor::from_array(([batch, self.hidden_size], sentences));
-        let inputs = vec![
+        Ok(vec![
             (
                 "input_ids",
                 Tensor::from_array(([batch, new], ids))
@@ -132,16 +130,13 @@ impl Decoder {
                     .into_dyn(),
             ),
             ("sentence_embedding", sentences.map_err(failed)?.into_dyn()),
-        ];
-        let [logits] = cache.run(&self.graph, inputs, new, ["logits"])?;
-        self.graph.check_finite("logits", &logits)?;
-        Ok(logits)
+        ])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{LoadOptions, Model, runtime::testing::assert_close, sampling::argmax};
+    use crate::{LoadOptions, Model, runtime::testing::assert_close};
 
     /// Token by token with the cache, and the whole prefix from scratch, agree.
     #[test]
@@ -164,10 +159,42 @@ mod tests {
                 let whole = decoder
                     .append(&mut decoder.cache().unwrap(), &vector, &ids)
                     .unwrap();
-                assert_close(&step, &whole, 1e-4);
-                assert_eq!(argmax(&step), argmax(&whole), "{variant}, after {ids:?}");
-                ids.push(argmax(&step));
+                assert_close(step.logits(), whole.logits(), 1e-4);
+                let (best, _) = step.best_token();
+                assert_eq!(best, whole.best_token().0, "{variant}, after {ids:?}");
+                ids.push(best);
             }
+        }
+    }
+
+    /// The graph's candidates are the best of all tokens, with the same logits, and hold nearly all
+    /// of the probability.
+    #[test]
+    fn candidates_are_the_best_tokens() {
+        let model = Model::load("tests/golden/bundle-fast", LoadOptions::default()).unwrap();
+        let decoder = &model.parts().sentence_graphs().unwrap().decoder;
+        let text = "the cat sat on the hill. ";
+        let vector = model.encode(&[text]).unwrap().row(0).to_vec();
+        let ids = [model.config().tokens.bos, 20, 30];
+        let all = decoder.teacher_forced(vector.clone(), &[&ids]).unwrap();
+        let mut cache = decoder.cache().unwrap();
+        for (&id, logits) in ids.iter().zip(all.chunks(decoder.vocab_size())) {
+            let candidates = decoder.append(&mut cache, &vector, &[id]).unwrap();
+            assert_eq!(candidates.iter().count(), 8);
+            let least = candidates.logits().iter().copied().fold(f32::MAX, f32::min);
+            let chosen = |id: u32| candidates.iter().any(|(candidate, _)| candidate == id);
+            for (id, &logit) in logits.iter().enumerate() {
+                assert!(
+                    chosen(id as u32) || logit < least + 0.5,
+                    "{id}: {logit}, {least}"
+                );
+            }
+            for (id, logit) in candidates.iter() {
+                assert!((logit - logits[id as usize]).abs() < 1e-4, "{id}");
+            }
+            let weight = |logits: &[f32]| logits.iter().map(|logit| logit.exp()).sum::<f32>();
+            let mass = weight(candidates.logits()) / weight(logits);
+            assert!(mass > 0.9, "{mass}");
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     backbone::Prediction,
+    candidates::Candidates,
     config::SpecialTokens,
     error::{Error, Result},
     sampling::Sampler,
@@ -76,8 +77,8 @@ pub(crate) trait SentenceModel {
     fn detokenizer(&self) -> Detokenizer;
     /// Begin to decode the predicted sentence.
     fn begin_sentence(&mut self) -> Result<()>;
-    /// Logits `[vocab]` of the token after `id`, the last of the sentence so far.
-    fn next_logits(&mut self, id: u32) -> Result<Vec<f32>>;
+    /// What may follow `id`, the last token of the sentence so far.
+    fn candidates_after(&mut self, id: u32) -> Result<Candidates>;
     /// Append a decoded sentence to the context; `token_ids` as in [`Sentence`].
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()>;
 }
@@ -88,14 +89,14 @@ pub(crate) trait SentenceModel {
 pub(crate) fn decode_tokens(
     tokens: SpecialTokens,
     max_sentence_tokens: usize,
-    mut next_logits: impl FnMut(u32) -> Result<Vec<f32>>,
-    mut choose: impl FnMut(&mut [f32]) -> u32,
+    mut candidates_after: impl FnMut(u32) -> Result<Candidates>,
+    mut choose: impl FnMut(&mut Candidates) -> u32,
     mut on_token: impl FnMut(u32) -> Result<ControlFlow<()>>,
 ) -> Result<Vec<u32>> {
     let mut emitted = Vec::new();
     let mut last = tokens.bos;
     loop {
-        let id = choose(&mut next_logits(last)?);
+        let id = choose(&mut candidates_after(last)?);
         if id == tokens.eos {
             emitted.push(id);
             return Ok(emitted);
@@ -207,8 +208,8 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
         let token_ids = decode_tokens(
             tokens,
             longest,
-            |id| self.model.next_logits(id),
-            |logits| self.sampler.choose(logits),
+            |id| self.model.candidates_after(id),
+            |candidates| self.sampler.choose(candidates),
             |id| {
                 Ok(match detokenizer.push(id)? {
                     Some(new) => watch.push(new, &mut emit),

@@ -4,6 +4,7 @@
 mod backbone;
 pub mod bench;
 pub mod bundle;
+mod candidates;
 pub mod config;
 mod decoder;
 mod encoder;

@@ -16,7 +16,6 @@ use crate::{
     generation::decode_tokens,
     opt::Opt,
     runtime::{GraphSettings, KvCache, Provider, ProviderChoice, environment},
-    sampling::argmax,
     session::Session,
     text::{TextPipeline, TextSentence},
 };
@@ -333,7 +332,7 @@ impl Parts {
             self.special_tokens(),
             self.longest_sentence,
             |id| decoder.append(cache, vector, &[id]),
-            |logits| argmax(logits),
+            |candidates| candidates.best_token().0,
             |_| Ok(std::ops::ControlFlow::Continue(())),
         )
     }

@@ -1,14 +1,15 @@
 //! A token-level OPT model: tokens to the logits of the next token, with its KV cache.
 
 use ort::value::{
-    Tensor,
-    TensorElementType::{Bool, Float32, Int64},
+    DynValue, Tensor,
+    TensorElementType::{Bool, Int64},
 };
 
 use crate::{
+    candidates::Candidates,
     config::ModelConfig,
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, cache_ports, is_in_place},
+    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, Scores, cache_ports, is_in_place},
 };
 
 /// The graph of a model of kind `opt` with what it needs to know of the model.
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) struct Opt {
     graph: Graph,
     shape: CacheShape,
+    scores: Scores,
 }
 
 impl Opt {
@@ -37,16 +39,20 @@ impl Opt {
         if !is_in_place(&graph) {
             inputs.push(Port::new("attention_mask", Bool, &[ANY, ANY, ANY]));
         }
-        inputs.extend(cache_inputs);
-        let vocab_size = config.vocab_size as i64;
-        let mut outputs = vec![Port::new("logits", Float32, &[ANY, ANY, vocab_size])];
+        let scores = Scores::new(&graph, config.vocab_size);
+        let (score_inputs, mut outputs) = scores.ports();
+        inputs.extend(cache_inputs.into_iter().chain(score_inputs));
         outputs.extend(cache_outputs);
         graph.check(&Contract {
             graph: "opt",
             inputs,
             outputs,
         })?;
-        Ok(Self { graph, shape })
+        Ok(Self {
+            graph,
+            shape,
+            scores,
+        })
     }
 
     pub fn cache(&self) -> Result<KvCache> {
@@ -66,15 +72,25 @@ impl Opt {
         self.shape.limit
     }
 
-    /// Append `ids`, at least one, to the sequence in `cache`; returns the logits
-    /// `[logits_to_keep, vocab]` that follow the last of them.
-    pub fn append(
+    /// Append `ids`, at least one, to the sequence in `cache`; returns what may follow the last.
+    pub fn append(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Candidates> {
+        let inputs = self.inputs(cache.len(), ids, 1)?;
+        self.scores.next(&self.graph, cache, inputs, ids.len())
+    }
+
+    /// The same; returns the logits `[ids, vocab]` of what follows each of them.
+    pub fn append_all(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Vec<f32>> {
+        let inputs = self.inputs(cache.len(), ids, ids.len())?;
+        self.scores.all(&self.graph, cache, inputs, ids.len())
+    }
+
+    fn inputs(
         &self,
-        cache: &mut KvCache,
+        cached: usize,
         ids: &[u32],
         logits_to_keep: usize,
-    ) -> Result<Vec<f32>> {
-        let (cached, new) = (cache.len(), ids.len());
+    ) -> Result<Vec<(&'static str, DynValue)>> {
+        let new = ids.len();
         let failed = |source| self.graph.failed(source);
         let row = |values: Vec<i64>| Tensor::from_array(([1, new], values)).map_err(failed);
         let input_ids = row(ids.iter().copied().map(i64::from).collect())?;
@@ -93,9 +109,7 @@ impl Opt {
             let mask = Tensor::from_array(([1, new, cached + new], mask)).map_err(failed)?;
             inputs.push(("attention_mask", mask.into_dyn()));
         }
-        let [logits] = cache.run(&self.graph, inputs, new, ["logits"])?;
-        self.graph.check_finite("logits", &logits)?;
-        Ok(logits)
+        Ok(inputs)
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
-use crate::error::{Error, Result};
+use crate::{
+    candidates::Candidates,
+    error::{Error, Result},
+};
 
 /// How many of the last tokens the repetition penalty looks back on.
 pub const REPETITION_WINDOW: usize = 64;
@@ -111,17 +114,6 @@ fn invalid(option: &'static str, value: impl ToString, allowed: &str) -> Error {
     }
 }
 
-/// The best token; the first of several that are equal, as `argmax` has it everywhere.
-pub(crate) fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
-}
-
 /// Chooses tokens, and remembers those chosen for the repetition penalty.
 #[derive(Debug)]
 pub(crate) struct Sampler {
@@ -130,7 +122,8 @@ pub(crate) struct Sampler {
     /// The last tokens chosen, but for `eos`: sentences must end.
     recent: VecDeque<u32>,
     eos: u32,
-    candidates: Vec<(u32, f32)>,
+    /// Tokens with their weights, to draw from.
+    weights: Vec<(u32, f32)>,
 }
 
 impl Sampler {
@@ -142,17 +135,17 @@ impl Sampler {
             random,
             recent,
             eos,
-            candidates: Vec::new(),
+            weights: Vec::new(),
         }
     }
 
-    /// Choose from finite `logits`, at least one, which may be changed.
-    pub fn choose(&mut self, logits: &mut [f32]) -> u32 {
-        self.penalize(logits);
+    /// Choose from candidates with finite logits, at least one, which may be changed.
+    pub fn choose(&mut self, candidates: &mut Candidates) -> u32 {
+        self.penalize(candidates);
         let id = if self.options.temperature == 0.0 {
-            argmax(logits)
+            candidates.best_token().0
         } else {
-            self.draw(logits)
+            self.draw(candidates)
         };
         if id != self.eos {
             if self.recent.len() == REPETITION_WINDOW {
@@ -163,7 +156,7 @@ impl Sampler {
         id
     }
 
-    fn penalize(&self, logits: &mut [f32]) {
+    fn penalize(&self, candidates: &mut Candidates) {
         let penalty = self.options.repetition_penalty;
         if penalty == 1.0 {
             return;
@@ -174,7 +167,7 @@ impl Sampler {
                 .iter()
                 .take(number)
                 .any(|&earlier| earlier == id);
-            if let Some(logit) = logits.get_mut(id as usize).filter(|_| !seen_before) {
+            if let Some(logit) = candidates.logit_mut(id).filter(|_| !seen_before) {
                 *logit = if *logit > 0.0 {
                     *logit / penalty
                 } else {
@@ -184,41 +177,36 @@ impl Sampler {
         }
     }
 
-    fn draw(&mut self, logits: &[f32]) -> u32 {
+    fn draw(&mut self, candidates: &Candidates) -> u32 {
         let temperature = self.options.temperature;
-        let best = logits[argmax(logits) as usize];
-        let candidates = &mut self.candidates;
-        candidates.clear();
-        let weight = |&logit: &f32| ((logit - best) / temperature).exp();
-        candidates.extend(
-            logits
-                .iter()
-                .enumerate()
-                .map(|(id, logit)| (id as u32, weight(logit))),
-        );
+        let (best, most) = candidates.best_token();
+        let weights = &mut self.weights;
+        weights.clear();
+        let weight = |logit: f32| ((logit - most) / temperature).exp();
+        weights.extend(candidates.iter().map(|(id, logit)| (id, weight(logit))));
         let heavier = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if let Some(k) = self.options.top_k.filter(|&k| k < candidates.len()) {
-            candidates.select_nth_unstable_by(k, heavier);
-            candidates.truncate(k);
+        if let Some(k) = self.options.top_k.filter(|&k| k < weights.len()) {
+            weights.select_nth_unstable_by(k, heavier);
+            weights.truncate(k);
         }
-        let mut total: f32 = candidates.iter().map(|(_, weight)| weight).sum();
+        let mut total: f32 = weights.iter().map(|(_, weight)| weight).sum();
         if self.options.top_p < 1.0 {
-            candidates.sort_unstable_by(heavier);
+            weights.sort_unstable_by(heavier);
             let wanted = total * self.options.top_p;
             total = 0.0;
-            let reached = candidates.iter().position(|(_, weight)| {
+            let reached = weights.iter().position(|(_, weight)| {
                 total += weight;
                 total >= wanted
             });
-            candidates.truncate(reached.map_or(candidates.len(), |last| last + 1));
+            weights.truncate(reached.map_or(weights.len(), |last| last + 1));
         }
         let mut left = self.random.random::<f32>() * total;
-        let chosen = candidates.iter().find(|(_, weight)| {
+        let chosen = weights.iter().find(|(_, weight)| {
             left -= weight;
             left < 0.0
         });
         // Rounding can leave a rest after the last candidate; the best one is always among them.
-        chosen.map_or_else(|| argmax(logits), |&(id, _)| id)
+        chosen.map_or(best, |&(id, _)| id)
     }
 }
 
@@ -232,7 +220,7 @@ mod tests {
         let mut sampler = Sampler::new(options, 2);
         let mut counts = [0; 5];
         for _ in 0..4000 {
-            counts[sampler.choose(&mut LOGITS.clone()) as usize] += 1;
+            counts[sampler.choose(&mut Candidates::all(LOGITS.to_vec())) as usize] += 1;
         }
         counts
     }
@@ -275,7 +263,7 @@ mod tests {
         let draw = |seed| {
             let mut sampler = Sampler::new(options(1.0).with_seed(seed), 2);
             (0..50)
-                .map(|_| sampler.choose(&mut LOGITS.clone()))
+                .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
                 .collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
@@ -286,7 +274,11 @@ mod tests {
     fn the_penalty_counts_each_token_once_and_spares_eos() {
         let penalized = options(0.0).with_repetition_penalty(2.0).unwrap();
         let mut sampler = Sampler::new(penalized, 2);
-        let mut chosen = |mut logits: [f32; 4]| (sampler.choose(&mut logits), logits);
+        let mut chosen = |logits: [f32; 4]| {
+            let mut candidates = Candidates::all(logits.to_vec());
+            let id = sampler.choose(&mut candidates);
+            (id, [0, 1, 2, 3].map(|place| candidates.logits()[place]))
+        };
         assert_eq!(chosen([0.0, 5.0, 0.0, 0.0]), (1, [0.0, 5.0, 0.0, 0.0]));
         assert_eq!(chosen([0.0, 9.0, 0.0, 1.0]), (1, [0.0, 4.5, 0.0, 1.0]));
         assert_eq!(chosen([0.0, 9.0, 0.0, 5.0]), (3, [0.0, 4.5, 0.0, 5.0]));

@@ -4,11 +4,18 @@ use serde_json::Value;
 use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, SamplingOptions, Session};
 
 const BUNDLE: &str = "tests/golden/bundle-opt";
+/// The same weights; its graph chooses the best tokens.
+const FAST: &str = "tests/golden/bundle-opt-fast";
 const POST_NORM: &str = "tests/golden/bundle-opt-post";
 const PROMPT: &str = "Hello, ";
 
-fn models() -> [Model; 2] {
-    variants(BUNDLE)
+fn models() -> [Model; 3] {
+    let [portable, int8] = variants(BUNDLE);
+    [
+        portable,
+        int8,
+        Model::load(FAST, LoadOptions::default()).unwrap(),
+    ]
 }
 
 fn variants(bundle: &str) -> [Model; 2] {

@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokenizer", type=Path, metavar="FILE", help="tokenizer.json, in place of --opt's")
     add("--out", type=Path, required=True, metavar="DIR", help="bundle to write")
     names = ", ".join(variant.name for variant in VARIANTS)
-    variant_help = f"variant to write, can be repeated (default: all of {names})"
+    usual = ", ".join(variant.name for variant in VARIANTS if variant.usual)
+    variant_help = f"variant to write, can be repeated: {names} (default: {usual})"
     add("--variant", action="append", default=[], metavar="NAME", help=variant_help)
     add("--random", type=_seed, metavar="SEED", help="random weights in place of a checkpoint")
     add("--force", action="store_true", help="replace the bundle at --out if there is one")

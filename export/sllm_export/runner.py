@@ -51,6 +51,8 @@ class GraphRunner:
         if steps and "attention_mask" in self.inputs:
             allowed = np.tri(steps, total, self.length, dtype=bool)
             feeds["attention_mask"] = np.tile(allowed | bidirectional, (batch, 1, 1))
+        if "all_logits" in self.inputs:
+            feeds.setdefault("all_logits", np.array(True))
         if "bidirectional" in self.inputs:
             feeds["bidirectional"] = np.array(bidirectional)
         result = (

@@ -13,7 +13,7 @@ from sllm_export.graph.builder import GraphBuilder
 from sllm_export.graph.decoder import build_decoder
 from sllm_export.graph.encoder import build_encoder
 from sllm_export.graph.opt import build_opt
-from sllm_export.graph.precision import Float32, Int8, Precision
+from sllm_export.graph.precision import Float32, Precision, Quantized
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Variant:
     """One way to build a model's graphs.
 
     `tolerance` bounds the error that the check after writing accepts; see `verify`. That of int8
-    is about three times what the deepest model has with random weights.
+    and int4 is about three times what the deepest model has with random weights. One that is not
+    `usual` is only written when it is named.
     """
 
     name: str
@@ -30,18 +31,15 @@ class Variant:
     in_place: bool
     providers: tuple[str, ...]
     tolerance: float
+    usual: bool = True
 
+
+_EVERYWHERE = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "xnnpack")
 
 VARIANTS = (
-    Variant("cpu-int8", "int8", Int8(), True, ("cpu",), 0.2),
-    Variant(
-        "portable",
-        "fp32",
-        Float32(),
-        False,
-        ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "xnnpack"),
-        1e-4,
-    ),
+    Variant("cpu-int8", "int8", Quantized(8), True, ("cpu",), 0.2),
+    Variant("cpu-int4", "int4", Quantized(4), True, ("cpu",), 1.0, usual=False),
+    Variant("portable", "fp32", Float32(), False, _EVERYWHERE, 1e-4),
 )
 """In the order of the manifest: the first that suits a provider is taken."""
 
@@ -54,13 +52,13 @@ _HEAD_MULTIPLE = 8
 
 
 def select_variants(names: list[str], config: ModelConfig) -> list[Variant]:
-    """The variants to write: those named, or all that the configuration allows."""
+    """The variants to write: those named, or the usual ones that the configuration allows."""
     known = {variant.name for variant in VARIANTS}
     unknown = [name for name in names if name not in known]
     if unknown:
         listed = ", ".join(variant.name for variant in VARIANTS)
         raise ExportError(f"--variant {unknown[0]}: unknown, known variants: {listed}")
-    chosen = [variant for variant in VARIANTS if not names or variant.name in names]
+    chosen = [v for v in VARIANTS if (v.name in names if names else v.usual)]
     problem = in_place_problem(config)
     if problem:
         if any(name for name in names if any(v.name == name and v.in_place for v in chosen)):

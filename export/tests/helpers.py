@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, parse_config
+from sllm_export.graph.precision import Quantized
 from sllm_export.runner import GraphRunner
+from sllm_export.variants import Variant
 
 EXPORT = Path(__file__).resolve().parents[1]
 ROOT = EXPORT.parent
@@ -49,6 +52,13 @@ TINY: dict[str, Any] = {
     },
     "reencode_bos": True,
 }
+
+
+def choosing(variant: Variant) -> Variant:
+    """The variant with a coarse-to-fine output projection, which tiny models do not have else."""
+    if not isinstance(variant.precision, Quantized):
+        return variant
+    return replace(variant, precision=replace(variant.precision, coarse_from=0, candidates=8))
 
 
 class MemoryStateDict(StateDict):

@@ -14,17 +14,20 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import golden_configs as configs
 import numpy as np
 import torch
 from golden_cases import numbers, opt_case, sllm_case, svae_case
 from golden_text import tiny_tokenizer
+from helpers import choosing
 from mmengine_file import save_mmengine
 from safetensors.torch import save_file
 
 from sllm_export.cli import main as export
 from sllm_export.config import parse_config
+from sllm_export.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,22 +35,23 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Golden:
     """A model of tests/golden; its checkpoint is as the original's training saves it, or else a
-    `.safetensors` file."""
+    `.safetensors` file. Some have a second bundle, whose graphs choose the best tokens."""
 
     raw: dict[str, Any]
     bundle: str
     segmentation: str = "drop-truncate"
     mmengine: bool = False
+    fast_bundle: str = ""
 
 
 MODELS = (
-    Golden(configs.CAUSAL, "bundle", "keep-split"),
+    Golden(configs.CAUSAL, "bundle", "keep-split", fast_bundle="bundle-fast"),
     Golden(configs.ORIGINAL, "bundle-original"),
     Golden(configs.PRE_NORM, "bundle-125m", mmengine=True),
     Golden(configs.PRE_NORM_ADD, "bundle-125m-add"),
     Golden(configs.POST_NORM, "bundle-350m", mmengine=True),
     Golden(configs.SVAE, "bundle-svae", mmengine=True),
-    Golden(configs.OPT, "bundle-opt", "keep-split"),
+    Golden(configs.OPT, "bundle-opt", "keep-split", fast_bundle="bundle-opt-fast"),
     Golden(configs.OPT_POST, "bundle-opt-post", "keep-split"),
 )
 CASES = {"svae": svae_case, "sllm": sllm_case, "opt": opt_case}
@@ -66,12 +70,23 @@ def write_case(golden: Golden, out: Path) -> None:
     (folder / "config.json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
     text = json.dumps(expected, separators=(",", ":"), ensure_ascii=False)
     (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
+    write_bundle(golden, checkpoint, out / golden.bundle)
+    if golden.fast_bundle:
+        with patch("sllm_export.variants.VARIANTS", tuple(map(choosing, VARIANTS))):
+            write_bundle(golden, checkpoint, out / golden.fast_bundle, "cpu-int8")
+
+
+def write_bundle(golden: Golden, checkpoint: Path, bundle: Path, *variants: str) -> None:
+    """Calls the exporter for the usual variants or those named."""
+    folder = checkpoint.parent
     arguments = ["bundle", "--config", str(folder / "config.json")]
-    arguments += ["--checkpoint", str(checkpoint)]
-    arguments += ["--tokenizer", str(out / "tokenizer.json"), "--out", str(out / golden.bundle)]
+    arguments += ["--checkpoint", str(checkpoint), "--out", str(bundle)]
+    arguments += ["--tokenizer", str(folder.parent / "tokenizer.json")]
     arguments += ["--segmentation", golden.segmentation]
+    for variant in variants:
+        arguments += ["--variant", variant]
     if export(arguments):
-        raise SystemExit(f"{raw['name']}: the exporter failed")
+        raise SystemExit(f"{bundle.name}: the exporter failed")
 
 
 class MessageHub:
@@ -132,8 +147,8 @@ def main() -> None:
         name = golden.raw["name"]
         if arguments.model and name not in arguments.model:
             continue
-        for folder in (out / name, out / golden.bundle):
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in filter(None, (name, golden.bundle, golden.fast_bundle)):
+            shutil.rmtree(out / folder, ignore_errors=True)
         write_case(golden, out)
 
 

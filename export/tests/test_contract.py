@@ -20,14 +20,9 @@ def caches(heads: int, size: int, past: str, present: str):
     return inputs, outputs
 
 
-CODER = {
-    "portable": caches(4, 8, "cached", "total"),
-    "cpu-int8": caches(4, 8, "capacity", "capacity"),
-}
-BACKBONE = {
-    "portable": caches(2, 16, "cached", "total"),
-    "cpu-int8": caches(2, 16, "capacity", "capacity"),
-}
+def axes(variant):
+    """The dimensions of a cache that vary."""
+    return ("cached", "total") if variant == "portable" else ("capacity", "capacity")
 
 
 def encoder(variant):
@@ -51,7 +46,7 @@ def backbone(variant, bidirectional):
         "hidden": (F32, ["batch", "sentences", 32]),
         "stop_logits": (F32, ["batch", "sentences", 2]),
     }
-    past, present = BACKBONE[variant]
+    past, present = caches(2, 16, *axes(variant))
     return inputs | past, outputs | present
 
 
@@ -63,7 +58,7 @@ def decoder(variant):
     }
     if variant != "portable":
         inputs |= LENGTHS
-    past, present = CODER[variant]
+    past, present = caches(4, 8, *axes(variant))
     return inputs | past, {"logits": (F32, ["batch", "tokens", 64])} | present
 
 
@@ -73,7 +68,7 @@ def opt(variant):
         inputs["attention_mask"] = (BOOL, ["batch", "tokens", "total"])
     else:
         inputs |= LENGTHS
-    past, present = BACKBONE[variant]
+    past, present = caches(2, 16, *axes(variant))
     return inputs | past, {"logits": (F32, ["batch", "kept", 64])} | present
 
 

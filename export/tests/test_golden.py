@@ -4,9 +4,18 @@ import json
 
 import numpy as np
 import pytest
-from helpers import GOLDEN, TOKENIZER, array, golden, golden_checkpoint, run_cli, run_opt
+from helpers import (
+    GOLDEN,
+    TOKENIZER,
+    array,
+    choosing,
+    golden,
+    golden_checkpoint,
+    run_cli,
+    run_opt,
+)
 
-from sllm_export import reference
+from sllm_export import reference, variants
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import decoder_weights, encoder_weights
 from sllm_export.checkpoint.state_dict import Weights
@@ -180,6 +189,18 @@ def test_opt_matches_pytorch(name, variant):
         logits = run_opt(model, np.array([generated[-1:]]))
         generated.append(int(logits[0, -1].argmax()))
     assert generated == expected["generation"]["token_ids"]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "name"), [("bundle-fast", "tiny-causal"), ("bundle-opt-fast", "tiny-opt")]
+)
+def test_graphs_that_choose_are_those_of_today(bundle, name, tmp_path):
+    config, weights = golden(name)[0], open_checkpoint(golden_checkpoint(name))
+    int8 = choosing(next(v for v in variants.VARIANTS if v.name == "cpu-int8"))
+    for graph in variants.GRAPHS[config.kind]:
+        variants.build_graph(config, weights, int8, graph).save(tmp_path / f"{graph}.onnx")
+        committed = GOLDEN / bundle / "cpu-int8" / f"{graph}.onnx"
+        assert (tmp_path / f"{graph}.onnx").read_bytes() == committed.read_bytes(), graph
 
 
 @pytest.mark.parametrize("name", BUNDLES)

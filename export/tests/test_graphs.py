@@ -1,14 +1,17 @@
 """Graphs in ONNX Runtime against the numpy evaluation of the same random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
-from helpers import random_weights, tiny, tiny_opt
+from helpers import choosing, random_weights, tiny, tiny_opt
 
 from sllm_export import reference
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.graph import builder
-from sllm_export.graph.quantize import block_size, dequantize, quantize
+from sllm_export.graph.precision import eight_bit_block
+from sllm_export.graph.quantize import dequantize, quantize
 from sllm_export.runner import GraphRunner
 from sllm_export.variants import GRAPHS, VARIANTS, build_graph, select_variants
 from sllm_export.verify import check_graph, make_cases
@@ -32,9 +35,10 @@ CONFIGS = {
     "opt pre-norm": tiny_opt(),
     "opt post-norm": tiny_opt(**{"backbone.norm_first": False, "backbone.word_embed_size": 16}),
 }
-TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03}
+TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03, "cpu-int4": 0.03}
 PORTABLE = next(variant for variant in VARIANTS if variant.name == "portable")
 INT8 = next(variant for variant in VARIANTS if variant.name == "cpu-int8")
+INT4 = next(variant for variant in VARIANTS if variant.name == "cpu-int4")
 
 
 def write(raw, variant, folder):
@@ -185,24 +189,69 @@ def test_external_data(tmp_path, monkeypatch):
         check_graph(path, case, TOLERANCES["portable"])
 
 
+@pytest.mark.parametrize(("bits", "block"), [(8, 16), (8, 128), (4, 32), (4, 128)])
 @pytest.mark.parametrize("columns", [16, 32, 33, 100, 768, 770])
-def test_quantisation(columns):
+def test_quantisation(columns, bits, block):
     weight = np.random.default_rng(0).standard_normal((5, columns), dtype=np.float32)
     weight[1] = 0
     weight[2, : min(columns, 32)] = -3
-    codes, scales = quantize(weight)
-    blocks = -(-columns // block_size(columns))
-    assert codes.shape == (5, blocks, block_size(columns))
+    codes, scales = quantize(weight, bits, block)
+    blocks = -(-columns // block)
+    assert codes.shape == (5, blocks, block * bits // 8)
     assert scales.shape == (5, blocks)
-    found = dequantize(codes, scales, columns)
-    bound = np.repeat(scales, block_size(columns), axis=1)[:, :columns] * 0.5001
-    assert (np.abs(found - weight) <= bound).all()
+    found = dequantize(codes, scales, columns, bits)
     np.testing.assert_array_equal(found[1], 0)
+    step = np.repeat(scales, block, axis=1)[:, :columns]
+    top = (1 << (bits - 1)) - 1
+    # What is larger than the largest code is clipped; all else is rounded.
+    error = np.abs(found - np.clip(weight, step * (-top - 1), step * top))
+    assert (error <= step * 0.5001).all()
+    # Clipping must pay: no block is worse than without it.
+    padded = np.zeros((5, blocks * block), dtype=np.float32)
+    padded[:, :columns] = weight
+    grouped = padded.reshape(5, blocks, block)
+    whole = np.maximum(np.abs(grouped).max(axis=-1, keepdims=True) / top, 1e-9)
+    unclipped = np.square(np.rint(grouped / whole) * whole - grouped).sum(axis=-1)
+    padded[:, :columns] = found - weight
+    assert (np.square(grouped).sum(axis=-1) <= unclipped * 1.001 + 1e-9).all()
 
 
 def test_block_sizes():
     sizes = {32: 16, 512: 16, 768: 128, 800: 16, 1024: 128, 8192: 128}
-    assert {columns: block_size(columns) for columns in sizes} == sizes
+    assert {columns: eight_bit_block(columns) for columns in sizes} == sizes
+
+
+@pytest.mark.parametrize("raw", [tiny(), tiny_opt()], ids=["decoder", "opt"])
+def test_candidates_are_the_best_tokens(raw, tmp_path):
+    """Exact logits, best first; the others, where asked for, are coarse."""
+    config, weights, paths = write(raw, choosing(INT8), tmp_path)
+    case = make_cases(config, weights)[-1]
+    check_graph(paths[case.graph], case, 0.2)
+    steps = case.expected["logits"].shape[1]
+    found = GraphRunner(paths[case.graph]).run(case.feeds, steps)
+    ids, logits = found["candidate_ids"], found["candidate_logits"]
+    assert ids.shape == logits.shape == (2, steps, 8)
+    assert (np.diff(logits) <= 0).all()
+    exact = np.take_along_axis(case.expected["logits"], ids, axis=-1)
+    scale = np.sqrt(np.mean(case.expected["logits"] ** 2))
+    np.testing.assert_allclose(logits, exact, atol=0.05 * scale)
+    np.testing.assert_array_equal(np.take_along_axis(found["logits"], ids, axis=-1), logits)
+    best = case.expected["logits"].argmax(axis=-1)
+    assert (best[..., None] == ids).any(axis=-1).all()
+    unasked = {**case.feeds, "all_logits": np.array(False)}
+    assert GraphRunner(paths[case.graph]).run(unasked, steps)["logits"].shape == (2, steps, 0)
+
+
+def test_four_bits(tmp_path):
+    """Half of the bytes of eight bits, and an error that is bounded."""
+    precision = replace(INT4.precision, small=0)
+    raw = tiny(**{"hidden_size": 64, "svae.word_embed_size": 64, "backbone.ffn_size": 256})
+    config, weights, paths = write(raw, replace(INT4, precision=precision), tmp_path)
+    for case in make_cases(config, weights):
+        check_graph(paths[case.graph], case, 0.5)
+    (tmp_path / "int8").mkdir()
+    eight = write(raw, INT8, tmp_path / "int8")[2]["backbone"].stat().st_size
+    assert paths["backbone"].stat().st_size < 0.75 * eight
 
 
 def test_heads_that_have_no_in_place_cache():

@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
 use super::{BenchOptions, memory};
 use crate::{
+    candidates::Candidates,
     config::{ModelConfig, ModelKind, SpecialTokens},
     error::{Error, Result},
     generation::{SentenceModel, TokenModel},
@@ -174,7 +175,7 @@ impl Workload {
         let started = Instant::now();
         for number in 0..self.sentences {
             context.begin_sentence()?;
-            let ids = greedy.sentence(|id| context.next_logits(id))?;
+            let ids = greedy.sentence(|id| context.candidates_after(id))?;
             if number == 0 {
                 first_sentence = started.elapsed();
             }
@@ -198,8 +199,8 @@ impl Workload {
         let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
         for number in 0..self.new_tokens() {
-            let logits = context.logits().ok_or(Error::EmptyContext)?.to_vec();
-            let id = greedy.choose(logits)?;
+            let candidates = context.candidates().ok_or(Error::EmptyContext)?.clone();
+            let id = greedy.choose(candidates)?;
             if number + 1 == self.sentence_tokens {
                 first_sentence = started.elapsed();
             }
@@ -263,12 +264,12 @@ struct Greedy {
 impl Greedy {
     fn sentence(
         &mut self,
-        mut next_logits: impl FnMut(u32) -> Result<Vec<f32>>,
+        mut candidates_after: impl FnMut(u32) -> Result<Candidates>,
     ) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(self.length);
         let mut last = self.tokens.bos;
         while ids.len() < self.length {
-            last = self.choose(next_logits(last)?)?;
+            last = self.choose(candidates_after(last)?)?;
             ids.push(last);
         }
         ids.pop();
@@ -276,11 +277,11 @@ impl Greedy {
         Ok(ids)
     }
 
-    fn choose(&mut self, mut logits: Vec<f32>) -> Result<u32> {
-        if let Some(eos) = logits.get_mut(self.tokens.eos as usize) {
+    fn choose(&mut self, mut candidates: Candidates) -> Result<u32> {
+        if let Some(eos) = candidates.logit_mut(self.tokens.eos) {
             *eos = f32::NEG_INFINITY;
         }
-        let id = self.sampler.choose(&mut logits);
+        let id = self.sampler.choose(&mut candidates);
         self.detokenizer.push(id)?;
         Ok(id)
     }

@@ -2,7 +2,6 @@
 
 use crate::{
     config::SpecialTokens, decoder::Decoder, encoder::runs_of_similar_length, error::Result,
-    sampling::argmax,
 };
 
 /// Most logits of one run: 32 MiB of them.
@@ -86,6 +85,17 @@ impl Score {
         self.correct += u64::from(best == id);
         self.nll += log_sum_exp(logits, logits[best as usize]) - f64::from(logits[id as usize]);
     }
+}
+
+/// The place of the largest logit, the first of several that are equal.
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = id;
+        }
+    }
+    best as u32
 }
 
 /// Logarithm of the sum of the exponentials of `logits`, of which `most` is the largest.
@@ -210,6 +220,7 @@ pub mod tests {
                     .concat()
                     .iter()
                     .map(|&id| decoder.append(&mut cache, target.vector, &[id]).unwrap())
+                    .map(|candidates| candidates.logits().to_vec())
                     .collect();
                 let expected = by_definition(&logits, &[target.ids, &[tokens.eos]].concat());
                 assert_close(together, expected, 1e-4, &format!("{bundle} {variant}"));

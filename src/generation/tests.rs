@@ -118,7 +118,7 @@ impl SentenceModel for Scripted {
         self.place = 0;
         Ok(())
     }
-    fn next_logits(&mut self, id: u32) -> Result<Vec<f32>> {
+    fn candidates_after(&mut self, id: u32) -> Result<Candidates> {
         let expected = if self.place == 0 {
             BOS
         } else {
@@ -135,7 +135,7 @@ impl SentenceModel for Scripted {
         let mut logits = vec![0.0; VOCAB];
         logits[self.current[self.place] as usize] = 1.0;
         self.place += 1;
-        Ok(logits)
+        Ok(Candidates::all(logits))
     }
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
         self.appended.push((token_ids.to_vec(), text.to_owned()));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
+    candidates::Candidates,
     error::{Error, Result},
     sampling::Sampler,
     text::{Detokenizer, Tail, segments},
@@ -21,8 +22,8 @@ pub(crate) trait TokenModel {
     fn eos(&self) -> u32;
     /// How many tokens fit into the context yet.
     fn room(&self) -> usize;
-    /// Logits `[vocab]` of the next token, `None` without a context.
-    fn logits(&self) -> Option<&[f32]>;
+    /// What may come next, `None` without a context.
+    fn candidates(&self) -> Option<&Candidates>;
     fn detokenizer(&self) -> Detokenizer;
     fn append_token(&mut self, id: u32) -> Result<()>;
     /// Append the text of the tokens that were appended.
@@ -43,8 +44,8 @@ pub(crate) struct TokenLoop<'m, M> {
     detokenizer: Detokenizer,
     /// The tokens that begin the next sentence, each with the text that became complete by it.
     pending: VecDeque<(u32, String)>,
-    /// Logits to choose from.
-    logits: Vec<f32>,
+    /// What is being chosen from.
+    candidates: Candidates,
     sentences: usize,
     tokens: usize,
     finished: Option<FinishReason>,
@@ -59,7 +60,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
             model,
             options,
             pending: VecDeque::new(),
-            logits: Vec::new(),
+            candidates: Candidates::default(),
             sentences: 0,
             tokens: 0,
             finished: None,
@@ -95,12 +96,12 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
     }
 
     fn advance(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Option<Sentence>> {
-        let logits = self.model.logits().ok_or(Error::EmptyContext)?;
+        let candidates = self.model.candidates().ok_or(Error::EmptyContext)?;
         if self.sentences >= self.options.max_sentences {
             self.finished = Some(FinishReason::MaxSentences);
             return Ok(None);
         }
-        let stop_probability = probability(logits, self.model.eos());
+        let stop_probability = candidates.probability(self.model.eos());
         let (token_ids, text) = self.decode(on_text)?;
         if token_ids.is_empty()
             || (text.is_empty() && self.finished == Some(FinishReason::StopText))
@@ -187,16 +188,15 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
 
     /// The next token and the text that became complete by it.
     fn choose(&mut self) -> Result<(u32, String)> {
-        let logits = self.model.logits().ok_or(Error::EmptyContext)?;
-        self.logits.clear();
-        self.logits.extend_from_slice(logits);
+        let candidates = self.model.candidates().ok_or(Error::EmptyContext)?;
+        self.candidates.copy_from(candidates);
         let eos = self.model.eos();
         if self.options.ignore_stop
-            && let Some(logit) = self.logits.get_mut(eos as usize)
+            && let Some(logit) = self.candidates.logit_mut(eos)
         {
             *logit = f32::NEG_INFINITY;
         }
-        let id = self.sampler.choose(&mut self.logits);
+        let id = self.sampler.choose(&mut self.candidates);
         let piece = match id {
             id if id == eos => String::new(),
             id => self.detokenizer.push(id)?.unwrap_or_default().to_owned(),
@@ -215,15 +215,6 @@ fn begins_sentence(sentence: &str, piece: &str) -> bool {
         && joined
             .get(sentence.len()..cut)
             .is_some_and(|between| between.trim().is_empty())
-}
-
-/// The probability of a token.
-fn probability(logits: &[f32], id: u32) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
-    logits
-        .get(id as usize)
-        .map_or(0.0, |logit| (logit - most).exp() / sum)
 }
 
 #[cfg(test)]

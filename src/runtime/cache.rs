@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ort::{
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, SessionInputValue},
+    session::{IoBinding, SessionInputValue, SessionOutputs},
     value::{DynValue, Tensor},
 };
 
@@ -164,16 +164,18 @@ impl KvCache {
         Ok(())
     }
 
-    /// Run `graph` on `new` further positions; returns the outputs `wanted` as flat values.
+    /// Run `graph` on `new` further positions; returns what `read` takes from its outputs, which
+    /// are those in `wanted`.
     ///
     /// After an error the cache holds what it held before.
-    pub fn run<const N: usize>(
+    pub fn run<T>(
         &mut self,
         graph: &Graph,
         inputs: Vec<(&'static str, DynValue)>,
         new: usize,
-        wanted: [&str; N],
-    ) -> Result<[Vec<f32>; N]> {
+        wanted: &[&str],
+        read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
+    ) -> Result<T> {
         let total = self.len + new;
         if total > self.shape.limit {
             return Err(Error::CacheFull {
@@ -184,16 +186,14 @@ impl KvCache {
         self.reserve(graph, total)?;
         let failed = |source: ort::Error| graph.failed(source);
         let batch = self.shape.batch;
-        let outputs = match &mut self.storage {
-            Storage::Concatenated { past } => {
-                run_concatenated(graph, inputs, past, wanted).map_err(failed)?
-            }
-            Storage::InPlace { binding, .. } => {
-                run_in_place(graph, inputs, binding, [batch, total], wanted).map_err(failed)?
-            }
-        };
+        let found = match &mut self.storage {
+            Storage::Concatenated { past } => run_concatenated(graph, inputs, past, read),
+            Storage::InPlace { binding, .. } => bind_outputs(binding, wanted)
+                .and_then(|()| run_in_place(graph, inputs, binding, [batch, total], read)),
+        }
+        .map_err(failed)?;
         self.len = total;
-        Ok(outputs)
+        Ok(found)
     }
 
     /// Make room for `total` positions.
@@ -283,12 +283,12 @@ fn bind(
     Ok((binding, buffers))
 }
 
-fn run_concatenated<const N: usize>(
+fn run_concatenated<T>(
     graph: &Graph,
     inputs: Vec<(&'static str, DynValue)>,
     past: &mut [DynValue],
-    wanted: [&str; N],
-) -> ort::Result<[Vec<f32>; N]> {
+    read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
+) -> ort::Result<T> {
     let mut session = graph.session();
     let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = inputs
         .into_iter()
@@ -298,7 +298,7 @@ fn run_concatenated<const N: usize>(
         feed.push((past_name(number).into(), value.into()));
     }
     let mut outputs = session.run(feed)?;
-    let extracted = extract(&outputs, wanted)?;
+    let found = read(&outputs)?;
     let present: Option<Vec<DynValue>> = (0..past.len())
         .map(|number| outputs.remove(present_name(number)))
         .collect();
@@ -307,16 +307,29 @@ fn run_concatenated<const N: usize>(
     for (old, new) in past.iter_mut().zip(present.into_iter().flatten()) {
         *old = new;
     }
-    Ok(extracted)
+    Ok(found)
 }
 
-fn run_in_place<const N: usize>(
+fn bind_outputs(binding: &mut IoBinding, wanted: &[&str]) -> ort::Result<()> {
+    let memory = MemoryInfo::new(
+        AllocationDevice::CPU,
+        0,
+        AllocatorType::Device,
+        MemoryType::CPUOutput,
+    )?;
+    for name in wanted {
+        binding.bind_output_to_device(*name, &memory)?;
+    }
+    Ok(())
+}
+
+fn run_in_place<T>(
     graph: &Graph,
     inputs: Vec<(&'static str, DynValue)>,
     binding: &mut IoBinding,
     [batch, total]: [usize; 2],
-    wanted: [&str; N],
-) -> ort::Result<[Vec<f32>; N]> {
+    read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
+) -> ort::Result<T> {
     for (name, value) in &inputs {
         binding.bind_input(*name, value)?;
     }
@@ -329,27 +342,12 @@ fn run_in_place<const N: usize>(
         TOTAL,
         &Tensor::from_array((Vec::<usize>::new(), vec![total]))?,
     )?;
-    let memory = MemoryInfo::new(
-        AllocationDevice::CPU,
-        0,
-        AllocatorType::Device,
-        MemoryType::CPUOutput,
-    )?;
-    for name in wanted {
-        binding.bind_output_to_device(name, &memory)?;
-    }
     let mut session = graph.session();
     let outputs = session.run_binding(binding)?;
-    extract(&outputs, wanted)
+    read(&outputs)
 }
 
-fn extract<const N: usize>(
-    outputs: &ort::session::SessionOutputs<'_>,
-    wanted: [&str; N],
-) -> ort::Result<[Vec<f32>; N]> {
-    let mut extracted = [const { Vec::new() }; N];
-    for (name, place) in wanted.into_iter().zip(&mut extracted) {
-        *place = outputs[name].try_extract_tensor::<f32>()?.1.to_vec();
-    }
-    Ok(extracted)
+/// The values of an output.
+pub(crate) fn floats<'a>(outputs: &'a SessionOutputs<'_>, name: &str) -> ort::Result<&'a [f32]> {
+    Ok(outputs[name].try_extract_tensor::<f32>()?.1)
 }

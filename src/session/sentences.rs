@@ -3,6 +3,7 @@
 use super::Appended;
 use crate::{
     backbone::Prediction,
+    candidates::Candidates,
     config::SpecialTokens,
     error::{Error, Result},
     generation::SentenceModel,
@@ -151,7 +152,7 @@ impl SentenceModel for SentenceContext {
             .clear(&mut self.token_cache)
     }
 
-    fn next_logits(&mut self, id: u32) -> Result<Vec<f32>> {
+    fn candidates_after(&mut self, id: u32) -> Result<Candidates> {
         let prediction = self.prediction.as_ref().ok_or(Error::EmptyContext)?;
         self.model.parts().sentence_graphs()?.decoder.append(
             &mut self.token_cache,

@@ -2,6 +2,7 @@
 
 use super::Appended;
 use crate::{
+    candidates::Candidates,
     error::{Error, Result},
     generation::TokenModel,
     model::Model,
@@ -17,8 +18,8 @@ pub(crate) struct TokenContext {
     /// All that the model sees, from bos on.
     pub ids: Vec<u32>,
     cache: KvCache,
-    /// Logits `[vocab]` of the token that follows; empty without a token.
-    logits: Vec<f32>,
+    /// What may follow; empty without a token.
+    candidates: Candidates,
 }
 
 /// A place in the context to go back to.
@@ -26,7 +27,7 @@ pub(crate) struct TokenContext {
 pub(crate) struct Mark {
     text_bytes: usize,
     tokens: usize,
-    logits: Vec<f32>,
+    candidates: Candidates,
 }
 
 impl TokenContext {
@@ -37,7 +38,7 @@ impl TokenContext {
             text: String::new(),
             ids: Vec::new(),
             cache,
-            logits: Vec::new(),
+            candidates: Candidates::default(),
         })
     }
 
@@ -76,7 +77,7 @@ impl TokenContext {
             });
         }
         let opt = self.model.parts().opt()?;
-        self.logits = opt.append(&mut self.cache, ids, 1)?;
+        self.candidates = opt.append(&mut self.cache, ids)?;
         self.ids.extend_from_slice(ids);
         self.text.push_str(text);
         Ok(())
@@ -86,7 +87,7 @@ impl TokenContext {
         self.model.parts().opt()?.clear(&mut self.cache)?;
         self.text.clear();
         self.ids.clear();
-        self.logits.clear();
+        self.candidates.clear();
         Ok(())
     }
 }
@@ -107,8 +108,8 @@ impl TokenModel for TokenContext {
         limit.saturating_sub(self.ids.len())
     }
 
-    fn logits(&self) -> Option<&[f32]> {
-        Some(self.logits.as_slice()).filter(|logits| !logits.is_empty())
+    fn candidates(&self) -> Option<&Candidates> {
+        Some(&self.candidates).filter(|candidates| !candidates.is_empty())
     }
 
     fn detokenizer(&self) -> Detokenizer {
@@ -127,7 +128,7 @@ impl TokenModel for TokenContext {
         Mark {
             text_bytes: self.text.len(),
             tokens: self.ids.len(),
-            logits: self.logits.clone(),
+            candidates: self.candidates.clone(),
         }
     }
 
@@ -136,7 +137,7 @@ impl TokenModel for TokenContext {
         opt.truncate(&mut self.cache, mark.tokens)?;
         self.text.truncate(mark.text_bytes);
         self.ids.truncate(mark.tokens);
-        self.logits = mark.logits;
+        self.candidates = mark.candidates;
         Ok(())
     }
 }

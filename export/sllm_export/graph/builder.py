@@ -14,7 +14,7 @@ OPSET = 21
 IR_VERSION = 10
 CONTRACT_VERSION = "1"
 MICROSOFT = "com.microsoft"
-MAX_EMBEDDED_BYTES = 2**28
+MAX_EMBEDDED_BYTES = 2**25
 """Graphs with more weight bytes than this keep them in a file beside, which is mapped, not copied
 (and protobuf ends at 2 GiB)."""
 _MIN_EXTERNAL_BYTES = 1024
@@ -47,9 +47,10 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, element, list(dims)))
         return name
 
-    def output(self, name: str, element: int, dims: Dims) -> str:
-        """Declares a graph output, the value of the same name."""
-        self._outputs.append(helper.make_tensor_value_info(name, element, list(dims)))
+    def output(self, name: str, element: int, dims: Dims, first: bool = False) -> str:
+        """Declares a graph output, the value of the same name, before or after the others."""
+        place = 0 if first else len(self._outputs)
+        self._outputs.insert(place, helper.make_tensor_value_info(name, element, list(dims)))
         return name
 
     def weight(self, name: str, values: np.ndarray) -> str:
@@ -58,6 +59,10 @@ class GraphBuilder:
             raise ValueError(f"weight {name} is added twice")
         self._weights[name] = values
         return name
+
+    def has_weight(self, name: str) -> bool:
+        """Whether a weight of this name was added."""
+        return name in self._weights
 
     def constant(self, values: Any, dtype: type) -> str:
         """Adds a small constant; equal constants are shared."""

@@ -1,7 +1,8 @@
 """The sentence decoder's graph, with its token cache.
 
 `input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], `sentence_embedding` f32
-[batch, hidden], caches -> `logits` f32 [batch, tokens, vocab], caches.
+[batch, hidden], caches -> `logits` f32 [batch, tokens, vocab], caches; or the outputs of
+`vocabulary.best_logits`.
 
 Attention to a single sentence vector has one key, so its softmax is 1 and it is the linear map
 `W_o (W_v s + b_v) + b_o`, whatever the query: each layer holds that D x D map.
@@ -23,6 +24,7 @@ from sllm_export.graph.attention import (
 )
 from sllm_export.graph.builder import FLOAT, INT64, GraphBuilder
 from sllm_export.graph.precision import Precision
+from sllm_export.graph.vocabulary import OutputLayer
 
 
 def fold_cross_attention(weights: Weights) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +59,6 @@ def build_decoder(
     table = b.weight("positions", layers.sinusoid(config.max_sentence_tokens, hidden))
     positions = b.op("Gather", [table, position_ids], axis=0)
     x = b.op("Add", [layers.token_embedding(b, precision, ids, weights), positions])
-    b.output("logits", FLOAT, ["batch", "tokens", config.vocab_size])
     for layer in range(svae.layers):
         below = weights.under(f"decoder.layers.{layer}.")
         qkv = precision.linear(
@@ -77,5 +78,7 @@ def build_decoder(
         x = layers.layer_norm(b, x, "norm2", below)
         out = layers.feed_forward(b, precision, x, ("linear1", "linear2"), below)
         x = layers.layer_norm(b, b.op("Add", [x, out]), "norm3", below)
-    b.op("Identity", [layers.linear(b, precision, x, "linear", weights)], "logits")
+    name = f"{weights.prefix}linear"
+    weight, bias = weights["linear.weight"], weights.optional("linear.bias")
+    precision.vocabulary(b, x, OutputLayer(name, weight, bias, name, "tokens"))
     return b

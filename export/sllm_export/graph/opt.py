@@ -1,7 +1,8 @@
 """A token-level OPT language model in one graph, the baseline.
 
 `input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], `logits_to_keep` i64 scalar, a
-mask or lengths, caches -> `logits` f32 [batch, kept, vocab], caches. `kept` is `logits_to_keep`, at
+mask or lengths, caches -> `logits` f32 [batch, kept, vocab], caches; or the outputs of
+`vocabulary.best_logits`. `kept` is `logits_to_keep`, at
 most `tokens`: only the last positions go through the output projection, which costs as much as half
 of the layers. The output projection is the token embedding.
 """
@@ -15,8 +16,9 @@ from sllm_export.config import ModelConfig
 from sllm_export.graph import layers
 from sllm_export.graph.attention import CachedAttention, Heads, InPlaceAttention
 from sllm_export.graph.backbone import add_positions, masked_attention, opt_layer
-from sllm_export.graph.builder import FLOAT, INT64, GraphBuilder
+from sllm_export.graph.builder import INT64, GraphBuilder
 from sllm_export.graph.precision import Precision
+from sllm_export.graph.vocabulary import OutputLayer
 
 
 def build_opt(
@@ -31,7 +33,6 @@ def build_opt(
     logits_to_keep = b.input("logits_to_keep", INT64, [])
     attention: CachedAttention
     attention = InPlaceAttention(b, heads) if in_place else masked_attention(b, heads, "tokens")
-    b.output("logits", FLOAT, ["batch", "kept", config.vocab_size])
 
     table = weights["embed_tokens.weight"]
     x = precision.embedding(b, ids, "embed_tokens", table)
@@ -46,7 +47,7 @@ def build_opt(
         x = layers.layer_norm(b, x, "final_layer_norm", weights)
     if "project_out.weight" in weights:
         x = layers.linear(b, precision, x, "project_out", weights)
-    b.op("Identity", [precision.linear(b, x, "lm_head", table, None)], "logits")
+    precision.vocabulary(b, x, OutputLayer("lm_head", table, None, "embed_tokens", "kept"))
     return b
 
 

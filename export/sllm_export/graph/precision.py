@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from sllm_export.graph.builder import FLOAT, MICROSOFT, GraphBuilder
-from sllm_export.graph.quantize import block_size, quantize
+from sllm_export.graph.builder import FLOAT, GraphBuilder
+from sllm_export.graph.vocabulary import (
+    OutputLayer,
+    all_logits,
+    best_logits,
+    quantized_product,
+)
 
-_INT8_ACCURACY = 4
 _SMALL_WEIGHT = 2**18
-"""Elements up to which a weight that matters more than others is not rounded to int8."""
+"""Elements up to which a weight stays in the processor's cache: it is not rounded to 4 bit, and one
+that matters more than others not to 8 bit."""
+_LARGE_BLOCK, _SMALL_BLOCK, _LARGE_FROM = 128, 16, 768
+_FOUR_BIT_BLOCK = 64
 
 
 class Precision(Protocol):
@@ -29,6 +37,10 @@ class Precision(Protocol):
 
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
         """ids [...], table [rows, E] -> [..., E]."""
+
+    def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
+        """The graph's outputs from hidden vectors x [batch, tokens, K]; see the functions of
+        `vocabulary`."""
 
 
 def _product(b: GraphBuilder, x: str, weight: str, name: str, bias: np.ndarray | None) -> str:
@@ -50,6 +62,9 @@ class Float32:
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
         return b.op("Gather", [b.weight(f"{name}.weight", table), ids], axis=0)
 
+    def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
+        all_logits(b, self.linear(b, x, layer.name, layer.weight, layer.bias), layer)
+
 
 class Fine:
     """A precision whose every linear layer is the other's `fine_linear`."""
@@ -57,39 +72,62 @@ class Fine:
     def __init__(self, precision: Precision) -> None:
         self.linear = self.fine_linear = precision.fine_linear
         self.embedding = precision.embedding
+        self.vocabulary = precision.vocabulary
 
 
-class Int8:
-    """8-bit MatMulNBits weights, activations rounded to 8 bit inside; embeddings in float16."""
+@dataclass(frozen=True)
+class Quantized:
+    """MatMulNBits weights, activations rounded to 8 bit inside; embeddings in float16.
+
+    `bits` is 8 or 4; weights of up to `small` elements have 8 bits in any case. Output projections
+    from `coarse_from` elements on are made coarse to fine.
+    """
+
+    bits: int
+    small: int = _SMALL_WEIGHT
+    coarse_from: int = 2**22
+    candidates: int = 64
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
     ) -> str:
-        rows, columns = weight.shape
-        codes, scales = quantize(weight)
-        inputs = [x, b.weight(f"{name}.codes", codes), b.weight(f"{name}.scales", scales)]
-        if bias is not None:
-            inputs += ["", "", b.weight(f"{name}.bias", bias)]
-        return b.op(
-            "MatMulNBits",
-            inputs,
-            domain=MICROSOFT,
-            K=columns,
-            N=rows,
-            bits=8,
-            block_size=block_size(columns),
-            accuracy_level=_INT8_ACCURACY,
-        )
+        if self.bits == 8 or weight.size <= self.small:
+            return self._eight_bit(b, x, name, weight, bias)
+        return quantized_product(b, x, name, (weight, bias), (self.bits, _FOUR_BIT_BLOCK))
 
     def fine_linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
     ) -> str:
         if weight.size > _SMALL_WEIGHT:
-            return self.linear(b, x, name, weight, bias)
+            return self._eight_bit(b, x, name, weight, bias)
         # Float16 that ONNX Runtime turns into float32 once, when it loads the graph.
         half = b.weight(f"{name}.weight", weight.T.astype(np.float16))
         return _product(b, x, b.op("Cast", [half], to=FLOAT), name, bias)
 
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
-        half = b.weight(f"{name}.weight", table.astype(np.float16))
-        return b.op("Cast", [b.op("Gather", [half, ids], axis=0)], to=FLOAT)
+        rows = self._half(b, name, table)
+        return b.op("Cast", [b.op("Gather", [rows, ids], axis=0)], to=FLOAT)
+
+    def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
+        if layer.weight.size < self.coarse_from:
+            # Small, and the last step to the choice of a token.
+            all_logits(b, self._eight_bit(b, x, layer.name, layer.weight, layer.bias), layer)
+        else:
+            rows = self._half(b, layer.rows, layer.weight)
+            best_logits(b, x, layer, rows, self.candidates)
+
+    def _eight_bit(
+        self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
+    ) -> str:
+        return quantized_product(b, x, name, (weight, bias), (8, eight_bit_block(weight.shape[1])))
+
+    def _half(self, b: GraphBuilder, name: str, table: np.ndarray) -> str:
+        """The table in float16; an embedding that is an output projection too is kept once."""
+        rows = f"{name}.weight"
+        return rows if b.has_weight(rows) else b.weight(rows, table.astype(np.float16))
+
+
+def eight_bit_block(columns: int) -> int:
+    """Weights along the input dimension that share a scale."""
+    large = columns >= _LARGE_FROM and columns % _LARGE_BLOCK == 0
+    return _LARGE_BLOCK if large else _SMALL_BLOCK

@@ -1,4 +1,4 @@
-"""Block quantisation of weights for com.microsoft.MatMulNBits, 8 bit, symmetric.
+"""Block quantisation of weights for com.microsoft.MatMulNBits, 8 or 4 bit, symmetric.
 
 Symmetric blocks were chosen by measurement: with a zero point per block the error of a product
 fell by 5 % only (activations are rounded to 8 bit as well) and a product took longer.
@@ -8,44 +8,68 @@ from __future__ import annotations
 
 import numpy as np
 
-LARGE_BLOCK = 128
-SMALL_BLOCK = 16
-_LARGE_FROM = 768
-_ZERO_POINT = 128
-_MAX_CODE = 127
+INT8_ACCURACY = 4
+"""The operator's `accuracy_level` that rounds activations to 8 bit: integer kernels."""
 _ROWS_AT_ONCE = 4096
+_SHRINKS = (1.0, 0.93, 0.86, 0.79)
+"""Scales that are tried for a block of few codes: what clips its largest weight serves the rest."""
 
 
-def block_size(columns: int) -> int:
-    """Weights along the input dimension that share a scale."""
-    large = columns >= _LARGE_FROM and columns % LARGE_BLOCK == 0
-    return LARGE_BLOCK if large else SMALL_BLOCK
+def quantize(weight: np.ndarray, bits: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quantises a float32 [N, K] weight in blocks of K.
 
-
-def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quantises a float32 [N, K] weight.
-
-    Returns codes u8 [N, blocks, block] with `weight = (code - 128) * scale`, and scales f32
-    [N, blocks]. A last block that K does not fill is padded with code 128, which is 0.
+    Returns codes u8 [N, blocks, block * bits / 8] with `weight = (code - zero) * scale`, where
+    `zero` is the middle of the codes and the lower half of a byte comes first, and scales f32
+    [N, blocks]. A last block that K does not fill is padded with what means 0.
     """
     rows, columns = weight.shape
-    block = block_size(columns)
     blocks = -(-columns // block)
-    codes = np.full((rows, blocks * block), _ZERO_POINT, dtype=np.uint8)
+    codes = np.empty((rows, blocks, block * bits // 8), dtype=np.uint8)
     scales = np.empty((rows, blocks), dtype=np.float32)
     for start in range(0, rows, _ROWS_AT_ONCE):
         part = np.zeros((min(_ROWS_AT_ONCE, rows - start), blocks * block), dtype=np.float32)
         part[:, :columns] = weight[start : start + len(part)]
         grouped = part.reshape(len(part), blocks, block)
-        scale = np.abs(grouped).max(axis=-1) / np.float32(_MAX_CODE)
-        scale[scale == 0] = 1.0
-        rounded = np.rint(grouped / scale[..., None]) + _ZERO_POINT
-        codes[start : start + len(part)] = rounded.reshape(part.shape)
+        scale = _scales(grouped, bits)
+        rounded = _codes(grouped, scale, bits)
+        packed = rounded if bits == 8 else rounded[..., ::2] | rounded[..., 1::2] << 4
+        codes[start : start + len(part)] = packed
         scales[start : start + len(part)] = scale
-    return codes.reshape(rows, blocks, block), scales
+    return codes, scales
 
 
-def dequantize(codes: np.ndarray, scales: np.ndarray, columns: int) -> np.ndarray:
+def dequantize(codes: np.ndarray, scales: np.ndarray, columns: int, bits: int) -> np.ndarray:
     """The float32 [N, columns] weight that `codes` and `scales` stand for."""
-    values = (codes.astype(np.float32) - _ZERO_POINT) * scales[..., None]
-    return values.reshape(len(codes), -1)[:, :columns]
+    if bits == 4:
+        codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], -1)
+    return _values(codes, scales, bits).reshape(len(codes), -1)[:, :columns]
+
+
+def _scales(grouped: np.ndarray, bits: int) -> np.ndarray:
+    """The scale of each block, [N, blocks, block] -> [N, blocks]."""
+    largest = np.abs(grouped).max(axis=-1) / np.float32(_zero(bits) - 1)
+    largest[largest == 0] = 1.0
+    if bits == 8:
+        return largest
+    best, least = largest, np.full(largest.shape, np.inf, dtype=np.float32)
+    for shrink in _SHRINKS:
+        scale = largest * np.float32(shrink)
+        found = _values(_codes(grouped, scale, bits), scale, bits)
+        error = np.square(found - grouped).sum(axis=-1)
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
+    return best
+
+
+def _codes(grouped: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
+    rounded = np.rint(grouped / scales[..., None])
+    zero = _zero(bits)
+    return (np.clip(rounded, -zero, zero - 1) + zero).astype(np.uint8)
+
+
+def _values(codes: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
+    return (codes.astype(np.float32) - np.float32(_zero(bits))) * scales[..., None]
+
+
+def _zero(bits: int) -> int:
+    return 1 << (bits - 1)

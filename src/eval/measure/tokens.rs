@@ -99,7 +99,7 @@ impl<'m> TokenMeasure<'m> {
         let mut scores = Vec::with_capacity(targets.len());
         let runs = inputs.chunks(self.run_tokens);
         for (inputs, targets) in runs.zip(targets.chunks(self.run_tokens)) {
-            let logits = self.opt.append(&mut self.cache, inputs, inputs.len())?;
+            let logits = self.opt.append_all(&mut self.cache, inputs)?;
             let rows = logits.chunks_exact(logits.len() / inputs.len());
             scores.extend(targets.iter().zip(rows).map(|(&id, row)| {
                 let mut score = Score::default();

@@ -7,7 +7,7 @@ struct Scripted {
     place: usize,
     text: String,
     room: usize,
-    logits: Vec<f32>,
+    candidates: Candidates,
     /// The token at which it fails.
     fails_at: Option<usize>,
 }
@@ -19,7 +19,7 @@ impl Scripted {
             place: 0,
             text: String::new(),
             room: 100,
-            logits: Vec::new(),
+            candidates: Candidates::default(),
             fails_at: None,
         };
         model.predict();
@@ -27,9 +27,10 @@ impl Scripted {
     }
 
     fn predict(&mut self) {
-        self.logits = vec![0.0; VOCAB];
+        let mut logits = vec![0.0; VOCAB];
         let next = self.script.get(self.place).copied().unwrap_or(EOS);
-        self.logits[next as usize] = 9.0;
+        logits[next as usize] = 9.0;
+        self.candidates = Candidates::all(logits);
     }
 }
 
@@ -44,8 +45,8 @@ impl TokenModel for Scripted {
         self.room
     }
 
-    fn logits(&self) -> Option<&[f32]> {
-        Some(&self.logits)
+    fn candidates(&self) -> Option<&Candidates> {
+        Some(&self.candidates)
     }
 
     fn detokenizer(&self) -> Detokenizer {

@@ -34,7 +34,7 @@ fn logits(model: &Model, targets: &[u32]) -> Vec<Vec<f32>> {
     let ids = model.parts().prompt_ids(targets.to_vec());
     let inputs = &ids[..targets.len()];
     let mut cache = opt.cache().unwrap();
-    let logits = opt.append(&mut cache, inputs, inputs.len()).unwrap();
+    let logits = opt.append_all(&mut cache, inputs).unwrap();
     let rows = logits.chunks_exact(model.config().vocab_size);
     rows.map(<[f32]>::to_vec).collect()
 }

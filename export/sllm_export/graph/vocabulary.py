@@ -1,0 +1,101 @@
+"""The output projection: hidden vectors to logits of the whole vocabulary, or of its best tokens.
+
+With a large vocabulary it reads more bytes than all that is before it. Coarse to fine, the whole
+vocabulary is ranked with 4-bit weights, and the best tokens get their exact logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sllm_export.graph.builder import BOOL, FLOAT, INT64, MICROSOFT, GraphBuilder
+from sllm_export.graph.quantize import INT8_ACCURACY, quantize
+
+_COARSE_BITS, _COARSE_BLOCK = 4, 128
+
+
+@dataclass(frozen=True)
+class OutputLayer:
+    """The weight [vocab, K] and bias [vocab] that make logits, and how they are called.
+
+    `rows` names the table in which the weight's rows are looked up: the token embedding, where that
+    is the output projection too. `tokens` names the outputs' second dimension.
+    """
+
+    name: str
+    weight: np.ndarray
+    bias: np.ndarray | None
+    rows: str
+    tokens: str
+
+
+def all_logits(b: GraphBuilder, logits: str, layer: OutputLayer) -> None:
+    """Output `logits` f32 [batch, tokens, vocab]."""
+    b.output("logits", FLOAT, ["batch", layer.tokens, len(layer.weight)], first=True)
+    b.op("Identity", [logits], "logits")
+
+
+def best_logits(b: GraphBuilder, x: str, layer: OutputLayer, rows: str, candidates: int) -> None:
+    """Coarse to fine, x [batch, tokens, K]; `rows` is the value of the weight in float16.
+
+    Outputs `candidate_ids` i64 and `candidate_logits` f32 [batch, tokens, candidates], best first,
+    and `logits` f32 [batch, tokens, vocab], where the candidates' are exact and the others coarse,
+    if the input `all_logits` (bool scalar) is true; else its last dimension is 0.
+    """
+    count = min(candidates, len(layer.weight))
+    wanted = b.input("all_logits", BOOL, [])
+    for name, element in (("candidate_ids", INT64), ("candidate_logits", FLOAT)):
+        b.output(name, element, ["batch", layer.tokens, count])
+    shape = ["batch", layer.tokens, "scored"]
+    b.output("logits", FLOAT, shape)
+
+    coarse = quantized_product(
+        b, x, layer.name, (layer.weight, layer.bias), (_COARSE_BITS, _COARSE_BLOCK)
+    )
+    best = b.constant([count], np.int64)
+    _, ids = b.ops("TopK", [coarse, best], [None, None], axis=-1, sorted=0)
+    last = b.constant([-1], np.int64)
+    best_rows = b.op("Cast", [b.op("Gather", [rows, ids], axis=0)], to=FLOAT)
+    exact = b.op("Squeeze", [b.op("MatMul", [best_rows, b.op("Unsqueeze", [x, last])]), last])
+    if layer.bias is not None:
+        exact = b.op("Add", [exact, b.op("Gather", [f"{layer.name}.bias", ids], axis=0)])
+    _, order = b.ops("TopK", [exact, best], ["candidate_logits", None], axis=-1)
+    b.op("GatherElements", [ids, order], "candidate_ids", axis=-1)
+
+    then = b.branch("all_tokens")
+    then.output(then.op("ScatterElements", [coarse, ids, exact], axis=-1), FLOAT, shape)
+    other = b.branch("no_tokens")
+    nothing = b.constant([0], np.int64)
+    other.output(other.op("Slice", [coarse, nothing, nothing, last]), FLOAT, shape)
+    b.ops("If", [wanted], ["logits"], then_branch=then.body(), else_branch=other.body())
+
+
+def quantized_product(
+    b: GraphBuilder,
+    x: str,
+    name: str,
+    layer: tuple[np.ndarray, np.ndarray | None],
+    form: tuple[int, int],
+) -> str:
+    """x [..., K] times a layer's weight [N, K] plus its bias [N], [..., N].
+
+    `form` is the bits of a weight and the size of its blocks; see `quantize`.
+    """
+    (weight, bias), (bits, block) = layer, form
+    rows, columns = weight.shape
+    codes, scales = quantize(weight, bits, block)
+    inputs = [x, b.weight(f"{name}.codes", codes), b.weight(f"{name}.scales", scales)]
+    if bias is not None:
+        inputs += ["", "", b.weight(f"{name}.bias", bias)]
+    return b.op(
+        "MatMulNBits",
+        inputs,
+        domain=MICROSOFT,
+        K=columns,
+        N=rows,
+        bits=bits,
+        block_size=block,
+        accuracy_level=INT8_ACCURACY,
+    )

@@ -1,0 +1,125 @@
+//! The outputs by which the next token is chosen, in either of the two forms that variants use.
+
+use ort::{
+    session::SessionOutputs,
+    value::{
+        DynValue, Tensor,
+        TensorElementType::{Bool, Float32, Int64},
+    },
+};
+
+use super::{ANY, Graph, KvCache, Port, cache::floats};
+use crate::{candidates::Candidates, error::Result};
+
+/// The input by which a graph is told that chooses the best tokens itself: whether it shall give out
+/// the logits of all tokens too.
+const ALL_LOGITS: &str = "all_logits";
+const LOGITS: &str = "logits";
+const CANDIDATE_IDS: &str = "candidate_ids";
+const CANDIDATE_LOGITS: &str = "candidate_logits";
+
+/// How a graph gives out the logits of its vocabulary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scores {
+    vocab_size: usize,
+    chooses: bool,
+}
+
+impl Scores {
+    pub fn new(graph: &Graph, vocab_size: usize) -> Self {
+        Self {
+            vocab_size,
+            chooses: graph.has_input(ALL_LOGITS),
+        }
+    }
+
+    /// The inputs and outputs that belong to it in the graph's contract.
+    pub fn ports(&self) -> (Vec<Port>, Vec<Port>) {
+        let vocab_size = self.vocab_size as i64;
+        if !self.chooses {
+            let logits = Port::new(LOGITS, Float32, &[ANY, ANY, vocab_size]);
+            return (Vec::new(), vec![logits]);
+        }
+        let open = [ANY; 3];
+        let outputs = [
+            Port::new(CANDIDATE_IDS, Int64, &open),
+            Port::new(CANDIDATE_LOGITS, Float32, &open),
+            Port::new(LOGITS, Float32, &open),
+        ];
+        (vec![Port::new(ALL_LOGITS, Bool, &[])], outputs.into())
+    }
+
+    /// Run `graph` on `new` further positions of `cache`; returns what may follow the last of them.
+    pub fn next(
+        &self,
+        graph: &Graph,
+        cache: &mut KvCache,
+        inputs: Vec<(&'static str, DynValue)>,
+        new: usize,
+    ) -> Result<Candidates> {
+        if !self.chooses {
+            let logits = cache.run(graph, inputs, new, &[LOGITS], |outputs| {
+                Ok(last(floats(outputs, LOGITS)?, self.vocab_size).to_vec())
+            })?;
+            graph.check_finite(LOGITS, &logits)?;
+            return Ok(Candidates::all(logits));
+        }
+        let inputs = self.asked(graph, inputs, false)?;
+        let wanted = [CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS];
+        let (ids, logits) = cache.run(graph, inputs, new, &wanted, last_candidates)?;
+        graph.check_finite(CANDIDATE_LOGITS, &logits)?;
+        Ok(Candidates::best(ids, logits))
+    }
+
+    /// Run `graph` on `new` further positions of `cache`; returns the logits of the whole vocabulary
+    /// after each position that the graph scores, `[batch, positions, vocab]`.
+    pub fn all(
+        &self,
+        graph: &Graph,
+        cache: &mut KvCache,
+        inputs: Vec<(&'static str, DynValue)>,
+        new: usize,
+    ) -> Result<Vec<f32>> {
+        let (inputs, wanted) = match self.chooses {
+            false => (inputs, vec![LOGITS]),
+            true => (
+                self.asked(graph, inputs, true)?,
+                vec![CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS],
+            ),
+        };
+        let logits = cache.run(graph, inputs, new, &wanted, |outputs| {
+            Ok(floats(outputs, LOGITS)?.to_vec())
+        })?;
+        graph.check_finite(LOGITS, &logits)?;
+        Ok(logits)
+    }
+
+    fn asked(
+        &self,
+        graph: &Graph,
+        mut inputs: Vec<(&'static str, DynValue)>,
+        all: bool,
+    ) -> Result<Vec<(&'static str, DynValue)>> {
+        let flag = Tensor::from_array((Vec::<usize>::new(), vec![all]));
+        let flag = flag.map_err(|source| graph.failed(source))?;
+        inputs.push((ALL_LOGITS, flag.into_dyn()));
+        Ok(inputs)
+    }
+}
+
+/// The candidates of the last position.
+fn last_candidates(outputs: &SessionOutputs<'_>) -> ort::Result<(Vec<u32>, Vec<f32>)> {
+    let (shape, ids) = outputs[CANDIDATE_IDS].try_extract_tensor::<i64>()?;
+    let logits = floats(outputs, CANDIDATE_LOGITS)?;
+    let count = shape.last().map_or(0, |&count| count as usize);
+    // An id that is none is refused by the tokenizer, as any that is not in the vocabulary.
+    let id = |&id: &i64| u32::try_from(id).unwrap_or(u32::MAX);
+    Ok((
+        last(ids, count).iter().map(id).collect(),
+        last(logits, count).to_vec(),
+    ))
+}
+
+fn last<T>(values: &[T], count: usize) -> &[T] {
+    &values[values.len().saturating_sub(count)..]
+}
