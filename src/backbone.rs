@@ -1,15 +1,14 @@
 //! The backbone: sentence vectors to the next sentence, with the sentence cache.
 
 use ndarray::ArrayView2;
-use ort::value::{
-    Tensor,
-    TensorElementType::{Bool, Float32, Int64},
-};
+use ort::value::TensorElementType::{Bool, Float32, Int64};
 
 use crate::{
     config::{ModelConfig, PrefillAttention},
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, cache_ports, floats, is_in_place},
+    runtime::{
+        ANY, CacheShape, Contract, Graph, Input, KvCache, Port, cache_ports, floats, is_in_place,
+    },
 };
 
 /// The input that an in-place graph has if it can prefill without a causal mask.
@@ -117,35 +116,25 @@ impl Backbone {
     fn run(&self, cache: &mut KvCache, vectors: ArrayView2<'_, f32>) -> Result<[Vec<f32>; 2]> {
         let (cached, new) = (cache.len(), vectors.nrows());
         let bidirectional = self.prefill == PrefillAttention::Bidirectional && new > 1;
-        let failed = |source| self.graph.failed(source);
-        let embeds = (
-            vec![1, new, self.hidden_size],
-            vectors.iter().copied().collect::<Vec<_>>(),
-        );
+        let embeds: Vec<f32> = vectors.iter().copied().collect();
         let positions: Vec<i64> = (cached as i64..(cached + new) as i64).collect();
-        let mut inputs = vec![
-            (
-                "inputs_embeds",
-                Tensor::from_array(embeds).map_err(failed)?.into_dyn(),
-            ),
-            (
-                "position_ids",
-                Tensor::from_array(([1, new], positions))
-                    .map_err(failed)?
-                    .into_dyn(),
-            ),
+        let mask = match is_in_place(&self.graph) {
+            true => Vec::new(),
+            false => attention_mask(cached, new, bidirectional),
+        };
+        let seen = if !is_in_place(&self.graph) {
+            let shape = [1, new, cached + new];
+            Some(Input::flags("attention_mask", &shape, &mask))
+        } else {
+            let asks = self.graph.has_input(BIDIRECTIONAL);
+            let flag = std::slice::from_ref(&bidirectional);
+            asks.then(|| Input::flags(BIDIRECTIONAL, &[], flag))
+        };
+        let inputs = [
+            Input::floats("inputs_embeds", &[1, new, self.hidden_size], &embeds),
+            Input::ids("position_ids", &[1, new], &positions),
         ];
-        if !is_in_place(&self.graph) {
-            let mask = attention_mask(cached, new, bidirectional);
-            let mask = Tensor::from_array(([1, new, cached + new], mask)).map_err(failed)?;
-            inputs.push(("attention_mask", mask.into_dyn()));
-        } else if self.graph.has_input(BIDIRECTIONAL) {
-            let flag = (Vec::<usize>::new(), vec![bidirectional]);
-            inputs.push((
-                BIDIRECTIONAL,
-                Tensor::from_array(flag).map_err(failed)?.into_dyn(),
-            ));
-        }
+        let inputs = inputs.into_iter().chain(seen);
         let wanted = ["hidden", "stop_logits"];
         let [hidden, stop] = cache.run(&self.graph, inputs, new, &wanted, |outputs| {
             Ok([

@@ -1,15 +1,12 @@
 //! The sentence decoder: a sentence vector to tokens, one by one, with the token cache.
 
-use ort::value::{
-    DynValue, Tensor,
-    TensorElementType::{Float32, Int64},
-};
+use ort::value::TensorElementType::{Float32, Int64};
 
 use crate::{
     candidates::Candidates,
     config::ModelConfig,
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, Scores, cache_ports},
+    runtime::{ANY, CacheShape, Contract, Graph, Input, KvCache, Port, Scores, cache_ports},
 };
 
 /// The decoder graph with what it needs to know of the model.
@@ -69,12 +66,11 @@ impl Decoder {
         cache.clear(&self.graph)
     }
 
-    /// Append `ids`, at least one, to the sentence in `cache`; returns what may follow the last.
-    pub fn append(&self, cache: &mut KvCache, sentence: &[f32], ids: &[u32]) -> Result<Candidates> {
-        let new = ids.len();
-        let ids = ids.iter().copied().map(i64::from).collect();
-        let inputs = self.inputs(cache.len(), [1, new], sentence.to_vec(), ids)?;
-        self.scores.next(&self.graph, cache, inputs, new)
+    /// Append a token to the sentence in `cache`; returns what may follow.
+    pub fn append(&self, cache: &mut KvCache, sentence: &[f32], id: u32) -> Result<Candidates> {
+        let (ids, positions) = ([i64::from(id)], [cache.len() as i64]);
+        let inputs = self.inputs([1, 1], sentence, &ids, &positions);
+        self.scores.next(&self.graph, cache, inputs, 1)
     }
 
     /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
@@ -82,7 +78,7 @@ impl Decoder {
     ///
     /// `vectors` holds the sentence vectors one behind the other, `ids` what the decoder is given
     /// for each, bos first and at least that.
-    pub fn teacher_forced(&self, vectors: Vec<f32>, ids: &[&[u32]]) -> Result<Vec<f32>> {
+    pub fn teacher_forced(&self, vectors: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
         let batch = ids.len();
         let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let shape = CacheShape {
@@ -91,7 +87,7 @@ impl Decoder {
         };
         let mut cache = KvCache::new(&self.graph, shape)?;
         // Attention is causal: no token sees the padding behind it, whatever it is.
-        let padded = ids
+        let padded: Vec<i64> = ids
             .iter()
             .flat_map(|ids| {
                 let padding = ids.first().copied().into_iter().cycle();
@@ -99,44 +95,29 @@ impl Decoder {
             })
             .map(i64::from)
             .collect();
-        let inputs = self.inputs(0, [batch, width], vectors, padded)?;
+        let positions: Vec<i64> = (0..width as i64).cycle().take(batch * width).collect();
+        let inputs = self.inputs([batch, width], vectors, &padded, &positions);
         self.scores.all(&self.graph, &mut cache, inputs, width)
     }
 
-    fn inputs(
+    fn inputs<'a>(
         &self,
-        cached: usize,
         [batch, new]: [usize; 2],
-        sentences: Vec<f32>,
-        ids: Vec<i64>,
-    ) -> Result<Vec<(&'static str, DynValue)>> {
-        let failed = |source| self.graph.failed(source);
-        let positions = (cached as i64..(cached + new) as i64)
-            .cycle()
-            .take(batch * new)
-            .collect::<Vec<_>>();
-        let sentences = Tensor::from_array(([batch, self.hidden_size], sentences));
-        Ok(vec![
-            (
-                "input_ids",
-                Tensor::from_array(([batch, new], ids))
-                    .map_err(failed)?
-                    .into_dyn(),
-            ),
-            (
-                "position_ids",
-                Tensor::from_array(([batch, new], positions))
-                    .map_err(failed)?
-                    .into_dyn(),
-            ),
-            ("sentence_embedding", sentences.map_err(failed)?.into_dyn()),
-        ])
+        sentences: &'a [f32],
+        ids: &'a [i64],
+        positions: &'a [i64],
+    ) -> [Input<'a>; 3] {
+        [
+            Input::ids("input_ids", &[batch, new], ids),
+            Input::ids("position_ids", &[batch, new], positions),
+            Input::floats("sentence_embedding", &[batch, self.hidden_size], sentences),
+        ]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{LoadOptions, Model, runtime::testing::assert_close};
+    use crate::{LoadOptions, Model, candidates::Candidates, runtime::testing::assert_close};
 
     /// Token by token with the cache, and the whole prefix from scratch, agree.
     #[test]
@@ -153,15 +134,14 @@ mod tests {
             let mut cache = decoder.cache().unwrap();
             let mut ids = vec![model.config().tokens.bos];
             for _ in 0..20 {
-                let step = decoder
-                    .append(&mut cache, &vector, &ids[ids.len() - 1..])
-                    .unwrap();
-                let whole = decoder
-                    .append(&mut decoder.cache().unwrap(), &vector, &ids)
-                    .unwrap();
-                assert_close(step.logits(), whole.logits(), 1e-4);
+                let last = ids[ids.len() - 1];
+                let step = decoder.append(&mut cache, &vector, last).unwrap();
+                let whole = decoder.teacher_forced(&vector, &[&ids]).unwrap();
+                let whole = &whole[whole.len() - decoder.vocab_size()..];
+                assert_close(step.logits(), whole, 1e-4);
                 let (best, _) = step.best_token();
-                assert_eq!(best, whole.best_token().0, "{variant}, after {ids:?}");
+                let best_of_whole = Candidates::all(whole.to_vec()).best_token().0;
+                assert_eq!(best, best_of_whole, "{variant}, after {ids:?}");
                 ids.push(best);
             }
         }
@@ -176,10 +156,10 @@ mod tests {
         let text = "the cat sat on the hill. ";
         let vector = model.encode(&[text]).unwrap().row(0).to_vec();
         let ids = [model.config().tokens.bos, 20, 30];
-        let all = decoder.teacher_forced(vector.clone(), &[&ids]).unwrap();
+        let all = decoder.teacher_forced(&vector, &[&ids]).unwrap();
         let mut cache = decoder.cache().unwrap();
         for (&id, logits) in ids.iter().zip(all.chunks(decoder.vocab_size())) {
-            let candidates = decoder.append(&mut cache, &vector, &[id]).unwrap();
+            let candidates = decoder.append(&mut cache, &vector, id).unwrap();
             assert_eq!(candidates.iter().count(), 8);
             let least = candidates.logits().iter().copied().fold(f32::MAX, f32::min);
             let chosen = |id: u32| candidates.iter().any(|(candidate, _)| candidate == id);

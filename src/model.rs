@@ -331,7 +331,7 @@ impl Parts {
         decode_tokens(
             self.special_tokens(),
             self.longest_sentence,
-            |id| decoder.append(cache, vector, &[id]),
+            |id| decoder.append(cache, vector, id),
             |candidates| candidates.best_token().0,
             |_| Ok(std::ops::ControlFlow::Continue(())),
         )

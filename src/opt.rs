@@ -1,15 +1,14 @@
 //! A token-level OPT model: tokens to the logits of the next token, with its KV cache.
 
-use ort::value::{
-    DynValue, Tensor,
-    TensorElementType::{Bool, Int64},
-};
+use ort::value::TensorElementType::{Bool, Int64};
 
 use crate::{
     candidates::Candidates,
     config::ModelConfig,
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, KvCache, Port, Scores, cache_ports, is_in_place},
+    runtime::{
+        ANY, CacheShape, Contract, Graph, Input, KvCache, Port, Scores, cache_ports, is_in_place,
+    },
 };
 
 /// The graph of a model of kind `opt` with what it needs to know of the model.
@@ -74,42 +73,51 @@ impl Opt {
 
     /// Append `ids`, at least one, to the sequence in `cache`; returns what may follow the last.
     pub fn append(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Candidates> {
-        let inputs = self.inputs(cache.len(), ids, 1)?;
-        self.scores.next(&self.graph, cache, inputs, ids.len())
+        let feed = Feed::new(&self.graph, cache.len(), ids, 1);
+        self.scores
+            .next(&self.graph, cache, feed.inputs(), ids.len())
     }
 
     /// The same; returns the logits `[ids, vocab]` of what follows each of them.
     pub fn append_all(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Vec<f32>> {
-        let inputs = self.inputs(cache.len(), ids, ids.len())?;
-        self.scores.all(&self.graph, cache, inputs, ids.len())
+        let feed = Feed::new(&self.graph, cache.len(), ids, ids.len());
+        self.scores
+            .all(&self.graph, cache, feed.inputs(), ids.len())
+    }
+}
+
+/// Tokens as the graph wants them.
+struct Feed {
+    ids: Vec<i64>,
+    positions: Vec<i64>,
+    logits_to_keep: [i64; 1],
+    /// `None` where the graph has no mask.
+    mask: Option<Vec<bool>>,
+}
+
+impl Feed {
+    fn new(graph: &Graph, cached: usize, ids: &[u32], logits_to_keep: usize) -> Self {
+        Self {
+            ids: ids.iter().copied().map(i64::from).collect(),
+            positions: (cached as i64..(cached + ids.len()) as i64).collect(),
+            logits_to_keep: [logits_to_keep as i64],
+            mask: (!is_in_place(graph)).then(|| causal_mask(cached, ids.len())),
+        }
     }
 
-    fn inputs(
-        &self,
-        cached: usize,
-        ids: &[u32],
-        logits_to_keep: usize,
-    ) -> Result<Vec<(&'static str, DynValue)>> {
-        let new = ids.len();
-        let failed = |source| self.graph.failed(source);
-        let row = |values: Vec<i64>| Tensor::from_array(([1, new], values)).map_err(failed);
-        let input_ids = row(ids.iter().copied().map(i64::from).collect())?;
-        let position_ids = row((cached as i64..(cached + new) as i64).collect())?;
-        let keep = (Vec::<usize>::new(), vec![logits_to_keep as i64]);
-        let mut inputs = vec![
-            ("input_ids", input_ids.into_dyn()),
-            ("position_ids", position_ids.into_dyn()),
-            (
-                "logits_to_keep",
-                Tensor::from_array(keep).map_err(failed)?.into_dyn(),
-            ),
-        ];
-        if !is_in_place(&self.graph) {
-            let mask = causal_mask(cached, new);
-            let mask = Tensor::from_array(([1, new, cached + new], mask)).map_err(failed)?;
-            inputs.push(("attention_mask", mask.into_dyn()));
-        }
-        Ok(inputs)
+    fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+        let new = self.ids.len();
+        let mask = self
+            .mask
+            .as_deref()
+            .map(|mask| Input::flags("attention_mask", &[1, new, mask.len() / new], mask));
+        [
+            Input::ids("input_ids", &[1, new], &self.ids),
+            Input::ids("position_ids", &[1, new], &self.positions),
+            Input::ids("logits_to_keep", &[], &self.logits_to_keep),
+        ]
+        .into_iter()
+        .chain(mask)
     }
 }
 

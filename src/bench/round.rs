@@ -231,7 +231,7 @@ impl Workload {
         for number in 0..self.sentences {
             let vector = vectors.row(number % vectors.nrows()).to_vec();
             graphs.decoder.clear(&mut cache)?;
-            greedy.sentence(|id| graphs.decoder.append(&mut cache, &vector, &[id]))?;
+            greedy.sentence(|id| graphs.decoder.append(&mut cache, &vector, id))?;
             if number == 0 {
                 first_sentence = started.elapsed();
             }

@@ -65,7 +65,7 @@ pub fn score(
     for run in runs_of_similar_length(&lengths, (RUN_LOGITS / vocab).min(RUN_TOKENS)) {
         let vectors: Vec<&[f32]> = run.iter().map(|&index| targets[index].vector).collect();
         let ids: Vec<&[u32]> = run.iter().map(|&index| inputs[index].as_slice()).collect();
-        let logits = decoder.teacher_forced(vectors.concat(), &ids)?;
+        let logits = decoder.teacher_forced(&vectors.concat(), &ids)?;
         let rows = logits.chunks_exact(logits.len() / run.len());
         for (&index, logits) in run.iter().zip(rows) {
             let expected = targets[index].ids.iter().chain([&tokens.eos]);
@@ -219,7 +219,7 @@ pub mod tests {
                 let logits: Vec<Vec<f32>> = [&[tokens.bos], target.ids]
                     .concat()
                     .iter()
-                    .map(|&id| decoder.append(&mut cache, target.vector, &[id]).unwrap())
+                    .map(|&id| decoder.append(&mut cache, target.vector, id).unwrap())
                     .map(|candidates| candidates.logits().to_vec())
                     .collect();
                 let expected = by_definition(&logits, &[target.ids, &[tokens.eos]].concat());

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use ort::{
-    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, SessionInputValue, SessionOutputs},
+    memory::Allocator,
+    session::{SessionInputValue, SessionOutputs},
     value::{DynValue, Tensor},
 };
 
 use super::{
     Graph,
     graph::{ANY, Port},
+    input::{Bound, Input},
 };
 use crate::error::{Error, Result};
 
@@ -61,14 +62,16 @@ pub(crate) struct KvCache {
 
 #[derive(Debug)]
 enum Storage {
-    Concatenated {
-        past: Vec<DynValue>,
-    },
-    InPlace {
-        binding: Box<IoBinding>,
-        buffers: Vec<Tensor<f32>>,
-        capacity: usize,
-    },
+    Concatenated { past: Vec<DynValue> },
+    InPlace(InPlace),
+}
+
+/// Buffers with room to grow, bound as past and present.
+#[derive(Debug)]
+struct InPlace {
+    bound: Bound,
+    buffers: Vec<Tensor<f32>>,
+    capacity: usize,
 }
 
 fn past_name(number: usize) -> String {
@@ -109,13 +112,11 @@ impl KvCache {
     /// An empty cache for `graph`.
     pub fn new(graph: &Graph, shape: CacheShape) -> Result<Self> {
         let storage = if is_in_place(graph) {
-            let capacity = FIRST_CAPACITY.min(shape.limit);
-            let (binding, buffers) = bind(graph, &shape, capacity)?;
-            Storage::InPlace {
-                binding: Box::new(binding),
-                buffers,
-                capacity,
-            }
+            Storage::InPlace(InPlace::new(
+                graph,
+                &shape,
+                FIRST_CAPACITY.min(shape.limit),
+            )?)
         } else {
             Storage::Concatenated {
                 past: empty(graph, &shape)?,
@@ -137,7 +138,7 @@ impl KvCache {
     pub fn memory_bytes(&self) -> usize {
         let positions = match &self.storage {
             Storage::Concatenated { .. } => self.len,
-            Storage::InPlace { capacity, .. } => *capacity,
+            Storage::InPlace(in_place) => in_place.capacity,
         };
         positions * self.shape.bytes_per_position()
     }
@@ -168,10 +169,10 @@ impl KvCache {
     /// are those in `wanted`.
     ///
     /// After an error the cache holds what it held before.
-    pub fn run<T>(
+    pub fn run<'a, T>(
         &mut self,
         graph: &Graph,
-        inputs: Vec<(&'static str, DynValue)>,
+        inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
         wanted: &[&str],
         read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
@@ -184,36 +185,35 @@ impl KvCache {
             });
         }
         self.reserve(graph, total)?;
-        let failed = |source: ort::Error| graph.failed(source);
-        let batch = self.shape.batch;
         let found = match &mut self.storage {
             Storage::Concatenated { past } => run_concatenated(graph, inputs, past, read),
-            Storage::InPlace { binding, .. } => bind_outputs(binding, wanted)
-                .and_then(|()| run_in_place(graph, inputs, binding, [batch, total], read)),
-        }
-        .map_err(failed)?;
+            Storage::InPlace(InPlace { bound, .. }) => run_in_place(
+                graph,
+                inputs,
+                bound,
+                [self.shape.batch, total],
+                wanted,
+                read,
+            ),
+        };
+        let found = found.map_err(|source| graph.failed(source))?;
         self.len = total;
         Ok(found)
     }
 
     /// Make room for `total` positions.
     fn reserve(&mut self, graph: &Graph, total: usize) -> Result<()> {
-        let Storage::InPlace {
-            binding,
-            buffers,
-            capacity,
-        } = &mut self.storage
-        else {
+        let Storage::InPlace(old) = &mut self.storage else {
             return Ok(());
         };
-        if total <= *capacity {
+        if total <= old.capacity {
             return Ok(());
         }
-        let grown = total.max(*capacity * 2).min(self.shape.limit);
-        let (new_binding, mut new_buffers) = bind(graph, &self.shape, grown)?;
-        let rows = [*capacity, grown].map(|positions| positions * self.shape.head_size);
+        let grown = total.max(old.capacity * 2).min(self.shape.limit);
+        let mut new = InPlace::new(graph, &self.shape, grown)?;
+        let rows = [old.capacity, grown].map(|positions| positions * self.shape.head_size);
         let used = self.len * self.shape.head_size;
-        for (old, new) in buffers.iter().zip(&mut new_buffers) {
+        for (old, new) in old.buffers.iter().zip(&mut new.buffers) {
             copy_rows(
                 old.extract_tensor().1,
                 new.extract_tensor_mut().1,
@@ -221,8 +221,30 @@ impl KvCache {
                 used,
             );
         }
-        (**binding, *buffers, *capacity) = (new_binding, new_buffers, grown);
+        *old = new;
         Ok(())
+    }
+}
+
+impl InPlace {
+    fn new(graph: &Graph, shape: &CacheShape, capacity: usize) -> Result<Self> {
+        let failed = |source: ort::Error| graph.failed(source);
+        let binding = graph.session().create_binding().map_err(failed)?;
+        let mut bound = Bound::new(binding);
+        let mut buffers = Vec::with_capacity(2 * shape.layers);
+        for number in 0..2 * shape.layers {
+            let mut buffer = Tensor::<f32>::new(&Allocator::default(), shape.tensor(capacity))
+                .map_err(failed)?;
+            bound
+                .alias(past_name(number), present_name(number), &mut buffer)
+                .map_err(failed)?;
+            buffers.push(buffer);
+        }
+        Ok(Self {
+            bound,
+            buffers,
+            capacity,
+        })
     }
 }
 
@@ -261,42 +283,20 @@ fn copy_rows(old: &[f32], new: &mut [f32], [old_row, new_row]: [usize; 2], used:
     }
 }
 
-fn bind(
+fn run_concatenated<'a, T>(
     graph: &Graph,
-    shape: &CacheShape,
-    capacity: usize,
-) -> Result<(IoBinding, Vec<Tensor<f32>>)> {
-    let failed = |source: ort::Error| graph.failed(source);
-    let mut binding = graph.session().create_binding().map_err(failed)?;
-    let mut buffers = Vec::with_capacity(2 * shape.layers);
-    for number in 0..2 * shape.layers {
-        let mut buffer =
-            Tensor::<f32>::new(&Allocator::default(), shape.tensor(capacity)).map_err(failed)?;
-        binding
-            .bind_output(present_name(number), &mut buffer)
-            .map_err(failed)?;
-        binding
-            .bind_input(past_name(number), &buffer)
-            .map_err(failed)?;
-        buffers.push(buffer);
-    }
-    Ok((binding, buffers))
-}
-
-fn run_concatenated<T>(
-    graph: &Graph,
-    inputs: Vec<(&'static str, DynValue)>,
+    inputs: impl IntoIterator<Item = Input<'a>>,
     past: &mut [DynValue],
     read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
 ) -> ort::Result<T> {
-    let mut session = graph.session();
-    let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = inputs
-        .into_iter()
-        .map(|(name, value)| (Cow::Borrowed(name), value.into()))
-        .collect();
+    let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
+    for input in inputs {
+        feed.push((input.name.into(), input.tensor()?.into()));
+    }
     for (number, value) in past.iter().enumerate() {
         feed.push((past_name(number).into(), value.into()));
     }
+    let mut session = graph.session();
     let mut outputs = session.run(feed)?;
     let found = read(&outputs)?;
     let present: Option<Vec<DynValue>> = (0..past.len())
@@ -310,44 +310,27 @@ fn run_concatenated<T>(
     Ok(found)
 }
 
-fn bind_outputs(binding: &mut IoBinding, wanted: &[&str]) -> ort::Result<()> {
-    let memory = MemoryInfo::new(
-        AllocationDevice::CPU,
-        0,
-        AllocatorType::Device,
-        MemoryType::CPUOutput,
-    )?;
-    for name in wanted {
-        binding.bind_output_to_device(*name, &memory)?;
-    }
-    Ok(())
-}
-
-fn run_in_place<T>(
+fn run_in_place<'a, T>(
     graph: &Graph,
-    inputs: Vec<(&'static str, DynValue)>,
-    binding: &mut IoBinding,
+    inputs: impl IntoIterator<Item = Input<'a>>,
+    bound: &mut Bound,
     [batch, total]: [usize; 2],
+    wanted: &[&str],
     read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
 ) -> ort::Result<T> {
-    for (name, value) in &inputs {
-        binding.bind_input(*name, value)?;
+    for input in inputs {
+        bound.set(input)?;
     }
     let total = total as i32;
-    binding.bind_input(
-        LENGTHS,
-        &Tensor::from_array(([batch], vec![total - 1; batch]))?,
-    )?;
-    binding.bind_input(
-        TOTAL,
-        &Tensor::from_array((Vec::<usize>::new(), vec![total]))?,
-    )?;
+    bound.fill(LENGTHS, &[batch], total - 1)?;
+    bound.fill(TOTAL, &[], total)?;
+    bound.want(wanted)?;
     let mut session = graph.session();
-    let outputs = session.run_binding(binding)?;
-    read(&outputs)
-}
-
-/// The values of an output.
-pub(crate) fn floats<'a>(outputs: &'a SessionOutputs<'_>, name: &str) -> ort::Result<&'a [f32]> {
-    Ok(outputs[name].try_extract_tensor::<f32>()?.1)
+    let found = session.run_binding(bound.binding());
+    let found = found.and_then(|outputs| read(&outputs));
+    drop(session);
+    if found.is_err() {
+        bound.forget_outputs();
+    }
+    found
 }

@@ -2,12 +2,14 @@
 
 mod cache;
 mod graph;
+mod input;
 mod library;
 mod provider;
 mod scores;
 
-pub(crate) use cache::{CacheShape, KvCache, cache_ports, floats, is_in_place};
+pub(crate) use cache::{CacheShape, KvCache, cache_ports, is_in_place};
 pub(crate) use graph::{ANY, Contract, Graph, GraphSettings, Port};
+pub(crate) use input::{Input, floats};
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, library_info};
 pub use provider::{Provider, ProviderChoice};

@@ -2,13 +2,10 @@
 
 use ort::{
     session::SessionOutputs,
-    value::{
-        DynValue, Tensor,
-        TensorElementType::{Bool, Float32, Int64},
-    },
+    value::TensorElementType::{Bool, Float32, Int64},
 };
 
-use super::{ANY, Graph, KvCache, Port, cache::floats};
+use super::{ANY, Graph, Input, KvCache, Port, floats};
 use crate::{candidates::Candidates, error::Result};
 
 /// The input by which a graph is told that chooses the best tokens itself: whether it shall give out
@@ -17,6 +14,8 @@ const ALL_LOGITS: &str = "all_logits";
 const LOGITS: &str = "logits";
 const CANDIDATE_IDS: &str = "candidate_ids";
 const CANDIDATE_LOGITS: &str = "candidate_logits";
+/// The outputs of a graph that chooses.
+const CHOSEN: [&str; 3] = [CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS];
 
 /// How a graph gives out the logits of its vocabulary.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +49,11 @@ impl Scores {
     }
 
     /// Run `graph` on `new` further positions of `cache`; returns what may follow the last of them.
-    pub fn next(
+    pub fn next<'a>(
         &self,
         graph: &Graph,
         cache: &mut KvCache,
-        inputs: Vec<(&'static str, DynValue)>,
+        inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
     ) -> Result<Candidates> {
         if !self.chooses {
@@ -64,47 +63,34 @@ impl Scores {
             graph.check_finite(LOGITS, &logits)?;
             return Ok(Candidates::all(logits));
         }
-        let inputs = self.asked(graph, inputs, false)?;
-        let wanted = [CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS];
-        let (ids, logits) = cache.run(graph, inputs, new, &wanted, last_candidates)?;
+        let inputs = inputs.into_iter().chain([all_logits(&false)]);
+        let (ids, logits) = cache.run(graph, inputs, new, &CHOSEN, last_candidates)?;
         graph.check_finite(CANDIDATE_LOGITS, &logits)?;
         Ok(Candidates::best(ids, logits))
     }
 
     /// Run `graph` on `new` further positions of `cache`; returns the logits of the whole vocabulary
     /// after each position that the graph scores, `[batch, positions, vocab]`.
-    pub fn all(
+    pub fn all<'a>(
         &self,
         graph: &Graph,
         cache: &mut KvCache,
-        inputs: Vec<(&'static str, DynValue)>,
+        inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
     ) -> Result<Vec<f32>> {
-        let (inputs, wanted) = match self.chooses {
-            false => (inputs, vec![LOGITS]),
-            true => (
-                self.asked(graph, inputs, true)?,
-                vec![CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS],
-            ),
-        };
-        let logits = cache.run(graph, inputs, new, &wanted, |outputs| {
+        let asked = self.chooses.then(|| all_logits(&true));
+        let wanted: &[&str] = if self.chooses { &CHOSEN } else { &[LOGITS] };
+        let inputs = inputs.into_iter().chain(asked);
+        let logits = cache.run(graph, inputs, new, wanted, |outputs| {
             Ok(floats(outputs, LOGITS)?.to_vec())
         })?;
         graph.check_finite(LOGITS, &logits)?;
         Ok(logits)
     }
+}
 
-    fn asked(
-        &self,
-        graph: &Graph,
-        mut inputs: Vec<(&'static str, DynValue)>,
-        all: bool,
-    ) -> Result<Vec<(&'static str, DynValue)>> {
-        let flag = Tensor::from_array((Vec::<usize>::new(), vec![all]));
-        let flag = flag.map_err(|source| graph.failed(source))?;
-        inputs.push((ALL_LOGITS, flag.into_dyn()));
-        Ok(inputs)
-    }
+fn all_logits(wanted: &bool) -> Input<'_> {
+    Input::flags(ALL_LOGITS, &[], std::slice::from_ref(wanted))
 }
 
 /// The candidates of the last position.

@@ -157,7 +157,7 @@ impl SentenceModel for SentenceContext {
         self.model.parts().sentence_graphs()?.decoder.append(
             &mut self.token_cache,
             &prediction.hidden,
-            &[id],
+            id,
         )
     }
 
