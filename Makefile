@@ -8,7 +8,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build runtime venv train-venv rust-test export-test train-test paper-table memory fmt lint doc clean
+.PHONY: help run test build runtime venv train-venv rust-test export-test train-test bench paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_
 models/random/%/sllm.json: configs/%.json $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py | $(VENV)/ready
 	PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
 		--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
+
+bench: runtime ## Time the parts: text, encoding, sentences after short and long contexts, loading
+	cargo bench --locked
 
 memory: $(VENV)/ready ## Measure the exporter's memory at SLLM-1.3B-H2 (14 GB of disk; MEMORY_DIR=/tmp)
 	PYTHONPATH=export $(VENV)/bin/python export/measure_memory.py --folder $(or $(MEMORY_DIR),/tmp)

@@ -12,7 +12,8 @@ use crate::{
 /// How many of the last tokens the repetition penalty looks back on.
 pub const REPETITION_WINDOW: usize = 64;
 
-/// How the next token is chosen.
+/// How the next token is chosen: from the whole vocabulary, or from the best tokens of it where the
+/// graphs of a fast variant choose those (64 in the exporter's, if the vocabulary is large).
 ///
 /// In this order: the repetition penalty; with temperature 0 then the best token, else the logits
 /// are divided by the temperature, cut to the `top_k` best, cut to the fewest best that together

@@ -47,7 +47,8 @@ def make_cases(config: ModelConfig, state_dict: StateDict) -> list[Case]:
 
 
 def check_graph(path: Path, case: Case, tolerance: float) -> float:
-    """Runs the graph on the case; returns the largest error of its outputs.
+    """Runs the graph on the case; returns the largest error of its outputs, where it chooses the
+    best tokens that of their logits: the others are coarse on purpose.
 
     The error of an output is the root mean square of the difference over that of the expected
     values. Raises VerificationError if it is above `tolerance`, or not a number.
@@ -70,7 +71,8 @@ def check_graph(path: Path, case: Case, tolerance: float) -> float:
                 f"{where}: {name} differs from the checkpoint's by "
                 f"{relative:.2e} relative (expected at most {tolerance:.0e})"
             )
-        worst = max(worst, relative)
+        if not (name == "logits" and "candidate_ids" in found):
+            worst = max(worst, relative)
     return worst
 
 

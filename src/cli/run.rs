@@ -26,7 +26,8 @@ pub struct RunArgs {
     /// Go on where the model says that the text is over
     #[arg(long)]
     ignore_stop: bool,
-    /// 0 takes the best token each time (greedy), above 0 draws
+    /// 0 takes the best token each time (greedy), above 0 draws (from the 64 best at most, in fast
+    /// variants with a large vocabulary)
     #[arg(
         long,
         value_name = "T",
