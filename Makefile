@@ -3,6 +3,8 @@
 ORT_VERSION := 1.31.1
 PYTHON ?= python3
 VENV := .venv
+PEERS_PATH := PYTHONPATH=export:benches
+PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
 RUNTIME := .onnxruntime
 BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
@@ -30,9 +32,10 @@ rust-test: runtime ## Rust tests, doc tests included
 	cargo test --locked
 
 export-test: $(VENV)/ready ## Python tests of the exporter
-	$(VENV)/bin/ruff check export
-	$(VENV)/bin/ruff format --check export
+	$(VENV)/bin/ruff check export benches/peers
+	$(VENV)/bin/ruff format --check export benches/peers
 	cd export && ../$(VENV)/bin/python -m pytest -q
+	$(PEERS_TEST) benches/peers/tests
 
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
@@ -66,8 +69,8 @@ doc: ## Library documentation, warnings denied
 
 fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
-	$(VENV)/bin/ruff format export
-	$(VENV)/bin/ruff check --fix export
+	$(VENV)/bin/ruff format export benches/peers
+	$(VENV)/bin/ruff check --fix export benches/peers
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 
