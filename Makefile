@@ -41,6 +41,7 @@ train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large 
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
+	$(PEERS_TEST) benches/peers/torch_tests
 
 # The paper's systems with random weights, which are as fast as trained ones.
 PAPER_SIZES ?= 125m
