@@ -3,12 +3,15 @@
 ORT_VERSION := 1.31.1
 PYTHON ?= python3
 VENV := .venv
+PEERS_VENV := .venv-peers
+PEERS_PATH := PYTHONPATH=export:benches
+PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
 RUNTIME := .onnxruntime
 BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build runtime venv train-venv rust-test export-test train-test bench paper-table memory fmt lint doc clean
+.PHONY: help run test build runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,14 +33,16 @@ rust-test: runtime ## Rust tests, doc tests included
 	cargo test --locked
 
 export-test: $(VENV)/ready ## Python tests of the exporter
-	$(VENV)/bin/ruff check export
-	$(VENV)/bin/ruff format --check export
+	$(VENV)/bin/ruff check export benches/peers
+	$(VENV)/bin/ruff format --check export benches/peers
 	cd export && ../$(VENV)/bin/python -m pytest -q
+	$(PEERS_TEST) benches/peers/tests
 
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
+	$(PEERS_TEST) benches/peers/torch_tests
 
 # The paper's systems with random weights, which are as fast as trained ones.
 PAPER_SIZES ?= 125m
@@ -54,6 +59,13 @@ paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_
 		echo "plot: target/paper-table-$$size.svg"; \
 	done
 
+# More than the rounds: PEERS_OPTIONS="--threads 1 --systems sllm-ort-sllm ctranslate2-opt".
+PEERS_ROUNDS ?= 7
+PEERS_OPTIONS ?=
+
+bench-peers: build $(PEERS_VENV)/ready models/random/sllm-125m-h1/sllm.json models/random/opt-125m/sllm.json ## Speed beside CTranslate2, Transformers and PyTorch (a large download)
+	$(PEERS_PATH) $(PEERS_VENV)/bin/python -m peers --binary $(BINARY) --rounds $(PEERS_ROUNDS) $(PEERS_OPTIONS)
+
 models/random/%/sllm.json: configs/%.json $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py | $(VENV)/ready
 	PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
 		--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
@@ -69,14 +81,14 @@ doc: ## Library documentation, warnings denied
 
 fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
-	$(VENV)/bin/ruff format export
-	$(VENV)/bin/ruff check --fix export
+	$(VENV)/bin/ruff format export benches/peers
+	$(VENV)/bin/ruff check --fix export benches/peers
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 
 clean: ## Remove all that was built
 	cargo clean
-	rm -rf $(VENV) $(RUNTIME)
+	rm -rf $(VENV) $(PEERS_VENV) $(RUNTIME)
 
 # ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed.
 runtime: $(RUNTIME)/$(ORT_VERSION) ## Get ONNX Runtime
@@ -97,6 +109,11 @@ $(VENV)/ready: export/requirements.txt | need-python
 
 $(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt
 	$(VENV)/bin/python -m pip install --quiet --requirement export/requirements-train.txt
+	touch $@
+
+$(PEERS_VENV)/ready: benches/peers/requirements.txt | need-python
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
 	touch $@
 
 .PHONY: need-cargo need-python

@@ -1,0 +1,50 @@
+import pytest
+from fakes import outcome, speeds
+
+from peers.comparison import comparisons
+from peers.spread import Spread, Summary, ratios
+from peers.workload import Seconds, Speed, Workload
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        ([3.0], (3.0, 3.0, 3.0)),
+        ([9.0, 1.0, 2.0], (2.0, 1.0, 9.0)),
+        ([4.0, 1.0, 9.0, 2.0], (3.0, 1.0, 9.0)),
+    ],
+)
+def test_spread(figures, expected):
+    assert Spread.of(figures) == Spread(*expected)
+
+
+def test_speed_is_of_the_tokens_asked_for():
+    workload = Workload(prompt_tokens=320, sentence_tokens=10, sentences=16)
+    assert Speed.of(Seconds(prompt=0.5, generation=4.0), workload) == Speed(640.0, 40.0)
+
+
+def test_ratios_are_taken_round_by_round():
+    # The machine was three times faster in the second round: the ratio of the medians would be 2.
+    found = ratios(speeds(6, 18, 6), speeds(2, 6, 3))
+    assert found.output_tokens_per_second == Spread(3.0, 2.0, 3.0)
+    assert found == Summary.of([Speed(3, 3), Speed(3, 3), Speed(2, 2)])
+    with pytest.raises(ValueError, match="shorter"):
+        ratios(speeds(1, 2), speeds(1))
+
+
+def test_what_is_compared():
+    """The sentence-level system with all, the token-level one with its like, none that failed."""
+    outcomes = [
+        outcome("sllm-ort-sllm", 8),
+        outcome("sllm-ort-opt", 4),
+        outcome("ctranslate2-opt", 2),
+        outcome("transformers-opt", 1, failure="it broke"),
+        outcome("pytorch-sllm", 1),
+    ]
+    found = [(c.own.name, c.other.name) for c in comparisons(outcomes)]
+    assert found == [
+        ("sllm-ort-sllm", "sllm-ort-opt"),
+        ("sllm-ort-sllm", "ctranslate2-opt"),
+        ("sllm-ort-sllm", "pytorch-sllm"),
+        ("sllm-ort-opt", "ctranslate2-opt"),
+    ]
