@@ -132,6 +132,14 @@ impl Graph {
         })
     }
 
+    /// An output is not what the contract says, which only a run could show.
+    pub fn broken(&self, problem: String) -> Error {
+        Error::Contract {
+            path: self.path.clone(),
+            problems: vec![problem],
+        }
+    }
+
     pub fn failed(&self, source: ort::Error) -> Error {
         Error::GraphRun {
             path: self.path.clone(),

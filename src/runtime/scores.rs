@@ -65,6 +65,10 @@ impl Scores {
         }
         let inputs = inputs.into_iter().chain([all_logits(&false)]);
         let (ids, logits) = cache.run(graph, inputs, new, &CHOSEN, last_candidates)?;
+        if ids.is_empty() || ids.len() != logits.len() {
+            let found = format!("{} ids with {} logits", ids.len(), logits.len());
+            return Err(graph.broken(format!("output {CANDIDATE_IDS}: {found}")));
+        }
         graph.check_finite(CANDIDATE_LOGITS, &logits)?;
         Ok(Candidates::best(ids, logits))
     }
@@ -81,9 +85,16 @@ impl Scores {
         let asked = self.chooses.then(|| all_logits(&true));
         let wanted: &[&str] = if self.chooses { &CHOSEN } else { &[LOGITS] };
         let inputs = inputs.into_iter().chain(asked);
-        let logits = cache.run(graph, inputs, new, wanted, |outputs| {
-            Ok(floats(outputs, LOGITS)?.to_vec())
+        let (logits, scored) = cache.run(graph, inputs, new, wanted, |outputs| {
+            let (shape, logits) = outputs[LOGITS].try_extract_tensor::<f32>()?;
+            Ok((logits.to_vec(), shape.last().copied()))
         })?;
+        let expected = self.vocab_size as i64;
+        if scored != Some(expected) {
+            let found = scored.unwrap_or(0);
+            let problem = format!("output {LOGITS}: expected {expected} of them, found {found}");
+            return Err(graph.broken(problem));
+        }
         graph.check_finite(LOGITS, &logits)?;
         Ok(logits)
     }
@@ -108,4 +119,45 @@ fn last_candidates(outputs: &SessionOutputs<'_>) -> ort::Result<(Vec<u32>, Vec<f
 
 fn last<T>(values: &[T], count: usize) -> &[T] {
     &values[values.len().saturating_sub(count)..]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        error::Error,
+        runtime::{CacheShape, GraphSettings, Provider, environment},
+    };
+
+    /// Shapes that only a run can show are checked.
+    #[test]
+    fn a_vocabulary_of_another_size_is_refused() {
+        let settings = GraphSettings {
+            environment: environment(None).unwrap(),
+            provider: Provider::Cpu,
+            threads: 1,
+        };
+        let path = Path::new("tests/golden/bundle-fast/cpu-int8/decoder.onnx");
+        let graph = Graph::load(path, None, &settings).unwrap();
+        let shape = CacheShape {
+            batch: 1,
+            layers: 2,
+            heads: 4,
+            head_size: 8,
+            limit: 12,
+        };
+        let inputs = [
+            Input::ids("input_ids", &[1, 1], &[2]),
+            Input::ids("position_ids", &[1, 1], &[0]),
+            Input::floats("sentence_embedding", &[1, 32], &[0.5; 32]),
+        ];
+        let score = |vocab_size| {
+            let mut cache = KvCache::new(&graph, shape).unwrap();
+            Scores::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
+        };
+        assert_eq!(score(64).unwrap().len(), 64);
+        assert!(matches!(score(65), Err(Error::Contract { .. })));
+    }
 }
