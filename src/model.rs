@@ -3,7 +3,7 @@
 mod graphs;
 mod load_options;
 
-use std::{path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use ndarray::{Array2, ArrayView1};
 use sha2::{Digest, Sha256};
@@ -29,6 +29,9 @@ const DEFAULT_THREADS: usize = 4;
 /// Below this width one thread is used where none are asked for: handing work over costs more than
 /// it saves (256 wide on two processors: 4,500 tokens/s with one thread, 3,300 with two).
 const NARROW_MODEL: usize = 512;
+/// Most of what spinning gains is had by then; a longer time takes more from a machine that is busy
+/// (see docs/speed.md).
+const DEFAULT_SPINNING: Duration = Duration::from_micros(200);
 
 /// A model: sentence-level, or a token-level OPT. Cloning it shares it; it may be used from several threads, and runs of
 /// one graph then wait for each other.
@@ -47,6 +50,7 @@ pub(crate) struct Parts {
     variant: String,
     provider: Provider,
     threads: usize,
+    spinning: Duration,
     warnings: Vec<String>,
 }
 
@@ -86,6 +90,7 @@ impl Model {
             _ => DEFAULT_THREADS,
         };
         let threads = options.threads.unwrap_or(available.min(most));
+        let spinning = options.spinning.unwrap_or(DEFAULT_SPINNING);
         let mut warnings = Vec::new();
         for provider in candidates(&bundle, &options)? {
             let variant = bundle.select_variant(provider.name(), options.variant.as_deref())?;
@@ -93,6 +98,7 @@ impl Model {
                 environment: environment.clone(),
                 provider,
                 threads,
+                spinning,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
                 Ok(graphs) => {
@@ -105,6 +111,7 @@ impl Model {
                         variant,
                         provider,
                         threads,
+                        spinning,
                         warnings,
                     };
                     return Ok(Self {
@@ -165,6 +172,13 @@ impl Model {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.parts.threads
+    }
+
+    /// How long a thread without work looks for some before it sleeps; see
+    /// [`LoadOptions::with_spinning`].
+    #[must_use]
+    pub fn spinning(&self) -> Duration {
+        self.parts.spinning
     }
 
     /// What did not work as hoped while loading: providers that should start and did not, with the

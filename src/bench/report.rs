@@ -27,6 +27,8 @@ pub struct BenchReport {
     pub provider: &'static str,
     /// Threads that work on one graph.
     pub threads: usize,
+    /// How long a thread without work looks for some, in microseconds.
+    pub spin_micros: u64,
     /// Rounds before those that count.
     pub warmup: usize,
     /// Rounds that were measured.
@@ -140,6 +142,7 @@ impl BenchReport {
             variant: model.variant().to_owned(),
             provider: model.provider().name(),
             threads: model.threads(),
+            spin_micros: model.spinning().as_micros() as u64,
             warmup: bench.options.warmup,
             rounds: bench.rounds.len(),
             seed: bench.options.seed,

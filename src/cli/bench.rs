@@ -165,6 +165,9 @@ impl BenchArgs {
         if let Some(threads) = &self.model.threads {
             option("--threads", threads);
         }
+        if let Some(micros) = &self.model.spin {
+            option("--spin", micros);
+        }
         if let Some(path) = &self.model.onnxruntime {
             command.arg("--onnxruntime").arg(path);
         }
@@ -206,6 +209,7 @@ fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output:
     };
     row("", &|r| Some(format!("{} {}", r.model, r.variant)));
     row("threads", &|r| Some(r.threads.to_string()));
+    row("spinning, µs", &|r| Some(r.spin_micros.to_string()));
     row("load, ms", &|r| Some(format!("{:.0}", r.load_ms)));
     row("input tokens/s", &|r| {
         Some(spread(

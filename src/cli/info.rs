@@ -44,6 +44,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "variant": model.variant(),
         "provider": model.provider().name(),
         "threads": model.threads(),
+        "spin_micros": model.spinning().as_micros() as u64,
         "variants": model.bundle().variants.iter().map(variant).collect::<Vec<_>>(),
         "onnxruntime": library.map(|library| json!({
             "path": library.path.display().to_string(),

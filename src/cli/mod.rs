@@ -16,6 +16,7 @@ use std::{
     env, io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -121,6 +122,10 @@ struct ModelArgs {
     /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
     #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]
     threads: Option<usize>,
+    /// How long a thread without work looks for some before it sleeps, in microseconds; 0 for never
+    /// [default: 200]
+    #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
+    spin: Option<u64>,
     /// ONNX Runtime library to load [default: searched]
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -147,6 +152,9 @@ impl ModelArgs {
         }
         if let Some(threads) = self.threads {
             options = options.with_threads(threads)?;
+        }
+        if let Some(micros) = self.spin {
+            options = options.with_spinning(Duration::from_micros(micros))?;
         }
         if let Some(path) = &self.onnxruntime {
             options = options.with_onnxruntime(path);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use ort::{
@@ -55,6 +56,8 @@ pub(crate) struct GraphSettings {
     pub environment: Environment,
     pub provider: Provider,
     pub threads: usize,
+    /// How long a thread without work looks for some before it sleeps.
+    pub spinning: Duration,
 }
 
 /// A loaded graph. Runs of one graph exclude each other: ONNX Runtime's `Run` is not relied on to
@@ -171,10 +174,18 @@ impl Graph {
 }
 
 fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
-    let builder = Session::builder(&settings.environment)?
+    let spins = !settings.spinning.is_zero();
+    let mut builder = Session::builder(&settings.environment)?
         .with_intra_threads(settings.threads)?
         .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?;
+        .with_intra_op_spinning(spins)?;
+    if spins {
+        // Each graph has its own threads: those of one must not take the processors from the next.
+        let micros = settings.spinning.as_micros().to_string();
+        builder = builder
+            .with_config_entry("session.force_spinning_stop", "1")?
+            .with_config_entry("session.intra_op.spin_duration_us", micros)?;
+    }
     Ok(match settings.provider.dispatch() {
         Some(dispatch) => builder.with_execution_providers([dispatch])?,
         None => builder,
@@ -266,6 +277,7 @@ mod tests {
             environment,
             provider: Provider::Cpu,
             threads: 1,
+            spinning: Duration::ZERO,
         };
         let path = Path::new("tests/golden/bundle/portable/encoder.onnx");
         Graph::load(path, None, &settings).unwrap()

@@ -123,7 +123,7 @@ fn last<T>(values: &[T], count: usize) -> &[T] {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{path::Path, time::Duration};
 
     use super::*;
     use crate::{
@@ -138,6 +138,7 @@ mod tests {
             environment: environment(None).unwrap(),
             provider: Provider::Cpu,
             threads: 1,
+            spinning: Duration::ZERO,
         };
         let path = Path::new("tests/golden/bundle-fast/cpu-int8/decoder.onnx");
         let graph = Graph::load(path, None, &settings).unwrap();
