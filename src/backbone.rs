@@ -6,13 +6,12 @@ use ort::value::TensorElementType::{Bool, Float32, Int64};
 use crate::{
     config::{ModelConfig, PrefillAttention},
     error::Result,
-    runtime::{
-        ANY, CacheShape, Contract, Graph, Input, KvCache, Port, cache_ports, floats, is_in_place,
-    },
+    runtime::{ANY, CacheShape, Contract, Graph, Input, KvCache, Port, cache_ports, is_in_place},
 };
 
 /// The input that an in-place graph has if it can prefill without a causal mask.
 const BIDIRECTIONAL: &str = "bidirectional";
+const OUTPUTS: [&str; 2] = ["hidden", "stop_logits"];
 
 /// The backbone graph with what it needs to know of the model.
 #[derive(Debug)]
@@ -37,7 +36,6 @@ impl Backbone {
         let backbone = config.require_backbone()?;
         let hidden_size = config.hidden_size;
         let shape = CacheShape {
-            batch: 1,
             layers: backbone.layers,
             heads: backbone.heads,
             head_size: hidden_size / backbone.heads,
@@ -75,7 +73,12 @@ impl Backbone {
     }
 
     pub fn cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.graph, self.shape)
+        KvCache::new(&self.graph, self.shape, 1)
+    }
+
+    /// A cache of copies of these rows.
+    pub fn join(&self, rows: &[(&KvCache, usize)]) -> Result<KvCache> {
+        KvCache::from_rows(&self.graph, self.shape, rows)
     }
 
     /// Whether the result is the same however the sentences are split into runs.
@@ -92,7 +95,8 @@ impl Backbone {
     /// Several at once see each other as the model's `prefill_attention` says; all see what is
     /// cached.
     pub fn append(&self, cache: &mut KvCache, vectors: ArrayView2<'_, f32>) -> Result<Prediction> {
-        let [hidden, stop] = self.run(cache, vectors)?;
+        let new = vectors.nrows();
+        let [hidden, stop] = self.run(cache, vectors, new)?;
         Ok(prediction(
             &hidden[hidden.len() - self.hidden_size..],
             &stop[stop.len() - 2..],
@@ -105,7 +109,27 @@ impl Backbone {
         cache: &mut KvCache,
         vectors: ArrayView2<'_, f32>,
     ) -> Result<Vec<Prediction>> {
-        let [hidden, stop] = self.run(cache, vectors)?;
+        let new = vectors.nrows();
+        self.predictions(cache, vectors, new)
+    }
+
+    /// Append one sentence vector `[rows, hidden]` to each of the sequences in `cache`; returns what
+    /// is predicted after each.
+    pub fn append_to_each(
+        &self,
+        cache: &mut KvCache,
+        vectors: ArrayView2<'_, f32>,
+    ) -> Result<Vec<Prediction>> {
+        self.predictions(cache, vectors, 1)
+    }
+
+    fn predictions(
+        &self,
+        cache: &mut KvCache,
+        vectors: ArrayView2<'_, f32>,
+        new: usize,
+    ) -> Result<Vec<Prediction>> {
+        let [hidden, stop] = self.run(cache, vectors, new)?;
         let rows = hidden.chunks_exact(self.hidden_size);
         Ok(rows
             .zip(stop.chunks_exact(2))
@@ -113,38 +137,42 @@ impl Backbone {
             .collect())
     }
 
-    fn run(&self, cache: &mut KvCache, vectors: ArrayView2<'_, f32>) -> Result<[Vec<f32>; 2]> {
-        let (cached, new) = (cache.len(), vectors.nrows());
+    /// Run on vectors `[rows * new, hidden]`.
+    fn run(
+        &self,
+        cache: &mut KvCache,
+        vectors: ArrayView2<'_, f32>,
+        new: usize,
+    ) -> Result<[Vec<f32>; 2]> {
+        let rows = cache.rows();
         let bidirectional = self.prefill == PrefillAttention::Bidirectional && new > 1;
         let embeds: Vec<f32> = vectors.iter().copied().collect();
-        let positions: Vec<i64> = (cached as i64..(cached + new) as i64).collect();
-        let mask = match is_in_place(&self.graph) {
-            true => Vec::new(),
-            false => attention_mask(cached, new, bidirectional),
-        };
-        let seen = if !is_in_place(&self.graph) {
-            let shape = [1, new, cached + new];
-            Some(Input::flags("attention_mask", &shape, &mask))
-        } else {
+        let of_row = |&cached: &usize| cached as i64..(cached + new) as i64;
+        let positions: Vec<i64> = cache.lengths().iter().flat_map(of_row).collect();
+        let mask;
+        let seen = if is_in_place(&self.graph) {
             let asks = self.graph.has_input(BIDIRECTIONAL);
             let flag = std::slice::from_ref(&bidirectional);
             asks.then(|| Input::flags(BIDIRECTIONAL, &[], flag))
+        } else {
+            mask = attention_mask(cache.lengths(), new, bidirectional);
+            let shape = [rows, new, cache.len() + new];
+            Some(Input::flags("attention_mask", &shape, &mask))
         };
         let inputs = [
-            Input::floats("inputs_embeds", &[1, new, self.hidden_size], &embeds),
-            Input::ids("position_ids", &[1, new], &positions),
+            Input::floats("inputs_embeds", &[rows, new, self.hidden_size], &embeds),
+            Input::ids("position_ids", &[rows, new], &positions),
         ];
         let inputs = inputs.into_iter().chain(seen);
-        let wanted = ["hidden", "stop_logits"];
-        let [hidden, stop] = cache.run(&self.graph, inputs, new, &wanted, |outputs| {
-            Ok([
-                floats(outputs, "hidden")?.to_vec(),
-                floats(outputs, "stop_logits")?.to_vec(),
-            ])
-        })?;
-        self.graph.check_finite("hidden", &hidden)?;
-        self.graph.check_finite("stop_logits", &stop)?;
-        Ok([hidden, stop])
+        cache.run(&self.graph, inputs, new, &OUTPUTS, |outputs| {
+            let finite = |name: &'static str| {
+                let (_, values) = self.graph.output::<f32>(outputs, name)?;
+                self.graph.check_finite(name, values)?;
+                Ok(values.to_vec())
+            };
+            let [hidden, stop] = OUTPUTS.map(finite);
+            Ok([hidden?, stop?])
+        })
     }
 }
 
@@ -155,12 +183,20 @@ fn prediction(hidden: &[f32], stop: &[f32]) -> Prediction {
     }
 }
 
-/// Which of `cached + new` sentences each of the `new` ones may see, `[new, cached + new]`.
-fn attention_mask(cached: usize, new: usize, bidirectional: bool) -> Vec<bool> {
-    let sees = |row: usize, column: usize| bidirectional || column <= cached + row;
-    (0..new)
-        .flat_map(|row| (0..cached + new).map(move |column| sees(row, column)))
-        .collect()
+/// Which sentences each of `new` ones may see, `[rows, new, longest + new]`, in rows of which these
+/// are cached: a row ends where the longest one does.
+fn attention_mask(cached: &[usize], new: usize, bidirectional: bool) -> Vec<bool> {
+    let longest = cached.iter().copied().max().unwrap_or(0);
+    let mut mask = Vec::with_capacity(cached.len() * new * (longest + new));
+    for length in cached {
+        for row in 0..new {
+            let seen = |column: usize| {
+                column >= longest - length && (bidirectional || column <= longest + row)
+            };
+            mask.extend((0..longest + new).map(seen));
+        }
+    }
+    mask
 }
 
 #[cfg(test)]
@@ -220,9 +256,9 @@ mod tests {
 
     #[test]
     fn masks() {
-        let text = |cached, new, bidirectional| {
+        let text = |cached: &[usize], new, bidirectional| {
             attention_mask(cached, new, bidirectional)
-                .chunks(cached + new)
+                .chunks(cached.iter().max().unwrap() + new)
                 .map(|row| {
                     row.iter()
                         .map(|&sees| if sees { '1' } else { '0' })
@@ -230,9 +266,10 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
         };
-        assert_eq!(text(0, 3, false), ["100", "110", "111"]);
-        assert_eq!(text(0, 3, true), ["111", "111", "111"]);
-        assert_eq!(text(2, 2, false), ["1110", "1111"]);
-        assert_eq!(text(3, 1, false), ["1111"]);
+        assert_eq!(text(&[0], 3, false), ["100", "110", "111"]);
+        assert_eq!(text(&[0], 3, true), ["111", "111", "111"]);
+        assert_eq!(text(&[2], 2, false), ["1110", "1111"]);
+        assert_eq!(text(&[3], 1, false), ["1111"]);
+        assert_eq!(text(&[1, 3], 1, false), ["0011", "1111"]);
     }
 }

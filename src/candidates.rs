@@ -9,7 +9,7 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Logits `[vocab]` of the whole vocabulary.
+    #[cfg(test)]
     pub fn all(logits: Vec<f32>) -> Self {
         Self {
             ids: Vec::new(),
@@ -17,10 +17,17 @@ impl Candidates {
         }
     }
 
-    /// Logits of the best tokens, one for each of `ids`.
-    pub fn best(ids: Vec<u32>, logits: Vec<f32>) -> Self {
-        debug_assert_eq!(ids.len(), logits.len());
-        Self { ids, logits }
+    /// Become the logits `[vocab]` of the whole vocabulary, in the memory that is there.
+    pub fn set_all(&mut self, logits: &[f32]) {
+        self.set_best([], logits);
+    }
+
+    /// Become the logits of the best tokens, one for each of `ids`, in the memory that is there.
+    pub fn set_best(&mut self, ids: impl IntoIterator<Item = u32>, logits: &[f32]) {
+        self.clear();
+        self.ids.extend(ids);
+        self.logits.extend_from_slice(logits);
+        debug_assert!(self.ids.is_empty() || self.ids.len() == self.logits.len());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -36,6 +43,11 @@ impl Candidates {
     pub fn copy_from(&mut self, other: &Self) {
         self.ids.clone_from(&other.ids);
         self.logits.clone_from(&other.logits);
+    }
+
+    #[cfg(test)]
+    pub fn best(ids: Vec<u32>, logits: Vec<f32>) -> Self {
+        Self { ids, logits }
     }
 
     #[cfg(test)]

@@ -24,7 +24,6 @@ impl Decoder {
         let svae = config.require_svae()?;
         let hidden_size = config.hidden_size;
         let shape = CacheShape {
-            batch: 1,
             layers: svae.layers,
             heads: svae.heads,
             head_size: hidden_size / svae.heads,
@@ -58,19 +57,79 @@ impl Decoder {
         self.vocab_size
     }
 
-    pub fn cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.graph, self.shape)
+    /// A cache for so many sentences that are decoded together.
+    pub fn cache(&self, sentences: usize) -> Result<KvCache> {
+        KvCache::new(&self.graph, self.shape, sentences)
+    }
+
+    /// A copy of these rows of a cache.
+    fn keep(&self, cache: &KvCache, rows: &[usize]) -> Result<KvCache> {
+        let rows: Vec<_> = rows.iter().map(|&row| (cache, row)).collect();
+        KvCache::from_rows(&self.graph, self.shape, &rows)
     }
 
     pub fn clear(&self, cache: &mut KvCache) -> Result<()> {
         cache.clear(&self.graph)
     }
 
-    /// Append a token to the sentence in `cache`; returns what may follow.
-    pub fn append(&self, cache: &mut KvCache, sentence: &[f32], id: u32) -> Result<Candidates> {
-        let (ids, positions) = ([i64::from(id)], [cache.len() as i64]);
-        let inputs = self.inputs([1, 1], sentence, &ids, &positions);
-        self.scores.next(&self.graph, cache, inputs, 1)
+    /// Append a token to each of the sentences in `cache`; `candidates` become what may follow.
+    ///
+    /// `vectors` holds the sentence vectors one behind the other.
+    pub fn append(
+        &self,
+        cache: &mut KvCache,
+        vectors: &[f32],
+        ids: &[i64],
+        candidates: &mut [Candidates],
+    ) -> Result<()> {
+        let position = cache.len() as i64;
+        let many;
+        let positions: &[i64] = match ids.len() {
+            1 => &[position],
+            rows => {
+                many = vec![position; rows];
+                &many
+            }
+        };
+        let inputs = self.inputs([ids.len(), 1], vectors, ids, positions);
+        self.scores.next(&self.graph, cache, inputs, 1, candidates)
+    }
+
+    /// Decode the sentences of these vectors, one behind the other, together.
+    ///
+    /// `next` is given the number of a sentence and what may follow its last token, which it may
+    /// change; it returns the token to go on with, `None` if the sentence is over. Such a sentence
+    /// takes no part in the runs that follow.
+    pub fn decode_together(
+        &self,
+        bos: u32,
+        mut vectors: Vec<f32>,
+        mut next: impl FnMut(usize, &mut Candidates) -> Result<Option<u32>>,
+    ) -> Result<()> {
+        let mut numbers: Vec<usize> = (0..vectors.len() / self.hidden_size).collect();
+        let mut cache = self.cache(numbers.len())?;
+        let mut ids = vec![i64::from(bos); numbers.len()];
+        let mut candidates = vec![Candidates::default(); numbers.len()];
+        let mut going_on = Vec::with_capacity(numbers.len());
+        while !numbers.is_empty() {
+            self.append(&mut cache, &vectors, &ids, &mut candidates)?;
+            going_on.clear();
+            for (row, candidates) in candidates.iter_mut().enumerate() {
+                if let Some(id) = next(numbers[row], candidates)? {
+                    ids[going_on.len()] = i64::from(id);
+                    going_on.push(row);
+                }
+            }
+            if going_on.len() < numbers.len() {
+                cache = self.keep(&cache, &going_on)?;
+                let rows = |row: &usize| &vectors[row * self.hidden_size..][..self.hidden_size];
+                vectors = going_on.iter().flat_map(rows).copied().collect();
+                numbers = going_on.iter().map(|&row| numbers[row]).collect();
+                ids.truncate(numbers.len());
+                candidates.truncate(numbers.len());
+            }
+        }
+        Ok(())
     }
 
     /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
@@ -81,11 +140,7 @@ impl Decoder {
     pub fn teacher_forced(&self, vectors: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
         let batch = ids.len();
         let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let shape = CacheShape {
-            batch,
-            ..self.shape
-        };
-        let mut cache = KvCache::new(&self.graph, shape)?;
+        let mut cache = self.cache(batch)?;
         // Attention is causal: no token sees the padding behind it, whatever it is.
         let padded: Vec<i64> = ids
             .iter()
@@ -117,7 +172,21 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
-    use crate::{LoadOptions, Model, candidates::Candidates, runtime::testing::assert_close};
+    use super::*;
+    use crate::{LoadOptions, Model, runtime::testing::assert_close};
+
+    fn append(
+        decoder: &Decoder,
+        cache: &mut KvCache,
+        vector: &[f32],
+        id: u32,
+        candidates: &mut Candidates,
+    ) {
+        let candidates = std::slice::from_mut(candidates);
+        decoder
+            .append(cache, vector, &[i64::from(id)], candidates)
+            .unwrap();
+    }
 
     /// Token by token with the cache, and the whole prefix from scratch, agree.
     #[test]
@@ -131,11 +200,11 @@ mod tests {
                 .unwrap()
                 .row(0)
                 .to_vec();
-            let mut cache = decoder.cache().unwrap();
+            let mut cache = decoder.cache(1).unwrap();
+            let mut step = Candidates::default();
             let mut ids = vec![model.config().tokens.bos];
             for _ in 0..20 {
-                let last = ids[ids.len() - 1];
-                let step = decoder.append(&mut cache, &vector, last).unwrap();
+                append(decoder, &mut cache, &vector, ids[ids.len() - 1], &mut step);
                 let whole = decoder.teacher_forced(&vector, &[&ids]).unwrap();
                 let whole = &whole[whole.len() - decoder.vocab_size()..];
                 assert_close(step.logits(), whole, 1e-4);
@@ -157,9 +226,10 @@ mod tests {
         let vector = model.encode(&[text]).unwrap().row(0).to_vec();
         let ids = [model.config().tokens.bos, 20, 30];
         let all = decoder.teacher_forced(&vector, &[&ids]).unwrap();
-        let mut cache = decoder.cache().unwrap();
+        let mut cache = decoder.cache(1).unwrap();
+        let mut candidates = Candidates::default();
         for (&id, logits) in ids.iter().zip(all.chunks(decoder.vocab_size())) {
-            let candidates = decoder.append(&mut cache, &vector, id).unwrap();
+            append(decoder, &mut cache, &vector, id, &mut candidates);
             assert_eq!(candidates.iter().count(), 8);
             let least = candidates.logits().iter().copied().fold(f32::MAX, f32::min);
             let chosen = |id: u32| candidates.iter().any(|(candidate, _)| candidate == id);

@@ -378,6 +378,9 @@ pub enum Error {
     /// A continuation without anything to continue.
     #[error("there is nothing to continue: give a prompt of at least one sentence")]
     EmptyContext,
+    /// Contexts of different models were to go on together.
+    #[error("the sessions of a batch belong to several models: give those of one")]
+    MixedModels,
     /// The text does not fit into the context.
     #[error(
         "the text has more {unit} than fit: the context holds {held} of at most {limit}: shorten the text"

@@ -1,25 +1,25 @@
 //! The loop that continues a context sentence by sentence.
 
+mod batch;
 mod options;
+mod progress;
 mod stop_text;
 mod tokens;
 
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     backbone::Prediction,
     candidates::Candidates,
     config::SpecialTokens,
     error::{Error, Result},
-    sampling::Sampler,
     session::{Context, SentenceContext, TokenContext},
     text::Detokenizer,
 };
+pub(crate) use batch::generate_batch;
 pub use options::GenerateOptions;
-use stop_text::StopText;
+pub(crate) use progress::Emitted;
+use progress::{Decoded, Progress};
 use tokens::TokenLoop;
 pub(crate) use tokens::TokenModel;
 
@@ -36,6 +36,16 @@ pub struct Sentence {
     /// The stop head's probability, asked before this sentence, that the text is over; in kind `opt`
     /// that of eos as its first token.
     pub stop_probability: f32,
+}
+
+/// A whole continuation.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Continuation {
+    /// Its sentences.
+    pub sentences: Vec<Sentence>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
 }
 
 /// Why a continuation ended.
@@ -77,73 +87,31 @@ pub(crate) trait SentenceModel {
     fn detokenizer(&self) -> Detokenizer;
     /// Begin to decode the predicted sentence.
     fn begin_sentence(&mut self) -> Result<()>;
-    /// What may follow `id`, the last token of the sentence so far.
-    fn candidates_after(&mut self, id: u32) -> Result<Candidates>;
+    /// What may follow `id`, the last token of the sentence so far; it may be changed.
+    fn candidates_after(&mut self, id: u32) -> Result<&mut Candidates>;
     /// Append a decoded sentence to the context; `token_ids` as in [`Sentence`].
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()>;
-}
-
-/// Decode one sentence: from bos, to eos or the longest sentence that can be encoded again.
-///
-/// `on_token` sees each token but eos and may end the sentence. Returns what was emitted.
-pub(crate) fn decode_tokens(
-    tokens: SpecialTokens,
-    max_sentence_tokens: usize,
-    mut candidates_after: impl FnMut(u32) -> Result<Candidates>,
-    mut choose: impl FnMut(&mut Candidates) -> u32,
-    mut on_token: impl FnMut(u32) -> Result<ControlFlow<()>>,
-) -> Result<Vec<u32>> {
-    let mut emitted = Vec::new();
-    let mut last = tokens.bos;
-    loop {
-        let id = choose(&mut candidates_after(last)?);
-        if id == tokens.eos {
-            emitted.push(id);
-            return Ok(emitted);
-        }
-        if emitted.len() + 1 >= max_sentence_tokens {
-            return Ok(emitted);
-        }
-        emitted.push(id);
-        if on_token(id)?.is_break() {
-            return Ok(emitted);
-        }
-        last = id;
-    }
-}
-
-/// Probability of "stop" of the stop head's two logits.
-fn stop_probability([stop, go_on]: [f32; 2]) -> f32 {
-    1.0 / (1.0 + (go_on - stop).exp())
 }
 
 /// The loop over any model; [`Generation`] is the one over a session.
 pub(crate) struct Loop<'m, M> {
     model: &'m mut M,
-    options: GenerateOptions,
-    sampler: Sampler,
-    sentences: usize,
-    tokens: usize,
-    finished: Option<FinishReason>,
+    progress: Progress,
     failed: bool,
 }
 
 impl<'m, M: SentenceModel> Loop<'m, M> {
     pub fn new(model: &'m mut M, options: GenerateOptions) -> Self {
-        let sampler = Sampler::new(options.sampling.clone(), model.special_tokens().eos);
+        let progress = Progress::new(options, model.special_tokens().eos);
         Self {
             model,
-            options,
-            sampler,
-            sentences: 0,
-            tokens: 0,
-            finished: None,
+            progress,
             failed: false,
         }
     }
 
     pub fn next_with(&mut self, on_text: &mut dyn FnMut(&str)) -> Option<Result<Sentence>> {
-        if self.finished.is_some() || self.failed {
+        if self.progress.finished.is_some() || self.failed {
             return None;
         }
         let sentence = self.advance(on_text).transpose();
@@ -152,79 +120,30 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
     }
 
     fn advance(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Option<Sentence>> {
-        let stop_logits = self
-            .model
-            .prediction()
-            .ok_or(Error::EmptyContext)?
-            .stop_logits;
-        let [stop, go_on] = stop_logits;
-        self.finished = if self.sentences >= self.options.max_sentences {
-            Some(FinishReason::MaxSentences)
-        } else if self.model.room() == 0 {
-            Some(FinishReason::ContextFull)
-        } else if stop >= go_on && !self.options.ignore_stop {
-            Some(FinishReason::Stop)
-        } else {
-            None
-        };
-        if self.finished.is_some() {
+        let prediction = self.model.prediction().ok_or(Error::EmptyContext)?.clone();
+        if !self.progress.goes_on(&prediction, self.model.room()) {
             return Ok(None);
         }
-        let (token_ids, text, stopped) = self.decode(on_text)?;
-        if stopped {
-            self.finished = Some(FinishReason::StopText);
-            if text.is_empty() {
-                return Ok(None);
-            }
+        let decoded = self.decode(on_text)?;
+        if !self.progress.note(&decoded) {
+            return Ok(None);
         }
-        self.model.append_generated(&token_ids, &text)?;
-        let index = self.sentences;
-        self.sentences += 1;
-        self.tokens += token_ids.len();
-        let stop_probability = stop_probability(stop_logits);
-        Ok(Some(Sentence {
-            index,
-            text,
-            token_ids,
-            stop_probability,
-        }))
+        self.model
+            .append_generated(&decoded.token_ids, &decoded.text)?;
+        Ok(Some(self.progress.count(decoded, &prediction)))
     }
 
-    /// The token ids and the text of the next sentence, and whether the stop text ended it: then
-    /// the text ends before it, while the ids reach to its last token.
-    fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<(Vec<u32>, String, bool)> {
+    fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Decoded> {
         self.model.begin_sentence()?;
-        let (tokens, longest) = (
-            self.model.special_tokens(),
-            self.model.max_sentence_tokens(),
-        );
-        let mut detokenizer = self.model.detokenizer();
-        let mut text = String::new();
-        let mut watch = StopText::new(self.options.stop_text.as_deref());
-        let mut emit = |new: &str| {
-            on_text(new);
-            text.push_str(new);
-        };
-        let token_ids = decode_tokens(
-            tokens,
-            longest,
-            |id| self.model.candidates_after(id),
-            |candidates| self.sampler.choose(candidates),
-            |id| {
-                Ok(match detokenizer.push(id)? {
-                    Some(new) => watch.push(new, &mut emit),
-                    None => ControlFlow::Continue(()),
-                })
-            },
-        )?;
-        if !watch.found() {
-            let rest = detokenizer.finish()?.unwrap_or_default();
-            if watch.push(rest, &mut emit).is_continue() {
-                watch.finish(&mut emit);
-            }
+        let tokens = self.model.special_tokens();
+        let emitted = Emitted::new(tokens, self.model.max_sentence_tokens());
+        let mut decoding = self.progress.begin(emitted, self.model.detokenizer());
+        let mut last = Some(tokens.bos);
+        while let Some(id) = last {
+            let id = self.progress.choose(self.model.candidates_after(id)?);
+            last = decoding.take(id, on_text)?;
         }
-        let stopped = watch.found();
-        Ok((token_ids, text, stopped))
+        decoding.finish(on_text)
     }
 }
 
@@ -276,7 +195,7 @@ impl<'s> Generation<'s> {
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
         match &self.inner {
-            Inner::Sentences(inner) => inner.finished,
+            Inner::Sentences(inner) => inner.progress.finished,
             Inner::Tokens(inner) => inner.finish_reason(),
         }
     }
@@ -285,7 +204,7 @@ impl<'s> Generation<'s> {
     #[must_use]
     pub fn sentences(&self) -> usize {
         match &self.inner {
-            Inner::Sentences(inner) => inner.sentences,
+            Inner::Sentences(inner) => inner.progress.sentences,
             Inner::Tokens(inner) => inner.sentences(),
         }
     }
@@ -294,7 +213,7 @@ impl<'s> Generation<'s> {
     #[must_use]
     pub fn tokens(&self) -> usize {
         match &self.inner {
-            Inner::Sentences(inner) => inner.tokens,
+            Inner::Sentences(inner) => inner.progress.tokens,
             Inner::Tokens(inner) => inner.tokens(),
         }
     }

@@ -22,7 +22,7 @@ pub mod text;
 mod whole_file;
 
 pub use error::{Error, Result};
-pub use generation::{FinishReason, GenerateOptions, Generation, Sentence};
+pub use generation::{Continuation, FinishReason, GenerateOptions, Generation, Sentence};
 pub use model::{LoadOptions, Model, Reconstruction};
 pub use runtime::{LibraryInfo, Provider, ProviderChoice, library_info};
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};

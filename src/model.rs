@@ -5,7 +5,7 @@ mod load_options;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
     bundle::{Bundle, Variant},
     config::{ModelConfig, SpecialTokens},
     error::{Error, Result},
-    generation::decode_tokens,
+    generation::{Continuation, Emitted, GenerateOptions},
     opt::Opt,
-    runtime::{GraphSettings, KvCache, Provider, ProviderChoice, environment},
+    runtime::{GraphSettings, Provider, ProviderChoice, environment},
     session::Session,
     text::{TextPipeline, TextSentence},
 };
@@ -32,6 +32,9 @@ const NARROW_MODEL: usize = 512;
 /// Most of what spinning gains is had by then; a longer time takes more from a machine that is busy
 /// (see docs/speed.md).
 const DEFAULT_SPINNING: Duration = Duration::from_micros(200);
+
+/// Most sentences that are decoded together where all are there at once: more are no faster.
+const DECODED_TOGETHER: usize = 32;
 
 /// A model: sentence-level, or a token-level OPT. Cloning it shares it; it may be used from several threads, and runs of
 /// one graph then wait for each other.
@@ -240,7 +243,6 @@ impl Model {
     /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::VectorSize`], [`Error::GraphRun`],
     /// [`Error::NotFinite`].
     pub fn decode(&self, vector: ArrayView1<'_, f32>) -> Result<(String, Vec<u32>)> {
-        let graphs = self.parts.sentence_graphs()?;
         let expected = self.config().hidden_size;
         if vector.len() != expected {
             return Err(Error::VectorSize {
@@ -248,23 +250,19 @@ impl Model {
                 expected,
             });
         }
-        let mut cache = graphs.decoder.cache()?;
-        let ids = self.parts.decode_greedily(&mut cache, &vector.to_vec())?;
+        let rows = vector.insert_axis(Axis(0));
+        let ids = self.parts.decode_greedily(rows)?.swap_remove(0);
         Ok((self.parts.pipeline.tokenizer().decode(&ids)?, ids))
     }
 
-    /// Encode sentences, all in few runs, and decode each again.
+    /// Encode sentences, all in few runs, and decode each again, all together.
     ///
     /// # Errors
     /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::GraphRun`], [`Error::NotFinite`].
     pub fn reconstruct(&self, sentences: &[TextSentence<'_>]) -> Result<Vec<Reconstruction>> {
         let vectors = self.encode_sentences(sentences)?;
-        let decoder = &self.parts.sentence_graphs()?.decoder;
-        let mut cache = decoder.cache()?;
         let eos = self.parts.special_tokens().eos;
-        let one = |(sentence, vector): (&TextSentence<'_>, ArrayView1<'_, f32>)| {
-            decoder.clear(&mut cache)?;
-            let output_ids = self.parts.decode_greedily(&mut cache, &vector.to_vec())?;
+        let one = |(sentence, output_ids): (&TextSentence<'_>, Vec<u32>)| {
             let exact = output_ids.split_last() == Some((&eos, &sentence.ids));
             Ok(Reconstruction {
                 input: sentence.text.to_owned(),
@@ -274,11 +272,39 @@ impl Model {
                 exact,
             })
         };
-        sentences
-            .iter()
-            .zip(vectors.outer_iter())
-            .map(one)
-            .collect()
+        let decoded = self.parts.decode_greedily(vectors.view())?;
+        sentences.iter().zip(decoded).map(one).collect()
+    }
+
+    /// Continue each of the prompts, all together; see [`Session::generate_batch`].
+    ///
+    /// # Errors
+    /// Those of [`Session::append`] for a prompt, and of [`Session::generate_batch`].
+    pub fn generate_batch<T: AsRef<str>>(
+        &self,
+        prompts: &[T],
+        options: &GenerateOptions,
+    ) -> Result<Vec<Continuation>> {
+        let session = |prompt: &T| {
+            let mut session = self.session()?;
+            session.append(prompt.as_ref()).map(|_| session)
+        };
+        let mut sessions = prompts.iter().map(session).collect::<Result<Vec<_>>>()?;
+        let batch = sessions
+            .iter_mut()
+            .map(|session| (session, options.clone()));
+        let mut sentences = vec![Vec::new(); prompts.len()];
+        let reasons =
+            Session::generate_batch(batch, |prompt, sentence| sentences[prompt].push(sentence))?;
+        let continuation = |(sentences, finish_reason)| Continuation {
+            sentences,
+            finish_reason,
+        };
+        Ok(sentences
+            .into_iter()
+            .zip(reasons)
+            .map(continuation)
+            .collect())
     }
 
     /// A hash of all that the model's output depends on but the variant: the same for two bundles
@@ -300,6 +326,11 @@ impl Model {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
+    }
+
+    /// Whether both are the same loaded model.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -340,15 +371,21 @@ impl Parts {
         }
     }
 
-    fn decode_greedily(&self, cache: &mut KvCache, vector: &[f32]) -> Result<Vec<u32>> {
+    /// What the decoder emits for each of these vectors `[sentences, hidden]`, greedily.
+    fn decode_greedily(&self, vectors: ArrayView2<'_, f32>) -> Result<Vec<Vec<u32>>> {
+        let tokens = self.special_tokens();
+        let nothing = Emitted::new(tokens, self.longest_sentence);
+        let mut emitted = vec![nothing; vectors.nrows()];
         let decoder = &self.sentence_graphs()?.decoder;
-        decode_tokens(
-            self.special_tokens(),
-            self.longest_sentence,
-            |id| decoder.append(cache, vector, id),
-            |candidates| candidates.best_token().0,
-            |_| Ok(std::ops::ControlFlow::Continue(())),
-        )
+        let few = vectors.axis_chunks_iter(Axis(0), DECODED_TOGETHER);
+        for (vectors, emitted) in few.zip(emitted.chunks_mut(DECODED_TOGETHER)) {
+            decoder.decode_together(
+                tokens.bos,
+                vectors.iter().copied().collect(),
+                |sentence, candidates| Ok(emitted[sentence].take(candidates.best_token().0)),
+            )?;
+        }
+        Ok(emitted.into_iter().map(Emitted::into_ids).collect())
     }
 }
 

@@ -23,7 +23,6 @@ impl Opt {
     pub fn new(graph: Graph, config: &ModelConfig) -> Result<Self> {
         let backbone = config.require_backbone()?;
         let shape = CacheShape {
-            batch: 1,
             layers: backbone.layers,
             heads: backbone.heads,
             head_size: config.hidden_size / backbone.heads,
@@ -55,7 +54,7 @@ impl Opt {
     }
 
     pub fn cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.graph, self.shape)
+        KvCache::new(&self.graph, self.shape, 1)
     }
 
     pub fn clear(&self, cache: &mut KvCache) -> Result<()> {
@@ -71,14 +70,21 @@ impl Opt {
         self.shape.limit
     }
 
-    /// Append `ids`, at least one, to the sequence in `cache`; returns what may follow the last.
-    pub fn append(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Candidates> {
+    /// Append `ids`, at least one, to the sequence in `cache`; `candidates` become what may follow
+    /// the last.
+    pub fn append(
+        &self,
+        cache: &mut KvCache,
+        ids: &[u32],
+        candidates: &mut Candidates,
+    ) -> Result<()> {
         let feed = Feed::new(&self.graph, cache.len(), ids, 1);
+        let candidates = std::slice::from_mut(candidates);
         self.scores
-            .next(&self.graph, cache, feed.inputs(), ids.len())
+            .next(&self.graph, cache, feed.inputs(), ids.len(), candidates)
     }
 
-    /// The same; returns the logits `[ids, vocab]` of what follows each of them.
+    /// Append `ids`, at least one, to the sequence in `cache`; returns the logits `[ids, vocab]` of what follows each of them.
     pub fn append_all(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Vec<f32>> {
         let feed = Feed::new(&self.graph, cache.len(), ids, ids.len());
         self.scores

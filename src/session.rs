@@ -1,5 +1,6 @@
 //! A context that grows: prompt and generated sentences, with the KV caches of the model.
 
+mod batch;
 mod file;
 mod sentences;
 mod tokens;
@@ -8,10 +9,11 @@ use std::path::Path;
 
 use crate::{
     config::ModelKind,
-    error::Result,
-    generation::{GenerateOptions, Generation},
+    error::{Error, Result},
+    generation::{FinishReason, GenerateOptions, Generation, Sentence, generate_batch},
     model::Model,
 };
+pub(crate) use batch::SentenceBatch;
 pub(crate) use sentences::{ContextSentence, SentenceContext};
 pub(crate) use tokens::TokenContext;
 
@@ -119,9 +121,9 @@ impl Session {
     /// tokens, all in one run.
     ///
     /// # Errors
-    /// [`Error::ContextFull`](crate::Error::ContextFull) if they do not fit, those of
+    /// [`Error::ContextFull`] if they do not fit, those of
     /// [`TextPipeline::sentences`](crate::text::TextPipeline::sentences),
-    /// [`Error::GraphRun`](crate::Error::GraphRun). The context is as it was then.
+    /// [`Error::GraphRun`]. The context is as it was then.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
         match &mut self.context {
             Context::Sentences(context) => context.append(text),
@@ -134,10 +136,43 @@ impl Session {
         Generation::new(&mut self.context, options)
     }
 
+    /// Continue many contexts of one model together, each as its options say: all in the same runs of
+    /// the graphs, which a context leaves when it is finished. Returns why each ended, in their order.
+    ///
+    /// `on_sentence` gets each sentence with the number of its context. A context's sentences are
+    /// those that [`generate`](Self::generate) would give; they are part of it when its continuation
+    /// has ended. After an error each context holds what it held before the sentence that failed.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::MixedModels`],
+    /// [`Error::EmptyContext`] if nothing was appended to a session, [`Error::GraphRun`],
+    /// [`Error::NotFinite`], [`Error::Decode`].
+    pub fn generate_batch<'s>(
+        batch: impl IntoIterator<Item = (&'s mut Self, GenerateOptions)>,
+        mut on_sentence: impl FnMut(usize, Sentence),
+    ) -> Result<Vec<FinishReason>> {
+        let (mut contexts, mut options) = (Vec::<&mut SentenceContext>::new(), Vec::new());
+        for (session, session_options) in batch {
+            let Context::Sentences(context) = &mut session.context else {
+                let config = session.model().config();
+                return Err(config.wrong_kind("sentence cache", "sllm"));
+            };
+            if !contexts
+                .first()
+                .is_none_or(|first| first.model.is(&context.model))
+            {
+                return Err(Error::MixedModels);
+            }
+            contexts.push(context);
+            options.push(session_options);
+        }
+        generate_batch(&mut contexts, options, &mut on_sentence)
+    }
+
     /// Forget the context.
     ///
     /// # Errors
-    /// [`Error::GraphRun`](crate::Error::GraphRun) if ONNX Runtime has no memory left.
+    /// [`Error::GraphRun`] if ONNX Runtime has no memory left.
     pub fn clear(&mut self) -> Result<()> {
         match &mut self.context {
             Context::Sentences(context) => context.clear(),
@@ -148,7 +183,7 @@ impl Session {
     /// Write the context to one file, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write).
+    /// [`Error::Write`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         file::save(self, path.as_ref())
     }
@@ -156,10 +191,10 @@ impl Session {
     /// Read a context that was saved with the same model, and compute its caches again.
     ///
     /// # Errors
-    /// [`Error::Read`](crate::Error::Read), [`Error::FileTooLarge`](crate::Error::FileTooLarge),
-    /// [`Error::SessionFile`](crate::Error::SessionFile) if it is no session,
-    /// [`Error::SessionModel`](crate::Error::SessionModel) if it belongs to another model,
-    /// [`Error::GraphRun`](crate::Error::GraphRun).
+    /// [`Error::Read`], [`Error::FileTooLarge`],
+    /// [`Error::SessionFile`] if it is no session,
+    /// [`Error::SessionModel`] if it belongs to another model,
+    /// [`Error::GraphRun`].
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         file::load(model, path.as_ref())
     }

@@ -9,6 +9,7 @@ pub struct BenchOptions {
     pub(super) prompt_tokens: usize,
     pub(super) sentence_tokens: usize,
     pub(super) sentences: usize,
+    pub(super) batch: usize,
     pub(super) warmup: usize,
     pub(super) seed: u64,
     pub(super) memory: bool,
@@ -21,6 +22,7 @@ impl Default for BenchOptions {
             prompt_tokens: 320,
             sentence_tokens: 10,
             sentences: 16,
+            batch: 1,
             warmup: 1,
             seed: 0,
             memory: true,
@@ -53,6 +55,16 @@ impl BenchOptions {
     /// [`Error::InvalidOption`].
     pub fn with_sentences(mut self, sentences: usize) -> Result<Self> {
         self.sentences = at_least_one("sentences", sentences)?;
+        Ok(self)
+    }
+
+    /// Continuations of the prompt that are generated together, at least 1; more than one only by a
+    /// model of kind `sllm`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_batch(mut self, continuations: usize) -> Result<Self> {
+        self.batch = at_least_one("batch", continuations)?;
         Ok(self)
     }
 

@@ -41,6 +41,8 @@ pub struct BenchReport {
     pub sentence_tokens: usize,
     /// Sentences that were generated; in kind `opt` as many tokens.
     pub sentences: usize,
+    /// Continuations that were generated together; speeds are those of all of them.
+    pub batch: usize,
     /// Loading the bundle, hashes of its files included, in milliseconds.
     pub load_ms: f64,
     /// Tokens of the prompt per second of taking it in.
@@ -123,8 +125,14 @@ impl BenchReport {
         let config = model.config();
         let per_second = |count: usize, time: Duration| count as f64 / time.as_secs_f64();
         let speed = |round: &Round| Speed {
-            input_tokens_per_second: per_second(workload.prompt_tokens, round.prefill),
-            output_tokens_per_second: per_second(workload.new_tokens(), round.generation),
+            input_tokens_per_second: per_second(
+                workload.batch * workload.prompt_tokens,
+                round.prefill,
+            ),
+            output_tokens_per_second: per_second(
+                workload.batch * workload.new_tokens(),
+                round.generation,
+            ),
             time_to_first_sentence_ms: (round.prefill + round.first_sentence).as_secs_f64() * 1e3,
         };
         let each_round: Vec<Speed> = bench.rounds.iter().map(speed).collect();
@@ -149,6 +157,7 @@ impl BenchReport {
             prompt_tokens: workload.prompt_tokens,
             sentence_tokens: workload.sentence_tokens,
             sentences: workload.sentences,
+            batch: workload.batch,
             load_ms: bench.load.as_secs_f64() * 1e3,
             input_tokens_per_second: median.input_tokens_per_second,
             output_tokens_per_second: median.output_tokens_per_second,

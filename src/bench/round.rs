@@ -15,7 +15,7 @@ use crate::{
     generation::{SentenceModel, TokenModel},
     model::Model,
     sampling::{Sampler, SamplingOptions},
-    session::{Context, ContextSentence, SentenceContext, TokenContext},
+    session::{Context, ContextSentence, SentenceBatch, SentenceContext, TokenContext},
     text::Detokenizer,
 };
 
@@ -28,6 +28,8 @@ const SLOPE_STEP: usize = 12;
 
 /// Most tokens of a prompt, and of a continuation.
 const MAX_TOKENS: usize = 1 << 24;
+/// Most continuations that are generated together.
+const MAX_BATCH: usize = 4096;
 
 /// A prompt and a length of its continuation, which fit the model.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Workload {
     pub prompt_tokens: usize,
     pub sentence_tokens: usize,
     pub sentences: usize,
+    pub batch: usize,
     kind: ModelKind,
     tokens: SpecialTokens,
     /// The sentences of the prompt, without bos and eos.
@@ -59,6 +62,11 @@ impl Workload {
         check("sentence-tokens", length, longest)?;
         check("prompt-tokens", options.prompt_tokens, MAX_TOKENS)?;
         check("sentences", options.sentences, MAX_TOKENS / length)?;
+        let together = match config.kind {
+            ModelKind::Sllm => MAX_BATCH,
+            _ => 1,
+        };
+        check("batch", options.batch, together)?;
         let prompt_sentences = options.prompt_tokens.div_ceil(length);
         match config.kind {
             ModelKind::Sllm => {
@@ -93,19 +101,21 @@ impl Workload {
             prompt_tokens: options.prompt_tokens,
             sentence_tokens: length,
             sentences: options.sentences,
+            batch: options.batch,
             kind: config.kind,
             tokens: config.tokens,
             prompt: ids.chunks(length).map(<[u32]>::to_vec).collect(),
         })
     }
 
-    /// Tokens that a round generates, ends of sentences included.
+    /// Tokens of each continuation, ends of sentences included.
     pub fn new_tokens(&self) -> usize {
         self.sentences * self.sentence_tokens
     }
 
     pub fn round(&self, model: &Model) -> Result<Round> {
         match self.kind {
+            ModelKind::Sllm if self.batch > 1 => self.batch_round(model),
             ModelKind::Sllm => self.sentence_round(model),
             ModelKind::Opt => self.token_round(model),
             ModelKind::Svae => self.reconstruction_round(model),
@@ -175,12 +185,54 @@ impl Workload {
         let started = Instant::now();
         for number in 0..self.sentences {
             context.begin_sentence()?;
-            let ids = greedy.sentence(|id| context.candidates_after(id))?;
+            let mut next = Some(self.tokens.bos);
+            while let Some(id) = next {
+                next = greedy.take(context.candidates_after(id)?)?;
+            }
+            let ids = greedy.take_sentence();
             if number == 0 {
                 first_sentence = started.elapsed();
             }
             // Not all models encode what they have said; their work shall be the same.
-            context.append_run(vec![self.context_sentence(&ids[..ids.len() - 1])])?;
+            context.append_run(vec![self.context_sentence(&ids)])?;
+        }
+        Ok(Round {
+            prefill,
+            first_sentence,
+            generation: started.elapsed(),
+        })
+    }
+
+    /// The same work for many contexts, which go on together.
+    fn batch_round(&self, model: &Model) -> Result<Round> {
+        let prompt: Vec<_> = self
+            .prompt
+            .iter()
+            .map(|ids| self.context_sentence(ids))
+            .collect();
+        let started = Instant::now();
+        let mut contexts = Vec::with_capacity(self.batch);
+        for _ in 0..self.batch {
+            let mut context = SentenceContext::new(model.clone())?;
+            context.append_run(prompt.clone())?;
+            contexts.push(context);
+        }
+        let prefill = started.elapsed();
+        let greedy = || self.greedy(contexts[0].detokenizer());
+        let mut greedy: Vec<_> = (0..self.batch).map(|_| greedy()).collect();
+        let mut first_sentence = Duration::ZERO;
+        let started = Instant::now();
+        let mut batch = SentenceBatch::join(&contexts.iter_mut().collect::<Vec<_>>())?;
+        for number in 0..self.sentences {
+            batch.decode(|row, candidates| greedy[row].take(candidates))?;
+            if number == 0 {
+                first_sentence = started.elapsed();
+            }
+            let said = greedy.iter_mut().map(Greedy::take_sentence);
+            batch.append(said.map(|ids| self.context_sentence(&ids)).collect())?;
+        }
+        for (row, context) in contexts.iter_mut().enumerate() {
+            batch.give_back(row, context)?;
         }
         Ok(Round {
             prefill,
@@ -198,9 +250,10 @@ impl Workload {
         let mut greedy = self.greedy(context.detokenizer());
         let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
+        let mut candidates = Candidates::default();
         for number in 0..self.new_tokens() {
-            let candidates = context.candidates().ok_or(Error::EmptyContext)?.clone();
-            let id = greedy.choose(candidates)?;
+            candidates.copy_from(context.candidates().ok_or(Error::EmptyContext)?);
+            let id = greedy.choose(&mut candidates)?;
             if number + 1 == self.sentence_tokens {
                 first_sentence = started.elapsed();
             }
@@ -225,13 +278,13 @@ impl Workload {
         let vectors = graphs.encoder.encode(&prompt)?;
         let prefill = started.elapsed();
         let mut greedy = self.greedy(model.text_pipeline().tokenizer().stream());
-        let mut cache = graphs.decoder.cache()?;
         let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
         for number in 0..self.sentences {
             let vector = vectors.row(number % vectors.nrows()).to_vec();
-            graphs.decoder.clear(&mut cache)?;
-            greedy.sentence(|id| graphs.decoder.append(&mut cache, &vector, id))?;
+            let (decoder, bos) = (&graphs.decoder, self.tokens.bos);
+            decoder.decode_together(bos, vector, |_, candidates| greedy.take(candidates))?;
+            greedy.take_sentence();
             if number == 0 {
                 first_sentence = started.elapsed();
             }
@@ -247,7 +300,8 @@ impl Workload {
         Greedy {
             sampler: Sampler::new(SamplingOptions::default(), self.tokens.eos),
             detokenizer,
-            tokens: self.tokens,
+            eos: self.tokens.eos,
+            ids: Vec::with_capacity(self.sentence_tokens),
             length: self.sentence_tokens,
         }
     }
@@ -257,31 +311,30 @@ impl Workload {
 struct Greedy {
     sampler: Sampler,
     detokenizer: Detokenizer,
-    tokens: SpecialTokens,
+    eos: u32,
+    ids: Vec<u32>,
     length: usize,
 }
 
 impl Greedy {
-    fn sentence(
-        &mut self,
-        mut candidates_after: impl FnMut(u32) -> Result<Candidates>,
-    ) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(self.length);
-        let mut last = self.tokens.bos;
-        while ids.len() < self.length {
-            last = self.choose(candidates_after(last)?)?;
-            ids.push(last);
-        }
-        ids.pop();
-        ids.push(self.tokens.eos);
-        Ok(ids)
+    /// The next token of a sentence, `None` if it is over.
+    fn take(&mut self, candidates: &mut Candidates) -> Result<Option<u32>> {
+        let id = self.choose(candidates)?;
+        self.ids.push(id);
+        Ok((self.ids.len() < self.length).then_some(id))
     }
 
-    fn choose(&mut self, mut candidates: Candidates) -> Result<u32> {
-        if let Some(eos) = candidates.logit_mut(self.tokens.eos) {
+    /// The tokens of the sentence but the last, in whose place its end is thought.
+    fn take_sentence(&mut self) -> Vec<u32> {
+        self.ids.pop();
+        std::mem::take(&mut self.ids)
+    }
+
+    fn choose(&mut self, candidates: &mut Candidates) -> Result<u32> {
+        if let Some(eos) = candidates.logit_mut(self.eos) {
             *eos = f32::NEG_INFINITY;
         }
-        let id = self.sampler.choose(&mut candidates);
+        let id = self.sampler.choose(candidates);
         self.detokenizer.push(id)?;
         Ok(id)
     }

@@ -37,6 +37,9 @@ pub struct BenchArgs {
     /// Sentences to generate; a token-level model generates as many tokens
     #[arg(long, value_name = "N", default_value_t = 16)]
     sentences: usize,
+    /// Continuations that a model generates together; the baseline has one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
     /// Rounds before those that count
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: usize,
@@ -108,6 +111,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
 struct Subject {
     dir: PathBuf,
     variant: Option<String>,
+    batch: usize,
 }
 
 /// What another process found of a bundle.
@@ -119,16 +123,17 @@ struct Memory {
 
 impl BenchArgs {
     fn bundles(&self) -> anyhow::Result<Vec<Subject>> {
-        let subject = |dir: &Path, variant: &Option<String>| Subject {
+        let subject = |dir: &Path, variant: &Option<String>, batch: usize| Subject {
             dir: dir.to_owned(),
             variant: variant.clone(),
+            batch,
         };
         let model = self.model.bundle.dir()?;
         let models = [&model].into_iter().chain(&self.also);
-        let models = models.map(|dir| subject(dir, &self.model.variant));
+        let models = models.map(|dir| subject(dir, &self.model.variant, self.batch));
         let baseline = self.baseline.iter();
         Ok(models
-            .chain(baseline.map(|dir| subject(dir, &self.baseline_variant)))
+            .chain(baseline.map(|dir| subject(dir, &self.baseline_variant, 1)))
             .collect())
     }
 
@@ -137,6 +142,7 @@ impl BenchArgs {
             .with_prompt_tokens(self.prompt_tokens)?
             .with_sentence_tokens(self.sentence_tokens)?
             .with_sentences(self.sentences)?
+            .with_batch(subject.batch)?
             .with_warmup(self.warmup)?
             .with_seed(self.seed)
             .with_memory(memory);
@@ -157,6 +163,7 @@ impl BenchArgs {
         option("--prompt-tokens", &self.prompt_tokens);
         option("--sentence-tokens", &self.sentence_tokens);
         option("--sentences", &self.sentences);
+        option("--batch", &subject.batch);
         option("--warmup", &self.warmup);
         option("--provider", &self.model.provider);
         if let Some(variant) = &subject.variant {

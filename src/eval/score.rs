@@ -112,7 +112,7 @@ pub mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{LoadOptions, Model};
+    use crate::{LoadOptions, Model, candidates::Candidates};
 
     const MODELS: [(&str, &str); 2] = [
         ("bundle", "tiny-causal"),
@@ -215,13 +215,21 @@ pub mod tests {
                 .collect();
             let together = score(decoder, tokens, &targets).unwrap();
             for (target, together) in targets.iter().zip(together) {
-                let mut cache = decoder.cache().unwrap();
-                let logits: Vec<Vec<f32>> = [&[tokens.bos], target.ids]
-                    .concat()
-                    .iter()
-                    .map(|&id| decoder.append(&mut cache, target.vector, id).unwrap())
-                    .map(|candidates| candidates.logits().to_vec())
-                    .collect();
+                let mut cache = decoder.cache(1).unwrap();
+                let mut logits_after = |id: &u32| {
+                    let mut candidates = [Candidates::default()];
+                    decoder
+                        .append(
+                            &mut cache,
+                            target.vector,
+                            &[i64::from(*id)],
+                            &mut candidates,
+                        )
+                        .unwrap();
+                    candidates[0].logits().to_vec()
+                };
+                let ids = [&[tokens.bos], target.ids].concat();
+                let logits: Vec<Vec<f32>> = ids.iter().map(&mut logits_after).collect();
                 let expected = by_definition(&logits, &[target.ids, &[tokens.eos]].concat());
                 assert_close(together, expected, 1e-4, &format!("{bundle} {variant}"));
             }

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 
 /// Passes text on, but never a part of the stop text: what may be its beginning is held back.
-pub(super) struct StopText<'o> {
-    stop_text: Option<&'o str>,
+pub(super) struct StopText {
+    stop_text: Option<String>,
     held: String,
     found: bool,
 }
 
-impl<'o> StopText<'o> {
-    pub fn new(stop_text: Option<&'o str>) -> Self {
+impl StopText {
+    pub fn new(stop_text: Option<String>) -> Self {
         Self {
             stop_text,
             held: String::new(),
@@ -24,7 +24,7 @@ impl<'o> StopText<'o> {
 
     /// Take the next piece; breaks when the stop text is complete.
     pub fn push(&mut self, piece: &str, emit: &mut impl FnMut(&str)) -> ControlFlow<()> {
-        let Some(stop_text) = self.stop_text else {
+        let Some(stop_text) = self.stop_text.as_deref() else {
             emit_some(piece, emit);
             return ControlFlow::Continue(());
         };
@@ -71,7 +71,7 @@ mod tests {
 
     fn run(stop_text: Option<&str>, pieces: &[&str]) -> (Vec<String>, bool) {
         let mut given = Vec::new();
-        let mut watch = StopText::new(stop_text);
+        let mut watch = StopText::new(stop_text.map(str::to_owned));
         let mut emit = |text: &str| given.push(text.to_owned());
         let ended = pieces
             .iter()

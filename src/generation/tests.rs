@@ -57,6 +57,7 @@ struct Scripted {
     /// The token, counted over all sentences, at which the decoder fails.
     fails_at: Option<usize>,
     decoded: usize,
+    candidates: Candidates,
 }
 
 impl Scripted {
@@ -71,6 +72,7 @@ impl Scripted {
             appended: Vec::new(),
             fails_at: None,
             decoded: 0,
+            candidates: Candidates::default(),
         };
         model.predict();
         model
@@ -118,7 +120,7 @@ impl SentenceModel for Scripted {
         self.place = 0;
         Ok(())
     }
-    fn candidates_after(&mut self, id: u32) -> Result<Candidates> {
+    fn candidates_after(&mut self, id: u32) -> Result<&mut Candidates> {
         let expected = if self.place == 0 {
             BOS
         } else {
@@ -135,7 +137,8 @@ impl SentenceModel for Scripted {
         let mut logits = vec![0.0; VOCAB];
         logits[self.current[self.place] as usize] = 1.0;
         self.place += 1;
-        Ok(Candidates::all(logits))
+        self.candidates = Candidates::all(logits);
+        Ok(&mut self.candidates)
     }
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
         self.appended.push((token_ids.to_vec(), text.to_owned()));
@@ -171,7 +174,7 @@ fn run(model: &mut Scripted, options: GenerateOptions) -> Outcome {
     Outcome {
         texts,
         streamed,
-        reason: inner.finished,
+        reason: inner.progress.finished,
         error,
     }
 }

@@ -123,8 +123,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
     /// The tokens of the next sentence and its text, which ends before the stop text.
     fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<(Vec<u32>, String)> {
         let (mut ids, mut text, mut whole) = (Vec::new(), String::new(), String::new());
-        let stop_text = self.options.stop_text.clone();
-        let mut watch = StopText::new(stop_text.as_deref());
+        let mut watch = StopText::new(self.options.stop_text.clone());
         let mut emit = |new: &str| {
             on_text(new);
             text.push_str(new);

@@ -1,22 +1,19 @@
 //! The KV cache of a graph, in either of the two forms that variants use.
 
-use std::borrow::Cow;
+mod concatenated;
+mod in_place;
 
-use ort::{
-    memory::Allocator,
-    session::{SessionInputValue, SessionOutputs},
-    value::{DynValue, Tensor},
-};
+use ort::{memory::Allocator, session::SessionOutputs, value::Tensor};
 
 use super::{
     Graph,
     graph::{ANY, Port},
-    input::{Bound, Input},
+    input::Input,
 };
 use crate::error::{Error, Result};
+use concatenated::Concatenated;
+use in_place::InPlace;
 
-/// The first capacity of an in-place cache, in positions; it grows by doubling.
-const FIRST_CAPACITY: usize = 16;
 /// The input by which an in-place graph is told from one that concatenates.
 const LENGTHS: &str = "seqlens_k";
 const TOTAL: &str = "total_sequence_length";
@@ -24,54 +21,55 @@ const TOTAL: &str = "total_sequence_length";
 /// Sizes of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheShape {
-    /// Sequences of the same length that are run together.
-    pub batch: usize,
     pub layers: usize,
     pub heads: usize,
     pub head_size: usize,
-    /// The largest number of positions it may ever hold.
+    /// The largest number of positions that a row may ever hold.
     pub limit: usize,
 }
 
 impl CacheShape {
-    fn tensor(&self, positions: usize) -> [i64; 4] {
-        [
-            self.batch as i64,
-            self.heads as i64,
-            positions as i64,
-            self.head_size as i64,
-        ]
+    fn tensor(&self, rows: usize, positions: usize) -> [i64; 4] {
+        [rows, self.heads, positions, self.head_size].map(|size| size as i64)
     }
 
-    /// Bytes that one position takes, keys and values of all layers and sequences.
+    /// Keys and values of all layers.
+    fn tensors(&self) -> usize {
+        2 * self.layers
+    }
+
+    /// Bytes that one position of one row takes.
     pub fn bytes_per_position(&self) -> usize {
-        2 * self.batch * self.layers * self.heads * self.head_size * size_of::<f32>()
+        self.tensors() * self.heads * self.head_size * size_of::<f32>()
     }
 }
 
-/// Keys and values of one sequence, or of several of one length, for all layers of one graph.
+/// Keys and values of some sequences, the rows, for all layers of one graph.
 ///
 /// A graph either concatenates (takes `past_*`, returns longer `present_*`) or works in place
 /// (one buffer with room to grow is bound as past and present, lengths are told apart).
 #[derive(Debug)]
 pub(crate) struct KvCache {
     shape: CacheShape,
-    len: usize,
+    /// Positions held in each row.
+    lengths: Vec<usize>,
     storage: Storage,
 }
 
 #[derive(Debug)]
 enum Storage {
-    Concatenated { past: Vec<DynValue> },
+    /// As wide as the longest row; shorter ones end where that ends.
+    Concatenated(Concatenated),
+    /// Rows begin at the first position.
     InPlace(InPlace),
 }
 
-/// Buffers with room to grow, bound as past and present.
-#[derive(Debug)]
-struct InPlace {
-    bound: Bound,
-    buffers: Vec<Tensor<f32>>,
-    capacity: usize,
+/// A row of a cache, or its first positions.
+#[derive(Clone, Copy, Debug)]
+struct RowPart<'c> {
+    cache: &'c KvCache,
+    row: usize,
+    length: usize,
 }
 
 fn past_name(number: usize) -> String {
@@ -96,7 +94,7 @@ pub(crate) fn cache_ports(graph: &Graph, shape: &CacheShape) -> (Vec<Port>, Vec<
     use ort::value::TensorElementType::{Float32, Int32};
     let dimensions = [ANY, shape.heads as i64, ANY, shape.head_size as i64];
     let ports = |name: fn(usize) -> String| {
-        (0..2 * shape.layers)
+        (0..shape.tensors())
             .map(|number| Port::new(name(number), Float32, &dimensions))
             .collect()
     };
@@ -109,75 +107,97 @@ pub(crate) fn cache_ports(graph: &Graph, shape: &CacheShape) -> (Vec<Port>, Vec<
 }
 
 impl KvCache {
-    /// An empty cache for `graph`.
-    pub fn new(graph: &Graph, shape: CacheShape) -> Result<Self> {
+    /// A cache of so many empty rows for `graph`.
+    pub fn new(graph: &Graph, shape: CacheShape, rows: usize) -> Result<Self> {
+        Self::from_parts(graph, shape, &vec![None; rows], 0)
+    }
+
+    /// A cache whose rows are copies of these, which are of caches of the same graph.
+    pub fn from_rows(graph: &Graph, shape: CacheShape, rows: &[(&Self, usize)]) -> Result<Self> {
+        let mut parts = Vec::with_capacity(rows.len());
+        for &(cache, row) in rows {
+            let length = cache.lengths[row];
+            parts.push(Some(RowPart { cache, row, length }));
+        }
+        let widest = rows.iter().map(|(cache, _)| cache.width()).max();
+        Self::from_parts(graph, shape, &parts, widest.unwrap_or(0))
+    }
+
+    /// Rows that hold these; buffers in place have room for at least `capacity` positions.
+    fn from_parts(
+        graph: &Graph,
+        shape: CacheShape,
+        parts: &[Option<RowPart<'_>>],
+        capacity: usize,
+    ) -> Result<Self> {
+        let length = |part: &Option<RowPart<'_>>| part.map_or(0, |part| part.length);
+        let lengths: Vec<usize> = parts.iter().map(length).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
         let storage = if is_in_place(graph) {
-            Storage::InPlace(InPlace::new(
-                graph,
-                &shape,
-                FIRST_CAPACITY.min(shape.limit),
-            )?)
+            let capacity = capacity.max(longest);
+            Storage::InPlace(InPlace::with_rows(graph, &shape, parts, capacity)?)
         } else {
-            Storage::Concatenated {
-                past: empty(graph, &shape)?,
-            }
+            Storage::Concatenated(Concatenated::with_rows(graph, &shape, parts, longest)?)
         };
         Ok(Self {
             shape,
-            len: 0,
+            lengths,
             storage,
         })
     }
 
-    /// Number of positions held.
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Positions held in each row.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Positions held in the longest row.
     pub fn len(&self) -> usize {
-        self.len
+        self.lengths.iter().copied().max().unwrap_or(0)
     }
 
     /// Memory held, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let positions = match &self.storage {
-            Storage::Concatenated { .. } => self.len,
-            Storage::InPlace(in_place) => in_place.capacity,
-        };
-        positions * self.shape.bytes_per_position()
+        self.rows() * self.width() * self.shape.bytes_per_position()
     }
 
     /// Forget all positions; an in-place cache keeps its memory.
     pub fn clear(&mut self, graph: &Graph) -> Result<()> {
-        self.len = 0;
-        if let Storage::Concatenated { past } = &mut self.storage {
-            *past = empty(graph, &self.shape)?;
-        }
-        Ok(())
+        self.truncate(graph, 0)
     }
 
-    /// Forget all but the first `positions`.
+    /// Forget all but the first `positions` of each row.
     pub fn truncate(&mut self, graph: &Graph, positions: usize) -> Result<()> {
-        if positions >= self.len {
+        if positions >= self.len() {
             return Ok(());
         }
-        if let Storage::Concatenated { past } = &mut self.storage {
-            *past = shortened(&self.shape, past, [self.len, positions])
-                .map_err(|source| graph.failed(source))?;
+        if let Storage::Concatenated(_) = self.storage {
+            *self = Self::from_parts(graph, self.shape, &self.parts(positions), 0)?;
         }
-        self.len = positions;
+        for length in &mut self.lengths {
+            *length = positions.min(*length);
+        }
         Ok(())
     }
 
-    /// Run `graph` on `new` further positions; returns what `read` takes from its outputs, which
-    /// are those in `wanted`.
+    /// Run `graph` on `new` further positions of each row; returns what `read` takes from its
+    /// outputs, which are those in `wanted`.
     ///
-    /// After an error the cache holds what it held before.
+    /// After an error, `read`'s too, the cache holds what it held before.
     pub fn run<'a, T>(
         &mut self,
         graph: &Graph,
         inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
         wanted: &[&str],
-        read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
+        read: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
-        let total = self.len + new;
+        let total = self.len() + new;
         if total > self.shape.limit {
             return Err(Error::CacheFull {
                 positions: total,
@@ -186,151 +206,98 @@ impl KvCache {
         }
         self.reserve(graph, total)?;
         let found = match &mut self.storage {
-            Storage::Concatenated { past } => run_concatenated(graph, inputs, past, read),
-            Storage::InPlace(InPlace { bound, .. }) => run_in_place(
-                graph,
-                inputs,
-                bound,
-                [self.shape.batch, total],
-                wanted,
-                read,
-            ),
-        };
-        let found = found.map_err(|source| graph.failed(source))?;
-        self.len = total;
+            Storage::Concatenated(storage) => storage.run(graph, inputs, read),
+            Storage::InPlace(storage) => {
+                let lengths = self.lengths.iter().map(|length| length + new);
+                storage.run(graph, inputs, lengths, wanted, read)
+            }
+        }?;
+        for length in &mut self.lengths {
+            *length += new;
+        }
         Ok(found)
     }
 
-    /// Make room for `total` positions.
+    /// Make room for `total` positions in each row.
     fn reserve(&mut self, graph: &Graph, total: usize) -> Result<()> {
-        let Storage::InPlace(old) = &mut self.storage else {
-            return Ok(());
-        };
-        if total <= old.capacity {
+        let width = self.width();
+        if matches!(self.storage, Storage::Concatenated(_)) || total <= width {
             return Ok(());
         }
-        let grown = total.max(old.capacity * 2).min(self.shape.limit);
-        let mut new = InPlace::new(graph, &self.shape, grown)?;
-        let rows = [old.capacity, grown].map(|positions| positions * self.shape.head_size);
-        let used = self.len * self.shape.head_size;
-        for (old, new) in old.buffers.iter().zip(&mut new.buffers) {
-            copy_rows(
-                old.extract_tensor().1,
-                new.extract_tensor_mut().1,
-                rows,
-                used,
-            );
-        }
-        *old = new;
+        let grown = total.max(width * 2).min(self.shape.limit);
+        *self = Self::from_parts(graph, self.shape, &self.parts(total), grown)?;
         Ok(())
     }
-}
 
-impl InPlace {
-    fn new(graph: &Graph, shape: &CacheShape, capacity: usize) -> Result<Self> {
-        let failed = |source: ort::Error| graph.failed(source);
-        let binding = graph.session().create_binding().map_err(failed)?;
-        let mut bound = Bound::new(binding);
-        let mut buffers = Vec::with_capacity(2 * shape.layers);
-        for number in 0..2 * shape.layers {
-            let mut buffer = Tensor::<f32>::new(&Allocator::default(), shape.tensor(capacity))
-                .map_err(failed)?;
-            bound
-                .alias(past_name(number), present_name(number), &mut buffer)
-                .map_err(failed)?;
-            buffers.push(buffer);
+    /// The first positions of each row.
+    fn parts(&self, positions: usize) -> Vec<Option<RowPart<'_>>> {
+        let part = |(row, &length): (usize, &usize)| {
+            Some(RowPart {
+                cache: self,
+                row,
+                length: positions.min(length),
+            })
+        };
+        self.lengths.iter().enumerate().map(part).collect()
+    }
+
+    /// Positions that a row of the buffers has room for.
+    fn width(&self) -> usize {
+        match &self.storage {
+            Storage::Concatenated(_) => self.len(),
+            Storage::InPlace(storage) => storage.capacity(),
         }
-        Ok(Self {
-            bound,
-            buffers,
-            capacity,
-        })
+    }
+
+    /// Where a row begins.
+    fn start(&self, row: usize) -> usize {
+        match &self.storage {
+            Storage::Concatenated(_) => self.len() - self.lengths[row],
+            Storage::InPlace(_) => 0,
+        }
+    }
+
+    fn buffer(&self, number: usize) -> ort::Result<&[f32]> {
+        match &self.storage {
+            Storage::Concatenated(storage) => storage.buffer(number),
+            Storage::InPlace(storage) => Ok(storage.buffer(number)),
+        }
     }
 }
 
-fn empty(graph: &Graph, shape: &CacheShape) -> Result<Vec<DynValue>> {
-    let tensor = |_| {
-        Tensor::<f32>::new(&Allocator::default(), shape.tensor(0))
-            .map(|tensor| tensor.into_dyn())
-            .map_err(|source| graph.failed(source))
-    };
-    (0..2 * shape.layers).map(tensor).collect()
-}
-
-/// The first `to` of the `from` positions of concatenated caches.
-fn shortened(
+/// Buffers `width` positions wide, with these rows in it, each from the position that `start` says
+/// for its length.
+fn buffers(
     shape: &CacheShape,
-    past: &[DynValue],
-    [from, to]: [usize; 2],
-) -> ort::Result<Vec<DynValue>> {
-    let one = |old: &DynValue| {
-        let mut new = Tensor::<f32>::new(&Allocator::default(), shape.tensor(to))?;
-        if to > 0 {
-            let rows = [from, to].map(|positions| positions * shape.head_size);
-            let (_, old) = old.try_extract_tensor::<f32>()?;
-            copy_rows(old, new.extract_tensor_mut().1, rows, rows[1]);
+    parts: &[Option<RowPart<'_>>],
+    width: usize,
+    start: impl Fn(usize) -> usize,
+) -> ort::Result<Vec<Tensor<f32>>> {
+    let one = |number: usize| {
+        let mut tensor =
+            Tensor::<f32>::new(&Allocator::default(), shape.tensor(parts.len(), width))?;
+        if width == 0 {
+            return Ok(tensor);
         }
-        Ok(new.into_dyn())
+        let (_, values) = tensor.extract_tensor_mut();
+        // What lies beside a row is masked, which leaves no trace of it if it is a number.
+        values.fill(0.0);
+        let rows = values.chunks_exact_mut(shape.heads * width * shape.head_size);
+        for (part, row) in parts.iter().zip(rows) {
+            let Some(part) = part.filter(|part| part.length > 0) else {
+                continue;
+            };
+            let old_row = shape.heads * part.cache.width() * shape.head_size;
+            let old = &part.cache.buffer(number)?[part.row * old_row..][..old_row];
+            let [from, to] = [part.cache.start(part.row), start(part.length)]
+                .map(|position| position * shape.head_size);
+            let used = part.length * shape.head_size;
+            let heads = old.chunks_exact(part.cache.width() * shape.head_size);
+            for (old, new) in heads.zip(row.chunks_exact_mut(width * shape.head_size)) {
+                new[to..][..used].copy_from_slice(&old[from..][..used]);
+            }
+        }
+        Ok(tensor)
     };
-    past.iter().map(one).collect()
-}
-
-/// Copy the first `used` numbers of each row; rows are of these lengths in `old` and `new`.
-fn copy_rows(old: &[f32], new: &mut [f32], [old_row, new_row]: [usize; 2], used: usize) {
-    let rows = old.chunks_exact(old_row).zip(new.chunks_exact_mut(new_row));
-    for (old, new) in rows {
-        new[..used].copy_from_slice(&old[..used]);
-    }
-}
-
-fn run_concatenated<'a, T>(
-    graph: &Graph,
-    inputs: impl IntoIterator<Item = Input<'a>>,
-    past: &mut [DynValue],
-    read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
-) -> ort::Result<T> {
-    let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
-    for input in inputs {
-        feed.push((input.name.into(), input.tensor()?.into()));
-    }
-    for (number, value) in past.iter().enumerate() {
-        feed.push((past_name(number).into(), value.into()));
-    }
-    let mut session = graph.session();
-    let mut outputs = session.run(feed)?;
-    let found = read(&outputs)?;
-    let present: Option<Vec<DynValue>> = (0..past.len())
-        .map(|number| outputs.remove(present_name(number)))
-        .collect();
-    drop(outputs);
-    // The contract was checked at load: every present output is there.
-    for (old, new) in past.iter_mut().zip(present.into_iter().flatten()) {
-        *old = new;
-    }
-    Ok(found)
-}
-
-fn run_in_place<'a, T>(
-    graph: &Graph,
-    inputs: impl IntoIterator<Item = Input<'a>>,
-    bound: &mut Bound,
-    [batch, total]: [usize; 2],
-    wanted: &[&str],
-    read: impl FnOnce(&SessionOutputs<'_>) -> ort::Result<T>,
-) -> ort::Result<T> {
-    for input in inputs {
-        bound.set(input)?;
-    }
-    let total = total as i32;
-    bound.fill(LENGTHS, &[batch], total - 1)?;
-    bound.fill(TOTAL, &[], total)?;
-    bound.want(wanted)?;
-    let mut session = graph.session();
-    let found = session.run_binding(bound.binding());
-    let found = found.and_then(|outputs| read(&outputs));
-    drop(session);
-    if found.is_err() {
-        bound.forget_outputs();
-    }
-    found
+    (0..shape.tensors()).map(one).collect()
 }

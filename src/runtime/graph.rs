@@ -9,8 +9,8 @@ use std::{
 
 use ort::{
     environment::Environment,
-    session::{Session, SessionInputValue, builder::SessionBuilder},
-    value::{Outlet, TensorElementType, ValueType},
+    session::{Session, SessionInputValue, SessionOutputs, builder::SessionBuilder},
+    value::{Outlet, PrimitiveTensorElementType, TensorElementType, ValueType},
 };
 
 use super::Provider;
@@ -118,10 +118,18 @@ impl Graph {
     ) -> Result<Vec<f32>> {
         let mut session = self.session();
         let outputs = session.run(inputs).map_err(|source| self.failed(source))?;
-        let (_, values) = outputs[wanted]
-            .try_extract_tensor::<f32>()
-            .map_err(|source| self.failed(source))?;
-        Ok(values.to_vec())
+        Ok(self.output::<f32>(&outputs, wanted)?.1.to_vec())
+    }
+
+    /// Shape and values of an output.
+    pub fn output<'o, T: PrimitiveTensorElementType>(
+        &self,
+        outputs: &'o SessionOutputs<'_>,
+        name: &str,
+    ) -> Result<(&'o [i64], &'o [T])> {
+        let tensor = outputs[name].try_extract_tensor::<T>();
+        let (shape, values) = tensor.map_err(|source| self.failed(source))?;
+        Ok((shape, values))
     }
 
     /// Refuse an output that is not finite: no choice can be made from it.

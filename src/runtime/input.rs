@@ -1,8 +1,10 @@
 //! What a graph is given in a run, and inputs that stay bound from run to run.
 
+use std::fmt::Debug;
+
 use ort::{
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, SessionOutputs},
+    session::IoBinding,
     value::{DynValue, PrimitiveTensorElementType, Tensor},
 };
 
@@ -28,6 +30,7 @@ enum Values<'a> {
     Ids(&'a [i64]),
     Floats(&'a [f32]),
     Flags(&'a [bool]),
+    Lengths(&'a [i32]),
 }
 
 impl<'a> Input<'a> {
@@ -43,6 +46,11 @@ impl<'a> Input<'a> {
         Self::new(name, shape, Values::Flags(values))
     }
 
+    /// Lengths of caches, on which no output's shape depends.
+    pub fn lengths(name: &'static str, shape: &[usize], values: &'a [i32]) -> Self {
+        Self::new(name, shape, Values::Lengths(values))
+    }
+
     fn new(name: &'static str, shape: &[usize], values: Values<'a>) -> Self {
         let shape = Shape::new(shape);
         Self {
@@ -54,11 +62,29 @@ impl<'a> Input<'a> {
 
     /// A tensor of its own.
     pub fn tensor(&self) -> ort::Result<DynValue> {
-        Ok(match self.values {
-            Values::Ids(values) => filled(self.shape, values)?.into_dyn(),
-            Values::Floats(values) => filled(self.shape, values)?.into_dyn(),
-            Values::Flags(values) => filled(self.shape, values)?.into_dyn(),
-        })
+        match self.values {
+            Values::Ids(values) => filled(self.shape, values),
+            Values::Floats(values) => filled(self.shape, values),
+            Values::Flags(values) => filled(self.shape, values),
+            Values::Lengths(values) => filled(self.shape, values),
+        }
+    }
+
+    /// Write the values to a tensor that was made for this input, in this shape; returns whether
+    /// this has changed anything.
+    fn write(&self, tensor: &mut DynValue) -> ort::Result<bool> {
+        match self.values {
+            Values::Ids(values) => overwrite(tensor, values),
+            Values::Floats(values) => overwrite(tensor, values),
+            Values::Flags(values) => overwrite(tensor, values),
+            Values::Lengths(values) => overwrite(tensor, values),
+        }
+    }
+
+    /// Whether the shapes of outputs may depend on the values: a scalar says how much is to be given
+    /// out.
+    fn shapes_outputs(&self) -> bool {
+        self.shape.rank == 0 && !matches!(self.values, Values::Lengths(_))
     }
 }
 
@@ -79,13 +105,23 @@ impl Shape {
     }
 }
 
-fn filled<T>(shape: Shape, values: &[T]) -> ort::Result<Tensor<T>>
+fn filled<T>(shape: Shape, values: &[T]) -> ort::Result<DynValue>
 where
-    T: PrimitiveTensorElementType + Copy + std::fmt::Debug + 'static,
+    T: PrimitiveTensorElementType + Copy + Debug + 'static,
 {
     let mut tensor = Tensor::<T>::new(&Allocator::default(), shape.sizes())?;
     tensor.extract_tensor_mut().1.copy_from_slice(values);
-    Ok(tensor)
+    Ok(tensor.into_dyn())
+}
+
+fn overwrite<T>(tensor: &mut DynValue, values: &[T]) -> ort::Result<bool>
+where
+    T: PrimitiveTensorElementType + Copy + PartialEq,
+{
+    let (_, old) = tensor.try_extract_tensor_mut::<T>()?;
+    let changed = old != values;
+    old.copy_from_slice(values);
+    Ok(changed)
 }
 
 /// A binding whose inputs are tensors that are written again in each run, and only bound again when
@@ -93,16 +129,8 @@ where
 #[derive(Debug)]
 pub(crate) struct Bound {
     binding: Box<IoBinding>,
-    inputs: Vec<(&'static str, Shape, Kept)>,
+    inputs: Vec<(&'static str, Shape, DynValue)>,
     has_outputs: bool,
-}
-
-#[derive(Debug)]
-enum Kept {
-    Ids(Tensor<i64>),
-    Floats(Tensor<f32>),
-    Flags(Tensor<bool>),
-    Lengths(Tensor<i32>),
 }
 
 impl Bound {
@@ -131,36 +159,18 @@ impl Bound {
 
     /// Give an input its values.
     pub fn set(&mut self, input: Input<'_>) -> ort::Result<()> {
-        let (name, shape) = (input.name, input.shape);
-        let changed = match (self.kept(name, shape), input.values) {
-            (Some(Kept::Ids(tensor)), Values::Ids(values)) => overwrite(tensor, values),
-            (Some(Kept::Floats(tensor)), Values::Floats(values)) => overwrite(tensor, values),
-            (Some(Kept::Flags(tensor)), Values::Flags(values)) => overwrite(tensor, values),
-            (_, values) => {
-                let kept = match values {
-                    Values::Ids(values) => Kept::Ids(filled(shape, values)?),
-                    Values::Floats(values) => Kept::Floats(filled(shape, values)?),
-                    Values::Flags(values) => Kept::Flags(filled(shape, values)?),
-                };
-                self.keep(name, shape, kept)?;
-                true
-            }
-        };
-        // A scalar says how much is to be given out.
-        self.has_outputs &= !(changed && shape.rank == 0);
-        Ok(())
-    }
-
-    /// Give an input of lengths the same one everywhere.
-    pub fn fill(&mut self, name: &'static str, shape: &[usize], length: i32) -> ort::Result<()> {
-        let shape = Shape::new(shape);
-        if let Some(Kept::Lengths(tensor)) = self.kept(name, shape) {
-            tensor.extract_tensor_mut().1.fill(length);
+        let kept = self.inputs.iter_mut().find(|kept| kept.0 == input.name);
+        if let Some((.., tensor)) = kept.filter(|kept| kept.1 == input.shape) {
+            let changed = input.write(tensor)?;
+            self.has_outputs &= !(changed && input.shapes_outputs());
             return Ok(());
         }
-        let mut tensor = Tensor::<i32>::new(&Allocator::default(), shape.sizes())?;
-        tensor.extract_tensor_mut().1.fill(length);
-        self.keep(name, shape, Kept::Lengths(tensor))
+        let tensor = input.tensor()?;
+        self.binding.bind_input(input.name, &tensor)?;
+        self.inputs.retain(|kept| kept.0 != input.name);
+        self.inputs.push((input.name, input.shape, tensor));
+        self.has_outputs = false;
+        Ok(())
     }
 
     /// Have ONNX Runtime make these outputs, which are the same ones for all runs; it writes them
@@ -186,38 +196,4 @@ impl Bound {
     pub fn forget_outputs(&mut self) {
         self.has_outputs = false;
     }
-
-    fn kept(&mut self, name: &str, shape: Shape) -> Option<&mut Kept> {
-        let fits = |kept: &&mut (&str, Shape, Kept)| kept.0 == name && kept.1 == shape;
-        self.inputs.iter_mut().find(fits).map(|(.., kept)| kept)
-    }
-
-    fn keep(&mut self, name: &'static str, shape: Shape, kept: Kept) -> ort::Result<()> {
-        match &kept {
-            Kept::Ids(tensor) => self.binding.bind_input(name, tensor)?,
-            Kept::Floats(tensor) => self.binding.bind_input(name, tensor)?,
-            Kept::Flags(tensor) => self.binding.bind_input(name, tensor)?,
-            Kept::Lengths(tensor) => self.binding.bind_input(name, tensor)?,
-        }
-        self.inputs.retain(|(other, ..)| *other != name);
-        self.inputs.push((name, shape, kept));
-        self.has_outputs = false;
-        Ok(())
-    }
-}
-
-/// Returns whether this has changed anything.
-fn overwrite<T>(tensor: &mut Tensor<T>, values: &[T]) -> bool
-where
-    T: PrimitiveTensorElementType + Copy + std::fmt::Debug + PartialEq,
-{
-    let (_, old) = tensor.extract_tensor_mut();
-    let changed = old != values;
-    old.copy_from_slice(values);
-    changed
-}
-
-/// The values of an output.
-pub(crate) fn floats<'a>(outputs: &'a SessionOutputs<'_>, name: &str) -> ort::Result<&'a [f32]> {
-    Ok(outputs[name].try_extract_tensor::<f32>()?.1)
 }

@@ -9,7 +9,7 @@ mod scores;
 
 pub(crate) use cache::{CacheShape, KvCache, cache_ports, is_in_place};
 pub(crate) use graph::{ANY, Contract, Graph, GraphSettings, Port};
-pub(crate) use input::{Input, floats};
+pub(crate) use input::Input;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, library_info};
 pub use provider::{Provider, ProviderChoice};

@@ -5,7 +5,7 @@ use ort::{
     value::TensorElementType::{Bool, Float32, Int64},
 };
 
-use super::{ANY, Graph, Input, KvCache, Port, floats};
+use super::{ANY, Graph, Input, KvCache, Port};
 use crate::{candidates::Candidates, error::Result};
 
 /// The input by which a graph is told that chooses the best tokens itself: whether it shall give out
@@ -48,29 +48,31 @@ impl Scores {
         (vec![Port::new(ALL_LOGITS, Bool, &[])], outputs.into())
     }
 
-    /// Run `graph` on `new` further positions of `cache`; returns what may follow the last of them.
+    fn outputs(&self) -> &'static [&'static str] {
+        if self.chooses { &CHOSEN } else { &[LOGITS] }
+    }
+
+    /// Run `graph` on `new` further positions of each row of `cache`; `candidates`, one for each row,
+    /// become what may follow the last of them.
+    ///
+    /// After an error they are what they were before.
     pub fn next<'a>(
         &self,
         graph: &Graph,
         cache: &mut KvCache,
         inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
-    ) -> Result<Candidates> {
-        if !self.chooses {
-            let logits = cache.run(graph, inputs, new, &[LOGITS], |outputs| {
-                Ok(last(floats(outputs, LOGITS)?, self.vocab_size).to_vec())
-            })?;
-            graph.check_finite(LOGITS, &logits)?;
-            return Ok(Candidates::all(logits));
-        }
-        let inputs = inputs.into_iter().chain([all_logits(&false)]);
-        let (ids, logits) = cache.run(graph, inputs, new, &CHOSEN, last_candidates)?;
-        if ids.is_empty() || ids.len() != logits.len() {
-            let found = format!("{} ids with {} logits", ids.len(), logits.len());
-            return Err(graph.broken(format!("output {CANDIDATE_IDS}: {found}")));
-        }
-        graph.check_finite(CANDIDATE_LOGITS, &logits)?;
-        Ok(Candidates::best(ids, logits))
+        candidates: &mut [Candidates],
+    ) -> Result<()> {
+        debug_assert_eq!(cache.rows(), candidates.len());
+        let asked = self.chooses.then(|| all_logits(&false));
+        let inputs = inputs.into_iter().chain(asked);
+        cache.run(graph, inputs, new, self.outputs(), |outputs| {
+            match self.chooses {
+                true => take_chosen(graph, outputs, candidates),
+                false => take_all(graph, outputs, candidates),
+            }
+        })
     }
 
     /// Run `graph` on `new` further positions of `cache`; returns the logits of the whole vocabulary
@@ -83,20 +85,21 @@ impl Scores {
         new: usize,
     ) -> Result<Vec<f32>> {
         let asked = self.chooses.then(|| all_logits(&true));
-        let wanted: &[&str] = if self.chooses { &CHOSEN } else { &[LOGITS] };
         let inputs = inputs.into_iter().chain(asked);
-        let (logits, scored) = cache.run(graph, inputs, new, wanted, |outputs| {
-            let (shape, logits) = outputs[LOGITS].try_extract_tensor::<f32>()?;
-            Ok((logits.to_vec(), shape.last().copied()))
-        })?;
-        let expected = self.vocab_size as i64;
-        if scored != Some(expected) {
-            let found = scored.unwrap_or(0);
-            let problem = format!("output {LOGITS}: expected {expected} of them, found {found}");
-            return Err(graph.broken(problem));
-        }
-        graph.check_finite(LOGITS, &logits)?;
-        Ok(logits)
+        cache.run(graph, inputs, new, self.outputs(), |outputs| {
+            let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
+            let (expected, found) = (
+                self.vocab_size,
+                shape.last().map_or(0, |&size| size as usize),
+            );
+            if found != expected {
+                let problem =
+                    format!("output {LOGITS}: expected {expected} of them, found {found}");
+                return Err(graph.broken(problem));
+            }
+            graph.check_finite(LOGITS, logits)?;
+            Ok(logits.to_vec())
+        })
     }
 }
 
@@ -104,21 +107,46 @@ fn all_logits(wanted: &bool) -> Input<'_> {
     Input::flags(ALL_LOGITS, &[], std::slice::from_ref(wanted))
 }
 
-/// The candidates of the last position.
-fn last_candidates(outputs: &SessionOutputs<'_>) -> ort::Result<(Vec<u32>, Vec<f32>)> {
-    let (shape, ids) = outputs[CANDIDATE_IDS].try_extract_tensor::<i64>()?;
-    let logits = floats(outputs, CANDIDATE_LOGITS)?;
-    let count = shape.last().map_or(0, |&count| count as usize);
-    // An id that is none is refused by the tokenizer, as any that is not in the vocabulary.
-    let id = |&id: &i64| u32::try_from(id).unwrap_or(u32::MAX);
-    Ok((
-        last(ids, count).iter().map(id).collect(),
-        last(logits, count).to_vec(),
-    ))
+fn take_all(
+    graph: &Graph,
+    outputs: &SessionOutputs<'_>,
+    candidates: &mut [Candidates],
+) -> Result<()> {
+    let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
+    graph.check_finite(LOGITS, logits)?;
+    for (candidates, logits) in candidates.iter_mut().zip(last_of_rows(logits, shape)) {
+        candidates.set_all(logits);
+    }
+    Ok(())
 }
 
-fn last<T>(values: &[T], count: usize) -> &[T] {
-    &values[values.len().saturating_sub(count)..]
+fn take_chosen(
+    graph: &Graph,
+    outputs: &SessionOutputs<'_>,
+    candidates: &mut [Candidates],
+) -> Result<()> {
+    let (shape, ids) = graph.output::<i64>(outputs, CANDIDATE_IDS)?;
+    let (_, logits) = graph.output::<f32>(outputs, CANDIDATE_LOGITS)?;
+    if ids.is_empty() || ids.len() != logits.len() {
+        let found = format!("{} ids with {} logits", ids.len(), logits.len());
+        return Err(graph.broken(format!("output {CANDIDATE_IDS}: {found}")));
+    }
+    graph.check_finite(CANDIDATE_LOGITS, logits)?;
+    let rows = last_of_rows(ids, shape).zip(last_of_rows(logits, shape));
+    for (candidates, (ids, logits)) in candidates.iter_mut().zip(rows) {
+        // An id that is none is refused by the tokenizer, as any that is not in the vocabulary.
+        let ids = ids.iter().map(|&id| u32::try_from(id).unwrap_or(u32::MAX));
+        candidates.set_best(ids, logits);
+    }
+    Ok(())
+}
+
+/// The values of the last position of each row, of an output [batch, positions, values].
+fn last_of_rows<'o, T>(values: &'o [T], shape: &[i64]) -> impl Iterator<Item = &'o [T]> {
+    let [_, positions, count] =
+        [0, 1, 2].map(|axis| shape.get(axis).map_or(1, |&size| size as usize));
+    let rows = values.chunks_exact((positions * count).max(1));
+    rows.map(move |row| &row[row.len() - count..])
 }
 
 #[cfg(test)]
@@ -143,7 +171,6 @@ mod tests {
         let path = Path::new("tests/golden/bundle-fast/cpu-int8/decoder.onnx");
         let graph = Graph::load(path, None, &settings).unwrap();
         let shape = CacheShape {
-            batch: 1,
             layers: 2,
             heads: 4,
             head_size: 8,
@@ -155,7 +182,7 @@ mod tests {
             Input::floats("sentence_embedding", &[1, 32], &[0.5; 32]),
         ];
         let score = |vocab_size| {
-            let mut cache = KvCache::new(&graph, shape).unwrap();
+            let mut cache = KvCache::new(&graph, shape, 1).unwrap();
             Scores::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
         };
         assert_eq!(score(64).unwrap().len(), 64);

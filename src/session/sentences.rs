@@ -7,7 +7,7 @@ use crate::{
     config::SpecialTokens,
     error::{Error, Result},
     generation::SentenceModel,
-    model::Model,
+    model::{Model, Parts},
     runtime::KvCache,
     text::Detokenizer,
 };
@@ -20,6 +20,24 @@ pub(crate) struct ContextSentence {
     pub ids: Vec<u32>,
 }
 
+impl ContextSentence {
+    /// A sentence that was generated; `token_ids` as the decoder emitted them.
+    pub fn generated(parts: &Parts, token_ids: &[u32], text: &str) -> Self {
+        let config = &parts.bundle.config;
+        let eos = parts.special_tokens().eos;
+        let spoken = token_ids.strip_suffix(&[eos]).unwrap_or(token_ids);
+        let ids = match (config.reencode_mask, config.reencode_bos) {
+            (true, true) => parts.prompt_ids(spoken.to_vec()),
+            (true, false) => token_ids.to_vec(),
+            (false, _) => Vec::new(),
+        };
+        Self {
+            text: text.to_owned(),
+            ids,
+        }
+    }
+}
+
 /// The context of a model of kind `sllm`.
 #[derive(Debug)]
 pub(crate) struct SentenceContext {
@@ -28,15 +46,17 @@ pub(crate) struct SentenceContext {
     /// How many sentences each run of the backbone appended: sentences of one run may have seen
     /// each other, so a context is only made again by the same runs.
     pub runs: Vec<usize>,
-    sentence_cache: KvCache,
+    pub(super) sentence_cache: KvCache,
     token_cache: KvCache,
-    prediction: Option<Prediction>,
+    pub(super) prediction: Option<Prediction>,
+    /// What may follow in the sentence that is being decoded.
+    candidates: Candidates,
 }
 
 impl SentenceContext {
     pub fn new(model: Model) -> Result<Self> {
         let sentence_cache = model.parts().backbone()?.cache()?;
-        let token_cache = model.parts().sentence_graphs()?.decoder.cache()?;
+        let token_cache = model.parts().sentence_graphs()?.decoder.cache(1)?;
         Ok(Self {
             model,
             sentences: Vec::new(),
@@ -44,6 +64,7 @@ impl SentenceContext {
             sentence_cache,
             token_cache,
             prediction: None,
+            candidates: Candidates::default(),
         })
     }
 
@@ -152,28 +173,19 @@ impl SentenceModel for SentenceContext {
             .clear(&mut self.token_cache)
     }
 
-    fn candidates_after(&mut self, id: u32) -> Result<Candidates> {
+    fn candidates_after(&mut self, id: u32) -> Result<&mut Candidates> {
         let prediction = self.prediction.as_ref().ok_or(Error::EmptyContext)?;
         self.model.parts().sentence_graphs()?.decoder.append(
             &mut self.token_cache,
             &prediction.hidden,
-            id,
-        )
+            &[i64::from(id)],
+            std::slice::from_mut(&mut self.candidates),
+        )?;
+        Ok(&mut self.candidates)
     }
 
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
-        let parts = self.model.parts();
-        let config = &parts.bundle.config;
-        let eos = parts.special_tokens().eos;
-        let spoken = token_ids.strip_suffix(&[eos]).unwrap_or(token_ids);
-        let ids = match (config.reencode_mask, config.reencode_bos) {
-            (true, true) => parts.prompt_ids(spoken.to_vec()),
-            (true, false) => token_ids.to_vec(),
-            (false, _) => Vec::new(),
-        };
-        self.append_run(vec![ContextSentence {
-            text: text.to_owned(),
-            ids,
-        }])
+        let sentence = ContextSentence::generated(self.model.parts(), token_ids, text);
+        self.append_run(vec![sentence])
     }
 }

@@ -77,7 +77,7 @@ impl TokenContext {
             });
         }
         let opt = self.model.parts().opt()?;
-        self.candidates = opt.append(&mut self.cache, ids)?;
+        opt.append(&mut self.cache, ids, &mut self.candidates)?;
         self.ids.extend_from_slice(ids);
         self.text.push_str(text);
         Ok(())

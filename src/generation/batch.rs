@@ -1,0 +1,138 @@
+//! The loop that continues many contexts together.
+
+use super::{
+    FinishReason, GenerateOptions, Sentence, SentenceModel as _,
+    progress::{Decoded, Emitted, Progress},
+};
+use crate::{
+    error::Result,
+    session::{SentenceBatch, SentenceContext},
+};
+
+/// A continuation whose context is in the batch.
+struct Row {
+    /// Its place among all continuations.
+    number: usize,
+    progress: Progress,
+}
+
+/// Continue each of the contexts, of one model, as its options say; returns why each ended.
+///
+/// `on_sentence` gets each sentence with the number of its context. After an error each context
+/// holds what it held before the sentence that failed.
+pub(crate) fn generate_batch(
+    contexts: &mut [&mut SentenceContext],
+    options: Vec<GenerateOptions>,
+    on_sentence: &mut dyn FnMut(usize, Sentence),
+) -> Result<Vec<FinishReason>> {
+    let Some(first) = contexts.first() else {
+        return Ok(Vec::new());
+    };
+    let eos = first.model.parts().special_tokens().eos;
+    let row = |(number, options)| Row {
+        number,
+        progress: Progress::new(options, eos),
+    };
+    let mut batch = BatchLoop {
+        batch: SentenceBatch::join(contexts)?,
+        rows: options.into_iter().enumerate().map(row).collect(),
+        reasons: vec![FinishReason::MaxSentences; contexts.len()],
+        contexts,
+    };
+    let done = batch.run(on_sentence);
+    let left = batch.leave(|_, _| true);
+    done.and(left)?;
+    Ok(batch.reasons)
+}
+
+struct BatchLoop<'a, 'c> {
+    contexts: &'a mut [&'c mut SentenceContext],
+    batch: SentenceBatch,
+    /// One for each row of the batch.
+    rows: Vec<Row>,
+    reasons: Vec<FinishReason>,
+}
+
+impl BatchLoop<'_, '_> {
+    fn run(&mut self, on_sentence: &mut dyn FnMut(usize, Sentence)) -> Result<()> {
+        loop {
+            for (place, row) in self.rows.iter_mut().enumerate() {
+                let room = self.contexts[row.number].room();
+                let room = room.saturating_sub(self.batch.new_sentences(place));
+                row.progress.goes_on(self.batch.prediction(place), room);
+            }
+            self.leave(|_, row| row.progress.finished.is_some())?;
+            if self.rows.is_empty() {
+                return Ok(());
+            }
+            let mut decoded: Vec<Option<Decoded>> = self.decode()?.into_iter().map(Some).collect();
+            for (row, decoded) in self.rows.iter_mut().zip(&mut decoded) {
+                *decoded = decoded.take().filter(|decoded| row.progress.note(decoded));
+            }
+            self.leave(|place, _| decoded[place].is_none())?;
+            let decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
+            if decoded.is_empty() {
+                return Ok(());
+            }
+            let predictions = self.batch.predictions();
+            let said = decoded
+                .iter()
+                .map(|d| (d.token_ids.as_slice(), d.text.as_str()));
+            self.batch.append_generated(said)?;
+            for ((row, decoded), prediction) in self.rows.iter_mut().zip(decoded).zip(predictions) {
+                on_sentence(row.number, row.progress.count(decoded, &prediction));
+            }
+        }
+    }
+
+    /// The next sentence of each row.
+    fn decode(&mut self) -> Result<Vec<Decoded>> {
+        let parts = self.batch.model().parts();
+        let emitted = Emitted::new(parts.special_tokens(), parts.longest_sentence);
+        let tokenizer = parts.pipeline.tokenizer();
+        let mut decodings: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| row.progress.begin(emitted.clone(), tokenizer.stream()))
+            .collect();
+        let rows = &mut self.rows;
+        self.batch.decode(|place, candidates| {
+            let id = rows[place].progress.choose(candidates);
+            decodings[place].take(id, &mut |_| {})
+        })?;
+        decodings
+            .into_iter()
+            .map(|decoding| decoding.finish(&mut |_| {}))
+            .collect()
+    }
+
+    /// Give the rows that this is true of back to their contexts.
+    fn leave(&mut self, leaves: impl Fn(usize, &Row) -> bool) -> Result<()> {
+        let leaves: Vec<bool> = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(place, row)| leaves(place, row))
+            .collect();
+        let stay: Vec<usize> = (0..leaves.len()).filter(|&place| !leaves[place]).collect();
+        if stay.len() == leaves.len() {
+            return Ok(());
+        }
+        let mut staying = Vec::with_capacity(stay.len());
+        for (place, row) in self.rows.drain(..).enumerate() {
+            if !leaves[place] {
+                staying.push(row);
+                continue;
+            }
+            self.batch.give_back(place, self.contexts[row.number])?;
+            if let Some(reason) = row.progress.finished {
+                self.reasons[row.number] = reason;
+            }
+        }
+        if !staying.is_empty() {
+            self.batch.keep(&stay)?;
+        }
+        self.rows = staying;
+        Ok(())
+    }
+}

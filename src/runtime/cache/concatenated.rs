@@ -1,0 +1,66 @@
+//! Caches of graphs of standard operators, which return them longer than they were.
+
+use std::borrow::Cow;
+
+use ort::{
+    session::{SessionInputValue, SessionOutputs},
+    value::DynValue,
+};
+
+use super::{CacheShape, RowPart, buffers, past_name, present_name};
+use crate::{
+    error::Result,
+    runtime::{Graph, Input},
+};
+
+#[derive(Debug)]
+pub(super) struct Concatenated {
+    past: Vec<DynValue>,
+}
+
+impl Concatenated {
+    pub fn with_rows(
+        graph: &Graph,
+        shape: &CacheShape,
+        parts: &[Option<RowPart<'_>>],
+        width: usize,
+    ) -> Result<Self> {
+        let past = buffers(shape, parts, width, |length| width - length)
+            .map_err(|source| graph.failed(source))?;
+        Ok(Self {
+            past: past.into_iter().map(|tensor| tensor.into_dyn()).collect(),
+        })
+    }
+
+    pub fn buffer(&self, number: usize) -> ort::Result<&[f32]> {
+        Ok(self.past[number].try_extract_tensor::<f32>()?.1)
+    }
+
+    pub fn run<'a, T>(
+        &mut self,
+        graph: &Graph,
+        inputs: impl IntoIterator<Item = Input<'a>>,
+        read: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let failed = |source| graph.failed(source);
+        let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
+        for input in inputs {
+            feed.push((input.name.into(), input.tensor().map_err(failed)?.into()));
+        }
+        for (number, value) in self.past.iter().enumerate() {
+            feed.push((past_name(number).into(), value.into()));
+        }
+        let mut session = graph.session();
+        let mut outputs = session.run(feed).map_err(failed)?;
+        let found = read(&outputs)?;
+        let present: Option<Vec<DynValue>> = (0..self.past.len())
+            .map(|number| outputs.remove(present_name(number)))
+            .collect();
+        drop(outputs);
+        // The contract was checked at load: every present output is there.
+        for (old, new) in self.past.iter_mut().zip(present.into_iter().flatten()) {
+            *old = new;
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,134 @@
+//! Many contexts that go on together, against each of them alone.
+
+use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, SamplingOptions, Sentence, Session};
+
+/// Bundles of models that generate, and variants of each.
+const MODELS: [(&str, &[&str]); 4] = [
+    ("tests/golden/bundle", &["portable", "cpu-int8"]),
+    ("tests/golden/bundle-original", &["portable", "cpu-int8"]),
+    ("tests/golden/bundle-fast", &["cpu-int8"]),
+    ("models/sllm-stories", &["portable", "cpu-int8"]),
+];
+const PROMPTS: [&str; 5] = [
+    "The cat sat on the hill. She ran to the tree. The end was near. ",
+    "It is so. ",
+    "One day, Tim found a shiny red ball. He was very happy. ",
+    "The dog and the cat played. They had fun. Then it was night. They went home. They slept. ",
+    "It is so. ",
+];
+
+fn model(bundle: &str, variant: &str) -> Model {
+    Model::load(bundle, LoadOptions::default().with_variant(variant)).unwrap()
+}
+
+/// Different lengths, choices and ends.
+fn options() -> Vec<GenerateOptions> {
+    let sampling = |seed| {
+        let sampling = SamplingOptions::default().with_temperature(0.8).unwrap();
+        sampling.with_seed(seed)
+    };
+    let options = GenerateOptions::default().with_max_sentences(4);
+    vec![
+        options.clone().with_ignore_stop(true),
+        options.clone().with_sampling(sampling(1)),
+        options.clone().with_max_sentences(1),
+        options.clone().with_stop_text("e").unwrap(),
+        options.with_ignore_stop(true).with_sampling(sampling(2)),
+    ]
+}
+
+fn sessions(model: &Model) -> Vec<Session> {
+    let session = |prompt: &&str| {
+        let mut session = model.session().unwrap();
+        session.append(prompt).unwrap();
+        session
+    };
+    PROMPTS.iter().map(session).collect()
+}
+
+fn assert_same(found: &[Sentence], expected: &[Sentence], name: &str) {
+    let ids = |sentences: &[Sentence]| -> Vec<Vec<u32>> {
+        sentences.iter().map(|s| s.token_ids.clone()).collect()
+    };
+    assert_eq!(ids(found), ids(expected), "{name}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!((&found.text, found.index), (&expected.text, expected.index));
+        let difference = (found.stop_probability - expected.stop_probability).abs();
+        assert!(difference < 1e-3, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn a_batch_gives_what_each_context_gives_alone() {
+    for (bundle, variants) in MODELS {
+        for variant in variants {
+            let model = model(bundle, variant);
+            let mut alone = sessions(&model);
+            let mut together = sessions(&model);
+            // Twice, so that the second time begins with what the first one gave back.
+            for time in ["first", "second"] {
+                let mut found = vec![Vec::new(); PROMPTS.len()];
+                let batch = together.iter_mut().zip(options());
+                let reasons =
+                    Session::generate_batch(batch, |number, sentence| found[number].push(sentence))
+                        .unwrap();
+                let all = alone.iter_mut().zip(&together).zip(options());
+                for (number, ((alone, together), options)) in all.enumerate() {
+                    let name = format!("{bundle} {variant}, {time}, {number}");
+                    let mut generation = alone.generate(options);
+                    let expected: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+                    assert_same(&found[number], &expected, &name);
+                    assert_eq!(Some(reasons[number]), generation.finish_reason(), "{name}");
+                    assert_eq!(together.text(), alone.text(), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn prompts_are_continued_in_their_order() {
+    let model = model("models/sllm-stories", "cpu-int8");
+    let options = GenerateOptions::default().with_max_sentences(2);
+    let continuations = model.generate_batch(&PROMPTS, &options).unwrap();
+    for (prompt, continuation) in PROMPTS.iter().zip(&continuations) {
+        let mut session = model.session().unwrap();
+        session.append(prompt).unwrap();
+        let mut generation = session.generate(options.clone());
+        let expected: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+        assert_same(&continuation.sentences, &expected, prompt);
+        assert_eq!(Some(continuation.finish_reason), generation.finish_reason());
+    }
+    assert_eq!(continuations[1], continuations[4]);
+    assert!(
+        model
+            .generate_batch::<&str>(&[], &options)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_cannot_go_on_together_is_refused() {
+    let one = model("tests/golden/bundle", "portable");
+    let other = model("tests/golden/bundle", "portable");
+    let opt = model("tests/golden/bundle-opt", "portable");
+    let options = GenerateOptions::default;
+    let generate = |sessions: &mut [Session]| {
+        let batch = sessions.iter_mut().map(|session| (session, options()));
+        Session::generate_batch(batch, |_, _| panic!("nothing is generated"))
+    };
+    let session = |model: &Model| {
+        let mut session = model.session().unwrap();
+        session.append("The cat sat. ").unwrap();
+        session
+    };
+    let mixed = generate(&mut [session(&one), session(&other)]);
+    assert!(matches!(mixed, Err(Error::MixedModels)), "{mixed:?}");
+    let tokens = generate(&mut [session(&opt)]);
+    assert!(matches!(tokens, Err(Error::WrongKind { .. })), "{tokens:?}");
+    let mut with_an_empty_one = [session(&one), one.session().unwrap()];
+    let empty = generate(&mut with_an_empty_one);
+    assert!(matches!(empty, Err(Error::EmptyContext)), "{empty:?}");
+    assert_eq!(with_an_empty_one[0].len(), 1);
+}
