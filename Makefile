@@ -66,12 +66,37 @@ PEERS_OPTIONS ?=
 bench-peers: build $(PEERS_VENV)/ready models/random/sllm-125m-h1/sllm.json models/random/opt-125m/sllm.json ## Speed beside CTranslate2, Transformers and PyTorch (a large download)
 	$(PEERS_PATH) $(PEERS_VENV)/bin/python -m peers --binary $(BINARY) --rounds $(PEERS_ROUNDS) $(PEERS_OPTIONS)
 
-models/random/%/sllm.json: configs/%.json $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py | $(VENV)/ready
-	PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
-		--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
+GRAPH_SOURCES := $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py
+define RANDOM_BUNDLE
+PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
+	--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
+endef
 
-bench: runtime ## Time the parts: text, encoding, sentences after short and long contexts, loading
-	cargo bench --locked
+models/random/%/sllm.json: configs/%.json $(GRAPH_SOURCES) | $(VENV)/ready
+	$(RANDOM_BUNDLE)
+
+LONG := models/random/sllm-125m-h1-long
+BENCH_BATCHES := 1 8 64
+
+bench: build $(LONG)/sllm.json models/random/sllm-125m-h1/sllm.json ## Time the parts and whole continuations; writes docs/speed
+	rm -rf target/criterion target/bench
+	mkdir -p target/bench
+	BENCH_MODELS=models/sllm-stories,$(LONG) cargo bench --locked --bench text --bench model
+	@for model in models/sllm-stories models/random/sllm-125m-h1; do \
+		for batch in $(BENCH_BATCHES); do \
+			$(BINARY) bench --model $$model --batch $$batch --baseline $$model --format json \
+				> target/bench/$$(basename $$model)-$$(printf %02d $$batch).json || exit 1; \
+		done; \
+	done
+	cargo bench --locked --bench figures
+
+# As many sentences as the backbone has positions.
+target/configs/sllm-125m-h1-long.json: configs/sllm-125m-h1.json
+	mkdir -p $(@D)
+	sed -e 's/"sllm-125m-h1"/"sllm-125m-h1-long"/' -e 's/"max_sentences": [0-9]*/"max_sentences": 2048/' $< > $@
+
+$(LONG)/sllm.json: target/configs/sllm-125m-h1-long.json $(GRAPH_SOURCES) | $(VENV)/ready
+	$(RANDOM_BUNDLE)
 
 memory: $(VENV)/ready ## Measure the exporter's memory at SLLM-1.3B-H2 (14 GB of disk; MEMORY_DIR=/tmp)
 	PYTHONPATH=export $(VENV)/bin/python export/measure_memory.py --folder $(or $(MEMORY_DIR),/tmp)

@@ -1,6 +1,7 @@
-//! Loading a model, encoding, and generating a sentence after contexts of different lengths.
+//! Loading, encoding, taking a sentence into contexts of different lengths, decoding, whole
+//! sentences one by one and together.
 //!
-//! `BENCH_MODEL` names the bundle, `BENCH_CACHED` the lengths of the contexts in sentences.
+//! `BENCH_MODELS` names bundles of kind `sllm`, with a comma between them.
 
 use std::{env, hint::black_box};
 
@@ -8,57 +9,59 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use sllm_ort::{GenerateOptions, LoadOptions, Model, Session};
 
 const SENTENCE: &str = "The little fox ran to the big tree. ";
+/// Sentences in a context.
+const CACHED: [usize; 5] = [10, 50, 100, 500, 2000];
+/// Sentences that are encoded, or decoded, together.
+const BATCHES: [usize; 3] = [1, 8, 64];
 
-fn model() -> Model {
-    let bundle = env::var("BENCH_MODEL").unwrap_or_else(|_| "models/sllm-stories".into());
-    Model::load(&bundle, LoadOptions::default()).unwrap_or_else(|error| panic!("{bundle}: {error}"))
-}
-
-fn load(criterion: &mut Criterion) {
-    criterion.bench_function("load", |bencher| bencher.iter(model));
-}
-
-fn encode(criterion: &mut Criterion) {
-    let model = model();
-    let mut group = criterion.benchmark_group("encode");
-    for count in [1, 8, 64] {
-        group.throughput(Throughput::Elements(count as u64));
-        let sentences = vec![SENTENCE; count];
-        group.bench_with_input(
-            BenchmarkId::from_parameter(count),
-            &sentences,
-            |bencher, texts| {
-                bencher.iter(|| model.encode(black_box(texts)).expect("it encodes"));
-            },
-        );
-    }
-    group.finish();
-}
-
-/// One new sentence, encoding it into the context included.
-fn generate(criterion: &mut Criterion) {
-    let model = model();
-    let limit = model
-        .config()
-        .max_sentences
-        .expect("a sentence-level model");
-    let lengths = env::var("BENCH_CACHED").unwrap_or_else(|_| "10,50,100".into());
-    let mut group = criterion.benchmark_group("sentence after");
-    group.sample_size(20);
-    for cached in lengths
-        .split(',')
-        .map(|length| length.parse().expect("a number"))
-    {
-        assert!(cached < limit, "the model holds {limit} sentences");
-        group.bench_function(BenchmarkId::from_parameter(cached), |bencher| {
-            bencher.iter_batched(
-                || session(&model, cached),
-                one_sentence,
-                BatchSize::PerIteration,
+fn model(criterion: &mut Criterion) {
+    let bundles = env::var("BENCH_MODELS").unwrap_or_else(|_| "models/sllm-stories".into());
+    for bundle in bundles.split(',') {
+        let model = || {
+            Model::load(bundle, LoadOptions::default())
+                .unwrap_or_else(|error| panic!("{bundle}: {error}"))
+        };
+        let loaded = model();
+        let mut group = criterion.benchmark_group(&loaded.config().name);
+        group.sample_size(20);
+        group.bench_function("load", |bencher| bencher.iter(model));
+        for count in BATCHES {
+            group.throughput(Throughput::Elements(count as u64));
+            let sentences = vec![SENTENCE; count];
+            group.bench_with_input(
+                BenchmarkId::new("encode", count),
+                &sentences,
+                |bencher, texts| {
+                    bencher.iter(|| loaded.encode(black_box(texts)).expect("it encodes"));
+                },
             );
-        });
+        }
+        group.throughput(Throughput::Elements(1));
+        let limit = loaded.config().max_sentences.expect("kind sllm");
+        for cached in CACHED.into_iter().filter(|&cached| cached < limit) {
+            group.bench_function(BenchmarkId::new("append after", cached), |bencher| {
+                let setup = || session(&loaded, cached);
+                let append = |mut session: Session| {
+                    session.append(SENTENCE).expect("it fits");
+                    session
+                };
+                bencher.iter_batched(setup, append, BatchSize::PerIteration);
+            });
+        }
+        let vector = loaded.encode(&[SENTENCE]).expect("it encodes");
+        let decode = || loaded.decode(vector.row(0)).expect("it decodes");
+        let tokens = decode().1.len() as u64;
+        group.throughput(Throughput::Elements(tokens));
+        group.bench_function("decode, tokens", |bencher| bencher.iter(decode));
+        for count in BATCHES {
+            group.throughput(Throughput::Elements(count as u64));
+            let setup = || (0..count).map(|_| session(&loaded, 10)).collect();
+            group.bench_function(BenchmarkId::new("sentences together", count), |bencher| {
+                bencher.iter_batched(setup, one_sentence_each, BatchSize::PerIteration);
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 fn session(model: &Model, sentences: usize) -> Session {
@@ -69,15 +72,25 @@ fn session(model: &Model, sentences: usize) -> Session {
     session
 }
 
-fn one_sentence(mut session: Session) -> Session {
+fn one_sentence_each(mut sessions: Vec<Session>) -> Vec<Session> {
     let options = GenerateOptions::default()
         .with_max_sentences(1)
         .with_ignore_stop(true);
-    for sentence in session.generate(options) {
-        black_box(sentence.expect("a sentence"));
+    if let [session] = &mut sessions[..] {
+        for sentence in session.generate(options) {
+            black_box(sentence.expect("a sentence"));
+        }
+        return sessions;
     }
-    session
+    let batch = sessions
+        .iter_mut()
+        .map(|session| (session, options.clone()));
+    Session::generate_batch(batch, |_, sentence| {
+        black_box(sentence);
+    })
+    .expect("sentences");
+    sessions
 }
 
-criterion_group!(benches, load, encode, generate);
+criterion_group!(benches, model);
 criterion_main!(benches);
