@@ -3,14 +3,22 @@
 //!
 //! `BENCH_MODELS` names bundles of kind `sllm`, with a comma between them.
 
-use std::{env, hint::black_box};
+use std::{
+    env,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
 use sllm_ort::{GenerateOptions, LoadOptions, Model, Session};
 
 const SENTENCE: &str = "The little fox ran to the big tree. ";
 /// Sentences in a context.
 const CACHED: [usize; 5] = [10, 50, 100, 500, 2000];
+/// By how many sentences a context may grow before it is made anew.
+const MORE_CACHED: usize = 16;
 /// Sentences that are encoded, or decoded, together.
 const BATCHES: [usize; 3] = [1, 8, 64];
 
@@ -23,7 +31,8 @@ fn model(criterion: &mut Criterion) {
         };
         let loaded = model();
         let mut group = criterion.benchmark_group(&loaded.config().name);
-        group.sample_size(20);
+        // Few and long: a context that is made anew takes longer than what is measured.
+        group.sample_size(10).sampling_mode(SamplingMode::Flat);
         group.bench_function("load", |bencher| bencher.iter(model));
         for count in BATCHES {
             group.throughput(Throughput::Elements(count as u64));
@@ -38,14 +47,12 @@ fn model(criterion: &mut Criterion) {
         }
         group.throughput(Throughput::Elements(1));
         let limit = loaded.config().max_sentences.expect("kind sllm");
-        for cached in CACHED.into_iter().filter(|&cached| cached < limit) {
+        for cached in CACHED
+            .into_iter()
+            .filter(|&cached| cached + MORE_CACHED <= limit)
+        {
             group.bench_function(BenchmarkId::new("append after", cached), |bencher| {
-                let setup = || session(&loaded, cached);
-                let append = |mut session: Session| {
-                    session.append(SENTENCE).expect("it fits");
-                    session
-                };
-                bencher.iter_batched(setup, append, BatchSize::PerIteration);
+                bencher.iter_custom(|count| time_of_appending(&loaded, cached, count));
             });
         }
         let vector = loaded.encode(&[SENTENCE]).expect("it encodes");
@@ -62,6 +69,21 @@ fn model(criterion: &mut Criterion) {
         }
         group.finish();
     }
+}
+
+/// The time that so many sentences take, each after a context of about `cached` others.
+fn time_of_appending(model: &Model, cached: usize, count: u64) -> Duration {
+    let mut session = session(model, cached);
+    let mut time = Duration::ZERO;
+    for _ in 0..count {
+        if session.len() == cached + MORE_CACHED {
+            session = self::session(model, cached);
+        }
+        let started = Instant::now();
+        session.append(SENTENCE).expect("it fits");
+        time += started.elapsed();
+    }
+    time
 }
 
 fn session(model: &Model, sentences: usize) -> Session {

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use concatenated::Concatenated;
 use in_place::InPlace;
 
+/// A cache in place that is too small grows by this part of what it is to hold.
+const GROWTH: usize = 4;
 /// The input by which an in-place graph is told from one that concatenates.
 const LENGTHS: &str = "seqlens_k";
 const TOTAL: &str = "total_sequence_length";
@@ -130,7 +132,6 @@ impl KvCache {
         parts: &[Option<RowPart<'_>>],
         capacity: usize,
     ) -> Result<Self> {
-        let length = |part: &Option<RowPart<'_>>| part.map_or(0, |part| part.length);
         let lengths: Vec<usize> = parts.iter().map(length).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let storage = if is_in_place(graph) {
@@ -224,7 +225,8 @@ impl KvCache {
         if matches!(self.storage, Storage::Concatenated(_)) || total <= width {
             return Ok(());
         }
-        let grown = total.max(width * 2).min(self.shape.limit);
+        let grown = total + (total / GROWTH).max(in_place::LEAST_ROOM);
+        let grown = grown.min(self.shape.limit);
         *self = Self::from_parts(graph, self.shape, &self.parts(total), grown)?;
         Ok(())
     }
@@ -265,6 +267,10 @@ impl KvCache {
     }
 }
 
+fn length(part: &Option<RowPart<'_>>) -> usize {
+    part.map_or(0, |part| part.length)
+}
+
 /// Buffers `width` positions wide, with these rows in it, each from the position that `start` says
 /// for its length.
 fn buffers(
@@ -280,8 +286,10 @@ fn buffers(
             return Ok(tensor);
         }
         let (_, values) = tensor.extract_tensor_mut();
-        // What lies beside a row is masked, which leaves no trace of it if it is a number.
-        values.fill(0.0);
+        if parts.iter().any(|part| start(length(part)) > 0) {
+            // What lies before a row is masked, which leaves no trace of it if it is a number.
+            values.fill(0.0);
+        }
         let rows = values.chunks_exact_mut(shape.heads * width * shape.head_size);
         for (part, row) in parts.iter().zip(rows) {
             let Some(part) = part.filter(|part| part.length > 0) else {

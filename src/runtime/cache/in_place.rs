@@ -8,8 +8,8 @@ use crate::{
     runtime::{Graph, Input, input::Bound},
 };
 
-/// The first capacity, in positions; it grows by doubling.
-const FIRST_CAPACITY: usize = 16;
+/// Least room that is made at a time, in positions.
+pub(super) const LEAST_ROOM: usize = 16;
 
 /// Buffers bound as past and present.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl InPlace {
         capacity: usize,
     ) -> Result<Self> {
         let failed = |source: ort::Error| graph.failed(source);
-        let capacity = capacity.max(FIRST_CAPACITY.min(shape.limit));
+        let capacity = capacity.max(LEAST_ROOM.min(shape.limit));
         let mut buffers = buffers(shape, parts, capacity, |_| 0).map_err(failed)?;
         let mut bound = Bound::new(graph.session().create_binding().map_err(failed)?);
         for (number, buffer) in buffers.iter_mut().enumerate() {
