@@ -81,6 +81,13 @@ impl Candidates {
         self.logits.get_mut(place)
     }
 
+    /// See to it that a token is not chosen while there is another one.
+    pub fn forbid(&mut self, id: u32) {
+        if let Some(logit) = self.logit_mut(id) {
+            *logit = f32::NEG_INFINITY;
+        }
+    }
+
     /// The probability of a token among the candidates, 0 if it is none of them.
     pub fn probability(&self, id: u32) -> f32 {
         let (_, most) = self.best_token();

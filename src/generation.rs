@@ -1,6 +1,7 @@
 //! The loop that continues a context sentence by sentence.
 
 mod batch;
+mod cancel;
 mod options;
 mod progress;
 mod stop_text;
@@ -17,9 +18,10 @@ use crate::{
     text::Detokenizer,
 };
 pub(crate) use batch::generate_batch;
-pub use options::GenerateOptions;
+pub use cancel::CancelHandle;
+pub use options::{GenerateOptions, WhenFull};
 pub(crate) use progress::Emitted;
-use progress::{Decoded, Progress};
+use progress::{Decoded, Limits, Progress};
 use tokens::TokenLoop;
 pub(crate) use tokens::TokenModel;
 
@@ -60,6 +62,10 @@ pub enum FinishReason {
     ContextFull,
     /// The stop text was generated.
     StopText,
+    /// Its [`CancelHandle`] was cancelled.
+    Cancelled,
+    /// Its time is over.
+    TimeLimit,
 }
 
 impl FinishReason {
@@ -71,6 +77,8 @@ impl FinishReason {
             Self::MaxSentences => "max_sentences",
             Self::ContextFull => "context_full",
             Self::StopText => "stop_text",
+            Self::Cancelled => "cancelled",
+            Self::TimeLimit => "time_limit",
         }
     }
 }
@@ -89,6 +97,17 @@ pub(crate) trait SentenceModel {
     fn begin_sentence(&mut self) -> Result<()>;
     /// What may follow `id`, the last token of the sentence so far; it may be changed.
     fn candidates_after(&mut self, id: u32) -> Result<&mut Candidates>;
+    /// Decode the predicted sentence so many times, together; see
+    /// [`Decoder::decode_together`](crate::decoder::Decoder::decode_together).
+    fn decode_attempts(
+        &mut self,
+        count: usize,
+        next: &mut dyn FnMut(usize, &mut Candidates) -> Result<Option<u32>>,
+    ) -> Result<()>;
+    /// The ids of the sentences of the context.
+    fn sentence_ids(&self) -> impl Iterator<Item = &[u32]>;
+    /// Make room in a full context.
+    fn drop_oldest(&mut self) -> Result<()>;
     /// Append a decoded sentence to the context; `token_ids` as in [`Sentence`].
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()>;
 }
@@ -102,7 +121,7 @@ pub(crate) struct Loop<'m, M> {
 
 impl<'m, M: SentenceModel> Loop<'m, M> {
     pub fn new(model: &'m mut M, options: GenerateOptions) -> Self {
-        let progress = Progress::new(options, model.special_tokens().eos);
+        let progress = Progress::new(options, model.special_tokens(), model.sentence_ids());
         Self {
             model,
             progress,
@@ -120,30 +139,41 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
     }
 
     fn advance(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Option<Sentence>> {
+        let prediction = self.model.prediction().ok_or(Error::EmptyContext)?;
+        if !self.progress.goes_on(prediction, self.model.room()) {
+            return Ok(None);
+        }
+        if self.model.room() == 0 {
+            self.model.drop_oldest()?;
+        }
         let prediction = self.model.prediction().ok_or(Error::EmptyContext)?.clone();
-        if !self.progress.goes_on(&prediction, self.model.room()) {
+        let Some(decoded) = self.decode(on_text)? else {
             return Ok(None);
-        }
-        let decoded = self.decode(on_text)?;
-        if !self.progress.note(&decoded) {
-            return Ok(None);
-        }
+        };
         self.model
             .append_generated(&decoded.token_ids, &decoded.text)?;
         Ok(Some(self.progress.count(decoded, &prediction)))
     }
 
-    fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Decoded> {
-        self.model.begin_sentence()?;
-        let tokens = self.model.special_tokens();
-        let emitted = Emitted::new(tokens, self.model.max_sentence_tokens());
-        let mut decoding = self.progress.begin(emitted, self.model.detokenizer());
-        let mut last = Some(tokens.bos);
-        while let Some(id) = last {
-            let id = self.progress.choose(self.model.candidates_after(id)?);
-            last = decoding.take(id, on_text)?;
+    fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Option<Decoded>> {
+        let Self {
+            model, progress, ..
+        } = self;
+        let tokens = model.special_tokens();
+        let emitted = Emitted::new(tokens, model.max_sentence_tokens());
+        let mut attempts = progress.begin(&emitted, || model.detokenizer());
+        if let [attempt] = &mut attempts[..] {
+            model.begin_sentence()?;
+            let mut last = Some(tokens.bos);
+            while let Some(id) = last {
+                last = progress.step(attempt, model.candidates_after(id)?, on_text)?;
+            }
+        } else {
+            model.decode_attempts(attempts.len(), &mut |number, candidates| {
+                progress.step(&mut attempts[number], candidates, &mut |_| {})
+            })?;
         }
-        decoding.finish(on_text)
+        progress.finish(attempts, on_text)
     }
 }
 

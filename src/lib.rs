@@ -22,7 +22,9 @@ pub mod text;
 mod whole_file;
 
 pub use error::{Error, Result};
-pub use generation::{Continuation, FinishReason, GenerateOptions, Generation, Sentence};
+pub use generation::{
+    CancelHandle, Continuation, FinishReason, GenerateOptions, Generation, Sentence, WhenFull,
+};
 pub use model::{LoadOptions, Model, Reconstruction};
 pub use runtime::{LibraryInfo, Provider, ProviderChoice, library_info};
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};

@@ -222,9 +222,10 @@ impl Workload {
         let mut greedy: Vec<_> = (0..self.batch).map(|_| greedy()).collect();
         let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
+        let rows: Vec<usize> = (0..self.batch).collect();
         let mut batch = SentenceBatch::join(&contexts.iter_mut().collect::<Vec<_>>())?;
         for number in 0..self.sentences {
-            batch.decode(|row, candidates| greedy[row].take(candidates))?;
+            batch.decode(&rows, |row, candidates| greedy[row].take(candidates))?;
             if number == 0 {
                 first_sentence = started.elapsed();
             }

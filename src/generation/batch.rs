@@ -25,17 +25,17 @@ pub(crate) fn generate_batch(
     options: Vec<GenerateOptions>,
     on_sentence: &mut dyn FnMut(usize, Sentence),
 ) -> Result<Vec<FinishReason>> {
-    let Some(first) = contexts.first() else {
+    if contexts.is_empty() {
         return Ok(Vec::new());
-    };
-    let eos = first.model.parts().special_tokens().eos;
-    let row = |(number, options)| Row {
+    }
+    let row = |(number, (context, options)): (usize, (&&mut SentenceContext, _))| Row {
         number,
-        progress: Progress::new(options, eos),
+        progress: Progress::new(options, context.special_tokens(), context.sentence_ids()),
     };
+    let rows = contexts.iter().zip(options).enumerate().map(row).collect();
     let mut batch = BatchLoop {
         batch: SentenceBatch::join(contexts)?,
-        rows: options.into_iter().enumerate().map(row).collect(),
+        rows,
         reasons: vec![FinishReason::MaxSentences; contexts.len()],
         contexts,
     };
@@ -65,10 +65,13 @@ impl BatchLoop<'_, '_> {
             if self.rows.is_empty() {
                 return Ok(());
             }
-            let mut decoded: Vec<Option<Decoded>> = self.decode()?.into_iter().map(Some).collect();
-            for (row, decoded) in self.rows.iter_mut().zip(&mut decoded) {
-                *decoded = decoded.take().filter(|decoded| row.progress.note(decoded));
+            for place in 0..self.rows.len() {
+                let context = &mut *self.contexts[self.rows[place].number];
+                if context.room() == self.batch.new_sentences(place) {
+                    self.batch.drop_oldest(place, context)?;
+                }
             }
+            let decoded = self.decode()?;
             self.leave(|place, _| decoded[place].is_none())?;
             let decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
             if decoded.is_empty() {
@@ -85,24 +88,25 @@ impl BatchLoop<'_, '_> {
         }
     }
 
-    /// The next sentence of each row.
-    fn decode(&mut self) -> Result<Vec<Decoded>> {
+    /// The next sentence of each row; `None` if there is none to be given out.
+    fn decode(&mut self) -> Result<Vec<Option<Decoded>>> {
         let parts = self.batch.model().parts();
         let emitted = Emitted::new(parts.special_tokens(), parts.longest_sentence);
         let tokenizer = parts.pipeline.tokenizer();
-        let mut decodings: Vec<_> = self
-            .rows
-            .iter()
-            .map(|row| row.progress.begin(emitted.clone(), tokenizer.stream()))
-            .collect();
-        let rows = &mut self.rows;
-        self.batch.decode(|place, candidates| {
-            let id = rows[place].progress.choose(candidates);
-            decodings[place].take(id, &mut |_| {})
+        let begin = |row: &mut Row| row.progress.begin(&emitted, || tokenizer.stream());
+        let mut attempts: Vec<Vec<_>> = self.rows.iter_mut().map(begin).collect();
+        let mut places = Vec::new();
+        for (row, attempts) in attempts.iter().enumerate() {
+            places.extend((0..attempts.len()).map(|attempt| (row, attempt)));
+        }
+        let of_row: Vec<usize> = places.iter().map(|&(row, _)| row).collect();
+        self.batch.decode(&of_row, |place, candidates| {
+            let (row, attempt) = places[place];
+            let attempt = &mut attempts[row][attempt];
+            self.rows[row].progress.step(attempt, candidates, &mut |_| {})
         })?;
-        decodings
-            .into_iter()
-            .map(|decoding| decoding.finish(&mut |_| {}))
+        let rows = self.rows.iter_mut().zip(attempts);
+        rows.map(|(row, attempts)| row.progress.finish(attempts, &mut |_| {}))
             .collect()
     }
 

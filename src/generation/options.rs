@@ -1,19 +1,42 @@
 //! How a continuation is generated.
 
+use std::time::Duration;
+
+use super::CancelHandle;
 use crate::{
     error::{Error, Result},
     sampling::SamplingOptions,
     text::{Tail, segments},
 };
 
+/// Most candidates of [`GenerateOptions::with_best_of`].
+const MAX_BEST_OF: usize = 256;
+
+/// What a continuation does when the context is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It ends, at [`FinishReason::ContextFull`](super::FinishReason::ContextFull).
+    #[default]
+    Stop,
+    /// The oldest quarter of the sentences is dropped, but at least one, and the others are
+    /// computed again in one run. Only in kind `sllm`.
+    DropOldest,
+}
+
 /// How a continuation is generated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GenerateOptions {
     pub(super) max_sentences: usize,
     pub(super) ignore_stop: bool,
     pub(super) stop_text: Option<String>,
     pub(super) sampling: SamplingOptions,
+    pub(super) avoid_repeats: Option<bool>,
+    pub(super) best_of: usize,
+    pub(super) when_full: WhenFull,
+    pub(super) cancel: Option<CancelHandle>,
+    pub(super) time_limit: Option<Duration>,
 }
 
 impl Default for GenerateOptions {
@@ -24,6 +47,11 @@ impl Default for GenerateOptions {
             ignore_stop: false,
             stop_text: None,
             sampling: SamplingOptions::default(),
+            avoid_repeats: None,
+            best_of: 1,
+            when_full: WhenFull::Stop,
+            cancel: None,
+            time_limit: None,
         }
     }
 }
@@ -66,5 +94,79 @@ impl GenerateOptions {
     pub fn with_sampling(mut self, sampling: SamplingOptions) -> Self {
         self.sampling = sampling;
         self
+    }
+
+    /// Whether no sentence may be one that is in the context already, token by token: the token that
+    /// would complete it is not chosen where there is another. On where not set if tokens are drawn,
+    /// off if greedy. Only in kind `sllm`.
+    #[must_use]
+    pub fn with_avoid_repeats(mut self, avoid_repeats: bool) -> Self {
+        self.avoid_repeats = Some(avoid_repeats);
+        self
+    }
+
+    /// Decode each sentence so many times, all together, and take the one with the highest mean
+    /// log-probability of its tokens; 1 to 256. Its text is given out when it is chosen. Only in kind
+    /// `sllm`, and only where tokens are drawn does it make a difference.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_best_of(mut self, candidates: usize) -> Result<Self> {
+        if !(1..=MAX_BEST_OF).contains(&candidates) {
+            return Err(Error::InvalidOption {
+                option: "best-of",
+                value: candidates.to_string(),
+                allowed: format!("1 to {MAX_BEST_OF}"),
+            });
+        }
+        self.best_of = candidates;
+        Ok(self)
+    }
+
+    /// What to do when the context is full; [`WhenFull::Stop`] where not set.
+    #[must_use]
+    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// End when this handle is cancelled. The sentence that is being decoded then is dropped, and
+    /// the session is as it was before it.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelHandle) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// End when this time has passed since the continuation began, at
+    /// [`FinishReason::TimeLimit`](super::FinishReason::TimeLimit), as if it were cancelled.
+    #[must_use]
+    pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = Some(time_limit);
+        self
+    }
+
+    pub(super) fn avoids_repeats(&self) -> bool {
+        self.avoid_repeats
+            .unwrap_or(self.sampling.temperature > 0.0)
+    }
+
+    /// Refuse what a model of kind `opt` cannot do.
+    pub(super) fn only_tokens(&self) -> Result<()> {
+        let refused = |option, value: &dyn ToString, allowed: &str| Error::InvalidOption {
+            option,
+            value: value.to_string(),
+            allowed: format!("{allowed} with a model of kind opt"),
+        };
+        if self.best_of > 1 {
+            return Err(refused("best-of", &self.best_of, "1"));
+        }
+        if self.when_full == WhenFull::DropOldest {
+            return Err(refused("when-full", &"drop-oldest", "stop"));
+        }
+        if self.avoid_repeats == Some(true) {
+            return Err(refused("avoid-repeats", &true, "false"));
+        }
+        Ok(())
     }
 }

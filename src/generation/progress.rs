@@ -1,9 +1,13 @@
 //! How far a continuation is, and the sentence that it is decoding: the same for one context and
 //! for many together.
 
-use std::ops::ControlFlow;
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
-use super::{FinishReason, GenerateOptions, Sentence, stop_text::StopText};
+use super::{CancelHandle, FinishReason, GenerateOptions, Sentence, WhenFull, stop_text::StopText};
 use crate::{
     backbone::Prediction, candidates::Candidates, config::SpecialTokens, error::Result,
     sampling::Sampler, text::Detokenizer,
@@ -13,19 +17,76 @@ use crate::{
 pub(super) struct Progress {
     options: GenerateOptions,
     sampler: Sampler,
+    limits: Limits,
+    /// The sentences that are not to come again: tokens but the last, and what that may be.
+    said: HashMap<Vec<u32>, Vec<u32>>,
+    tokens_of: SpecialTokens,
     pub sentences: usize,
     pub tokens: usize,
     pub finished: Option<FinishReason>,
 }
 
-impl Progress {
-    pub fn new(options: GenerateOptions, eos: u32) -> Self {
+/// What ends a continuation from outside.
+pub(super) struct Limits {
+    cancel: Option<CancelHandle>,
+    started: Instant,
+    time_limit: Option<Duration>,
+}
+
+impl Limits {
+    /// The time counts from now.
+    pub fn new(options: &GenerateOptions) -> Self {
         Self {
-            sampler: Sampler::new(options.sampling.clone(), eos),
+            cancel: options.cancel.clone(),
+            started: Instant::now(),
+            time_limit: options.time_limit,
+        }
+    }
+
+    /// Why no further graph may be run.
+    pub fn reached(&self) -> Option<FinishReason> {
+        if self.cancel.as_ref().is_some_and(CancelHandle::is_cancelled) {
+            return Some(FinishReason::Cancelled);
+        }
+        let late = |limit| self.started.elapsed() >= limit;
+        self.time_limit
+            .is_some_and(late)
+            .then_some(FinishReason::TimeLimit)
+    }
+}
+
+impl Progress {
+    /// `context` are the ids of the sentences that are there.
+    pub fn new<'i>(
+        options: GenerateOptions,
+        tokens_of: SpecialTokens,
+        context: impl IntoIterator<Item = &'i [u32]>,
+    ) -> Self {
+        let mut progress = Self {
+            sampler: Sampler::new(options.sampling.clone(), tokens_of.eos),
+            limits: Limits::new(&options),
             options,
+            said: HashMap::new(),
+            tokens_of,
             sentences: 0,
             tokens: 0,
             finished: None,
+        };
+        for ids in context {
+            progress.remember(ids);
+        }
+        progress
+    }
+
+    fn remember(&mut self, ids: &[u32]) {
+        if !self.options.avoids_repeats() {
+            return;
+        }
+        let SpecialTokens { bos, eos, .. } = self.tokens_of;
+        let ids = ids.strip_prefix(&[bos]).unwrap_or(ids);
+        let ids = ids.strip_suffix(&[eos]).unwrap_or(ids);
+        if let Some((last, before)) = ids.split_last() {
+            self.said.entry(before.to_vec()).or_default().push(*last);
         }
     }
 
@@ -36,36 +97,96 @@ impl Progress {
         if self.finished.is_none() {
             self.finished = if self.sentences >= self.options.max_sentences {
                 Some(FinishReason::MaxSentences)
-            } else if room == 0 {
+            } else if room == 0 && self.options.when_full == WhenFull::Stop {
                 Some(FinishReason::ContextFull)
             } else if stop >= go_on && !self.options.ignore_stop {
                 Some(FinishReason::Stop)
             } else {
-                None
+                self.limits.reached()
             };
         }
         self.finished.is_none()
     }
 
-    pub fn begin(&self, emitted: Emitted, detokenizer: Detokenizer) -> Decoding {
-        Decoding {
-            emitted,
-            detokenizer,
+    /// The next sentence, as many times as it is to be tried.
+    pub fn begin(
+        &mut self,
+        emitted: &Emitted,
+        detokenizer: impl Fn() -> Detokenizer,
+    ) -> Vec<Attempt> {
+        let count = self.options.best_of;
+        let attempt = |_| Attempt {
+            sampler: match count {
+                1 => self.sampler.clone(),
+                _ => self.sampler.split(),
+            },
+            log_probability: 0.0,
+            choices: 0,
+            emitted: emitted.clone(),
+            detokenizer: detokenizer(),
             watch: StopText::new(self.options.stop_text.clone()),
             text: String::new(),
+        };
+        (0..count).map(attempt).collect()
+    }
+
+    /// Choose the next token of an attempt; returns it if the sentence goes on after it. `on_text`
+    /// gets the text that became complete by it.
+    pub fn step(
+        &mut self,
+        attempt: &mut Attempt,
+        candidates: &mut Candidates,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Option<u32>> {
+        self.finished = self.finished.or_else(|| self.limits.reached());
+        if self.finished.is_some() {
+            return Ok(None);
         }
+        let likely = (self.options.best_of > 1).then(|| candidates.clone());
+        if let Some(lasts) = self.said.get(attempt.emitted.ids()) {
+            for &last in lasts {
+                candidates.forbid(last);
+            }
+        }
+        let id = attempt.sampler.choose(candidates);
+        if let Some(likely) = likely {
+            attempt.log_probability += f64::from(likely.probability(id)).ln();
+            attempt.choices += 1;
+        }
+        attempt.take(id, on_text)
     }
 
-    pub fn choose(&mut self, candidates: &mut Candidates) -> u32 {
-        self.sampler.choose(candidates)
-    }
-
-    /// Note what became of a sentence; whether there is anything of it to be given out.
-    pub fn note(&mut self, decoded: &Decoded) -> bool {
+    /// The best of the attempts, and whether anything of it is to be given out; `None` if the
+    /// continuation was ended meanwhile. `on_text` gets the text that was not given out yet.
+    pub fn finish(
+        &mut self,
+        attempts: Vec<Attempt>,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Option<Decoded>> {
+        if self.finished.is_some() {
+            return Ok(None);
+        }
+        let streamed = attempts.len() == 1;
+        // Of equal ones the first.
+        let better = |best: Attempt, next: Attempt| {
+            if next.score() > best.score() { next } else { best }
+        };
+        let Some(best) = attempts.into_iter().reduce(better) else {
+            return Ok(None);
+        };
+        self.sampler = best.sampler.clone();
+        let decoded = match streamed {
+            true => best.finish(on_text)?,
+            false => {
+                let decoded = best.finish(&mut |_| {})?;
+                on_text(&decoded.text);
+                decoded
+            }
+        };
         if decoded.stopped {
             self.finished = Some(FinishReason::StopText);
         }
-        !(decoded.stopped && decoded.text.is_empty())
+        Ok(Some(decoded).filter(|decoded| !(decoded.stopped && decoded.text.is_empty())))
     }
 
     /// Count a sentence that is part of the context now; `prediction` is what it was decoded from.
@@ -74,6 +195,7 @@ impl Progress {
         let index = self.sentences;
         self.sentences += 1;
         self.tokens += decoded.token_ids.len();
+        self.remember(&decoded.token_ids);
         Sentence {
             index,
             text: decoded.text,
@@ -115,13 +237,21 @@ impl Emitted {
         Some(id)
     }
 
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     pub fn into_ids(self) -> Vec<u32> {
         self.ids
     }
 }
 
 /// A sentence that is being decoded.
-pub(super) struct Decoding {
+pub(super) struct Attempt {
+    sampler: Sampler,
+    /// The sum over the tokens chosen, where there are several attempts.
+    log_probability: f64,
+    choices: usize,
     emitted: Emitted,
     detokenizer: Detokenizer,
     watch: StopText,
@@ -138,10 +268,13 @@ pub(super) struct Decoded {
     pub stopped: bool,
 }
 
-impl Decoding {
-    /// Take the token that was chosen; returns it if the sentence goes on after it. `on_text` gets
-    /// the text that became complete by it.
-    pub fn take(&mut self, id: u32, on_text: &mut dyn FnMut(&str)) -> Result<Option<u32>> {
+impl Attempt {
+    /// Mean log-probability of the tokens.
+    fn score(&self) -> f64 {
+        self.log_probability / self.choices.max(1) as f64
+    }
+
+    fn take(&mut self, id: u32, on_text: &mut dyn FnMut(&str)) -> Result<Option<u32>> {
         let Some(id) = self.emitted.take(id) else {
             return Ok(None);
         };
@@ -156,7 +289,7 @@ impl Decoding {
         Ok(flow.is_continue().then_some(id))
     }
 
-    pub fn finish(mut self, on_text: &mut dyn FnMut(&str)) -> Result<Decoded> {
+    fn finish(mut self, on_text: &mut dyn FnMut(&str)) -> Result<Decoded> {
         let mut emit = |new: &str| {
             on_text(new);
             self.text.push_str(new);

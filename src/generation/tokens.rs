@@ -9,7 +9,7 @@ use crate::{
     text::{Detokenizer, Tail, segments},
 };
 
-use super::{FinishReason, GenerateOptions, Sentence, stop_text::StopText};
+use super::{FinishReason, GenerateOptions, Limits, Sentence, stop_text::StopText};
 
 /// Any text that is no white space and no mark.
 const ANY_TEXT: &str = "a";
@@ -50,6 +50,7 @@ pub(crate) struct TokenLoop<'m, M> {
     tokens: usize,
     finished: Option<FinishReason>,
     failed: bool,
+    limits: Limits,
 }
 
 impl<'m, M: TokenModel> TokenLoop<'m, M> {
@@ -58,6 +59,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
             sampler: Sampler::new(options.sampling.clone(), model.eos()),
             detokenizer: model.detokenizer(),
             model,
+            limits: Limits::new(&options),
             options,
             pending: VecDeque::new(),
             candidates: Candidates::default(),
@@ -96,6 +98,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
     }
 
     fn advance(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Option<Sentence>> {
+        self.options.only_tokens()?;
         let candidates = self.model.candidates().ok_or(Error::EmptyContext)?;
         if self.sentences >= self.options.max_sentences {
             self.finished = Some(FinishReason::MaxSentences);
@@ -132,6 +135,10 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
         let mut parts: Vec<u32> = Vec::new();
         let mut before_parts = None;
         while self.finished.is_none() {
+            self.finished = self.limits.reached();
+            if self.finished.is_some() {
+                return Ok((Vec::new(), String::new()));
+            }
             if self.model.room() == 0 {
                 self.finished = Some(FinishReason::ContextFull);
                 break;

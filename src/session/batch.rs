@@ -7,6 +7,7 @@ use crate::{
     backbone::Prediction,
     candidates::Candidates,
     error::{Error, Result},
+    generation::SentenceModel as _,
     model::Model,
     runtime::KvCache,
 };
@@ -61,23 +62,19 @@ impl SentenceBatch {
         self.rows[row].sentences.len()
     }
 
-    /// Decode the predicted sentence of each row; see
+    /// Decode the predicted sentences of these rows, of which one may be there several times; see
     /// [`Decoder::decode_together`](crate::decoder::Decoder::decode_together).
     pub fn decode(
         &self,
+        rows: &[usize],
         next: impl FnMut(usize, &mut Candidates) -> Result<Option<u32>>,
     ) -> Result<()> {
         let parts = self.model.parts();
-        let vectors: Vec<f32> = self
-            .rows
-            .iter()
-            .flat_map(|row| row.prediction.hidden.iter().copied())
-            .collect();
+        let vector = |&row: &usize| self.rows[row].prediction.hidden.iter().copied();
+        let vectors: Vec<f32> = rows.iter().flat_map(vector).collect();
         let bos = parts.special_tokens().bos;
-        parts
-            .sentence_graphs()?
-            .decoder
-            .decode_together(bos, vectors, next)
+        let decoder = &parts.sentence_graphs()?.decoder;
+        decoder.decode_together(bos, vectors, next)
     }
 
     /// Add a decoded sentence, as the decoder emitted it and as text, to each row.
@@ -115,6 +112,21 @@ impl SentenceBatch {
         context.runs.extend(vec![1; added.sentences.len()]);
         context.sentences.append(&mut added.sentences);
         context.prediction = Some(added.prediction.clone());
+        Ok(())
+    }
+
+    /// Make room in a context that is full with what was added to its row.
+    pub fn drop_oldest(&mut self, row: usize, context: &mut SentenceContext) -> Result<()> {
+        self.give_back(row, context)?;
+        context.drop_oldest()?;
+        let cache = |other| match other == row {
+            true => (&context.sentence_cache, 0),
+            false => (&self.cache, other),
+        };
+        let rows: Vec<_> = (0..self.rows.len()).map(cache).collect();
+        let joined = self.model.parts().backbone()?.join(&rows)?;
+        self.cache = joined;
+        self.rows[row].prediction = context.prediction.clone().ok_or(Error::EmptyContext)?;
         Ok(())
     }
 

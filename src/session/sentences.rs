@@ -12,6 +12,9 @@ use crate::{
     text::Detokenizer,
 };
 
+/// A full context loses one of so many sentences.
+const DROPPED_PART: usize = 4;
+
 /// A sentence of the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ContextSentence {
@@ -182,6 +185,30 @@ impl SentenceModel for SentenceContext {
             std::slice::from_mut(&mut self.candidates),
         )?;
         Ok(&mut self.candidates)
+    }
+
+    fn decode_attempts(
+        &mut self,
+        count: usize,
+        next: &mut dyn FnMut(usize, &mut Candidates) -> Result<Option<u32>>,
+    ) -> Result<()> {
+        let prediction = self.prediction.as_ref().ok_or(Error::EmptyContext)?;
+        let parts = self.model.parts();
+        let decoder = &parts.sentence_graphs()?.decoder;
+        let bos = parts.special_tokens().bos;
+        decoder.decode_together(bos, prediction.hidden.repeat(count), next)
+    }
+
+    fn sentence_ids(&self) -> impl Iterator<Item = &[u32]> {
+        self.sentences.iter().map(|sentence| &*sentence.ids)
+    }
+
+    fn drop_oldest(&mut self) -> Result<()> {
+        let dropped = self.sentences.len().div_ceil(DROPPED_PART);
+        let mut kept = Self::new(self.model.clone())?;
+        kept.append_run(self.sentences[dropped..].to_vec())?;
+        *self = kept;
+        Ok(())
     }
 
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {

@@ -1,0 +1,120 @@
+use super::*;
+use crate::error::Error;
+
+const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
+
+fn counts(options: SamplingOptions) -> [usize; 5] {
+    let mut sampler = Sampler::new(options, 2);
+    let mut counts = [0; 5];
+    for _ in 0..4000 {
+        counts[sampler.choose(&mut Candidates::all(LOGITS.to_vec())) as usize] += 1;
+    }
+    counts
+}
+
+fn options(temperature: f32) -> SamplingOptions {
+    SamplingOptions::default()
+        .with_temperature(temperature)
+        .unwrap()
+}
+
+#[test]
+fn greedy_takes_the_first_best() {
+    assert_eq!(counts(options(0.0)), [0, 4000, 0, 0, 0]);
+}
+
+#[test]
+fn drawing_follows_the_softmax() {
+    let total: f32 = LOGITS.iter().map(|logit| logit.exp()).sum();
+    for (id, count) in counts(options(1.0)).into_iter().enumerate() {
+        let expected = LOGITS[id].exp() / total * 4000.0;
+        assert!(
+            (count as f32 - expected).abs() < 120.0,
+            "{id}: {count} for {expected}"
+        );
+    }
+}
+
+#[test]
+fn cuts_leave_the_best() {
+    let top_k = counts(options(1.0).with_top_k(Some(2)).unwrap());
+    assert_eq!(top_k[0] + top_k[2] + top_k[4], 0, "{top_k:?}");
+    assert!(top_k[1] > 1500 && top_k[3] > 1500, "{top_k:?}");
+    let top_p = counts(options(1.0).with_top_p(0.6).unwrap());
+    assert_eq!(top_p[0] + top_p[2] + top_p[4], 0, "{top_p:?}");
+    assert_eq!(counts(options(1.0).with_top_p(1e-6).unwrap())[1], 4000);
+}
+
+#[test]
+fn min_p_leaves_what_is_likely_enough() {
+    // The third has 1/e of the best one's probability.
+    let some = counts(options(1.0).with_min_p(0.3).unwrap());
+    assert_eq!(some[0] + some[4], 0, "{some:?}");
+    assert!(some[2] > 300, "{some:?}");
+    let best = counts(options(1.0).with_min_p(1.0).unwrap());
+    assert_eq!(best[0] + best[2] + best[4], 0, "{best:?}");
+    assert!(best[1] > 1500 && best[3] > 1500, "{best:?}");
+}
+
+#[test]
+fn an_n_gram_does_not_come_twice() {
+    let ids = |n, count| -> Vec<u32> {
+        let options = options(0.0).with_no_repeat_ngram(Some(n)).unwrap();
+        let mut sampler = Sampler::new(options, 9);
+        (0..count)
+            .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
+            .collect()
+    };
+    // The best token each time that has not followed the one before: at last none is left.
+    assert_eq!(ids(1, 7), [1, 3, 2, 0, 4, 9, 9]);
+    assert_eq!(ids(2, 7), [1, 1, 3, 1, 2, 1, 0]);
+    assert_eq!(ids(3, 4), [1, 1, 1, 3]);
+}
+
+#[test]
+fn the_seed_decides() {
+    let draw = |seed| {
+        let mut sampler = Sampler::new(options(1.0).with_seed(seed), 2);
+        (0..50)
+            .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(draw(7), draw(7));
+    assert_ne!(draw(7), draw(8));
+}
+
+#[test]
+fn the_penalty_counts_each_token_once_and_spares_eos() {
+    let penalized = options(0.0).with_repetition_penalty(2.0).unwrap();
+    let mut sampler = Sampler::new(penalized, 2);
+    let mut chosen = |logits: [f32; 4]| {
+        let mut candidates = Candidates::all(logits.to_vec());
+        let id = sampler.choose(&mut candidates);
+        (id, [0, 1, 2, 3].map(|place| candidates.logits()[place]))
+    };
+    assert_eq!(chosen([0.0, 5.0, 0.0, 0.0]), (1, [0.0, 5.0, 0.0, 0.0]));
+    assert_eq!(chosen([0.0, 9.0, 0.0, 1.0]), (1, [0.0, 4.5, 0.0, 1.0]));
+    assert_eq!(chosen([0.0, 9.0, 0.0, 5.0]), (3, [0.0, 4.5, 0.0, 5.0]));
+    assert_eq!(chosen([0.0, -1.0, 7.0, 2.0]), (2, [0.0, -2.0, 7.0, 1.0]));
+    assert_eq!(chosen([0.0, 0.0, 7.0, 0.0]), (2, [0.0, 0.0, 7.0, 0.0]));
+}
+
+#[test]
+fn ranges_are_kept() {
+    let options = SamplingOptions::default;
+    for refused in [
+        options().with_temperature(-0.1),
+        options().with_temperature(f32::NAN),
+        options().with_top_k(Some(0)),
+        options().with_top_p(0.0),
+        options().with_top_p(1.1),
+        options().with_min_p(1.5),
+        options().with_no_repeat_ngram(Some(0)),
+        options().with_repetition_penalty(0.5),
+    ] {
+        assert!(
+            matches!(refused, Err(Error::InvalidOption { .. })),
+            "{refused:?}"
+        );
+    }
+}
