@@ -33,7 +33,7 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_what_is_compared():
-    """A sentence-level system with all of another kind, the token-level one with its like, none that failed."""
+    """Sentence-level ones with all of another kind, the token-level one with its like."""
     outcomes = [
         outcome("sllm-ort-sllm", 8),
         outcome("sllm-ort-sllm-int4", 9),
