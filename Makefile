@@ -44,9 +44,11 @@ train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTor
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
 	$(PEERS_TEST) benches/peers/torch_tests
 
-# The paper's systems with random weights, which are as fast as trained ones.
+# The paper's systems with random weights, which are as fast as trained ones;
+# PAPER_VARIANT=cpu-int4 for the other variant.
 PAPER_SIZES ?= 125m
 PAPER_VARIANT ?= cpu-int8
+RANDOM_VARIANTS := --variant cpu-int8 --variant cpu-int4
 PAPER_ROUNDS ?= 21
 
 paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_SIZES="125m 350m 1.3b"
@@ -55,7 +57,7 @@ paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_
 			$(MAKE) --no-print-directory models/random/$$name/sllm.json || exit 1; \
 		done; \
 		$(BINARY) bench --model models/random/sllm-$$size-h1 models/random/sllm-$$size-h2 models/random/sllm-$$size-h4 \
-			--baseline models/random/opt-$$size --repetitions $(PAPER_ROUNDS) --svg target/paper-table-$$size.svg || exit 1; \
+			--baseline models/random/opt-$$size --variant $(PAPER_VARIANT) --baseline-variant $(PAPER_VARIANT) --repetitions $(PAPER_ROUNDS) --svg target/paper-table-$$size.svg || exit 1; \
 		echo "plot: target/paper-table-$$size.svg"; \
 	done
 
@@ -69,7 +71,7 @@ bench-peers: build $(PEERS_VENV)/ready models/random/sllm-125m-h1/sllm.json mode
 GRAPH_SOURCES := $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py
 define RANDOM_BUNDLE
 PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
-	--tokenizer tests/golden/tokenizer.json --variant $(PAPER_VARIANT) --out $(@D) --force
+	--tokenizer tests/golden/tokenizer.json $(RANDOM_VARIANTS) --out $(@D) --force
 endef
 
 models/random/%/sllm.json: configs/%.json $(GRAPH_SOURCES) | $(VENV)/ready
@@ -88,7 +90,7 @@ bench: build $(LONG)/sllm.json models/random/sllm-125m-h1/sllm.json ## Time the 
 				> target/bench/$$(basename $$model)-$$(printf %02d $$batch).json || exit 1; \
 		done; \
 	done
-	cargo bench --locked --bench figures
+	ORT_VERSION=$(ORT_VERSION) cargo bench --locked --bench figures
 
 # As many sentences as the backbone has positions.
 target/configs/sllm-125m-h1-long.json: configs/sllm-125m-h1.json

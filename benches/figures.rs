@@ -6,11 +6,10 @@
 #[allow(dead_code, reason = "its tests run with the library")]
 mod plot;
 
-use std::{collections::BTreeMap, error::Error, fs, path::Path, thread};
+use std::{collections::BTreeMap, env, error::Error, fs, path::Path, thread};
 
 use plot::Bars;
 use serde_json::{Value, json};
-use sllm_ort::library_info;
 
 const CRITERION: &str = "target/criterion";
 const LINES: &str = "target/bench";
@@ -28,8 +27,7 @@ fn main() -> Found<()> {
     let figures = json!({ "machine": machine()?, "parts": parts, "generation": generation });
     let text = serde_json::to_string_pretty(&figures)? + "\n";
     fs::write(format!("{FIGURES}/figures.json"), text)?;
-    draw("generation", &generation_bars(&generation))?;
-    draw("parts", &part_bars(&parts))
+    draw(&generation, &parts)
 }
 
 /// Group and name of each of criterion's benchmarks, with the median of its times.
@@ -77,33 +75,33 @@ fn machine() -> Found<Value> {
         let (key, value) = line.split_once(':')?;
         (key.trim() == "model name").then(|| value.trim().to_owned())
     });
-    // Loads the library, whose version is asked for.
-    sllm_ort::Model::load("models/sllm-stories", sllm_ort::LoadOptions::default())?;
     Ok(json!({
         "processor": name,
         "processors": thread::available_parallelism()?.get(),
-        "onnxruntime": library_info().map(|library| library.build),
+        "onnxruntime": env::var("ORT_VERSION").ok(),
         "sllm-ort": env!("CARGO_PKG_VERSION"),
     }))
 }
 
-fn generation_bars(lines: &[Value]) -> Vec<(String, f64)> {
-    let bar = |line: &Value| {
-        let label = format!(
-            "{} {} × {}",
-            text(line, "model"),
-            text(line, "variant"),
-            line["batch"]
-        );
-        Some((label, line["output_tokens_per_second"].as_f64()?))
-    };
-    lines.iter().filter_map(bar).collect()
+/// A chart of each model, with a bar for each number of continuations together.
+fn generation_charts(lines: &[Value]) -> Vec<(String, Vec<(String, f64)>)> {
+    let mut charts: Vec<(String, Vec<(String, f64)>)> = Vec::new();
+    for line in lines {
+        let title = format!("{} {}", text(line, "model"), text(line, "variant"));
+        let speed = line["output_tokens_per_second"].as_f64().unwrap_or(0.0);
+        let bar = (line["batch"].to_string(), speed);
+        match charts.iter_mut().find(|(known, _)| *known == title) {
+            Some((_, bars)) => bars.push(bar),
+            None => charts.push((title, vec![bar])),
+        }
+    }
+    charts
 }
 
-fn part_bars(parts: &BTreeMap<String, Value>) -> Vec<(String, f64)> {
+fn append_bars(parts: &BTreeMap<String, Value>) -> Vec<(String, f64)> {
     let shown = |(name, figures): (&String, &Value)| {
-        let place = name.strip_prefix("sllm-125m-h1-long/append after/")?;
-        Some((place.to_owned(), figures["median_ms"].as_f64()?))
+        let cached = name.strip_prefix("sllm-125m-h1-long/append after/")?;
+        Some((cached.to_owned(), figures["median_ms"].as_f64()?))
     };
     let mut bars: Vec<_> = parts.iter().filter_map(shown).collect();
     bars.sort_by_key(|(cached, _)| cached.parse().unwrap_or(0));
@@ -114,25 +112,24 @@ fn text<'v>(line: &'v Value, key: &str) -> &'v str {
     line[key].as_str().unwrap_or_default()
 }
 
-fn draw(name: &str, bars: &[(String, f64)]) -> Found<()> {
-    let (title, label_axis, value_axis) = match name {
-        "generation" => (
-            "Generation",
-            "model, variant × continuations together",
-            "tokens/s",
-        ),
-        _ => (
-            "Taking a sentence into a context of SLLM-125M-H1",
-            "sentences in the context",
-            "ms",
-        ),
-    };
-    let chart = Bars {
-        title,
-        label_axis,
-        value_axis,
-        bars,
-    };
-    fs::write(format!("{FIGURES}/{name}.svg"), plot::bars(&[chart])?)?;
+fn draw(generation: &[Value], parts: &BTreeMap<String, Value>) -> Found<()> {
+    let generation = generation_charts(generation);
+    let appending = append_bars(parts);
+    let mut charts: Vec<Bars<'_>> = generation
+        .iter()
+        .map(|(title, bars)| Bars {
+            title,
+            label_axis: "continuations together",
+            value_axis: "tokens/s",
+            bars,
+        })
+        .collect();
+    charts.push(Bars {
+        title: "sllm-125m-h1 cpu-int8: encoding a sentence and taking it into the context",
+        label_axis: "sentences in the context",
+        value_axis: "ms",
+        bars: &appending,
+    });
+    fs::write(format!("{FIGURES}/speed.svg"), plot::bars(&charts)?)?;
     Ok(())
 }

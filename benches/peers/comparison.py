@@ -20,8 +20,8 @@ class Comparison:
 
 
 def comparisons(outcomes: Sequence[Outcome]) -> Iterator[Comparison]:
-    """Our sentence-level system over all others, and our token-level one over those that run the
-    same model: that one tells of the runtime alone."""
+    """Our sentence-level systems over all but each other, and our token-level one over those that
+    run the same model: that one tells of the runtime alone."""
     done = [outcome for outcome in outcomes if outcome.summary is not None]
     for own in done:
         for other in done:
@@ -31,6 +31,6 @@ def comparisons(outcomes: Sequence[Outcome]) -> Iterator[Comparison]:
 
 
 def _compared(own: Description, other: Description) -> bool:
-    if own == other or not own.ours:
+    if not own.ours or (other.ours and own.level == other.level):
         return False
-    return own.level == "sentences" or (own.level == other.level and not other.ours)
+    return own.level == "sentences" or own.level == other.level

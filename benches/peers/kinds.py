@@ -18,6 +18,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "sllm-ort-sllm": Kind("sentences", "sllm-ort", "int8", ours=True),
+    "sllm-ort-sllm-int4": Kind("sentences", "sllm-ort", "int4", ours=True),
     "sllm-ort-opt": Kind("tokens", "sllm-ort", "int8", ours=True),
     "ctranslate2-opt": Kind("tokens", "CTranslate2", "int8"),
     "transformers-opt": Kind("tokens", "Transformers", "fp32"),

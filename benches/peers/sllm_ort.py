@@ -14,8 +14,6 @@ from peers.errors import PeerError
 from peers.system import LIMIT_SECONDS, Description
 from peers.workload import Speed, Workload
 
-VARIANT = "cpu-int8"
-
 
 @dataclass(frozen=True)
 class Program:
@@ -24,7 +22,7 @@ class Program:
     binary: Path
     onnxruntime: Path | None
 
-    def command(self, bundle: Path, workload: Workload) -> list[str]:
+    def command(self, bundle: Path, variant: str, workload: Workload) -> list[str]:
         """Arguments that measure one round of a bundle.
 
         The program measures memory between warm-up and round; that takes a few seconds, and is no
@@ -32,7 +30,7 @@ class Program:
         """
         options: dict[str, Any] = {
             "--model": bundle,
-            "--variant": VARIANT,
+            "--variant": variant,
             "--provider": "cpu",
             "--threads": workload.threads,
             "--warmup": workload.warmup,
@@ -60,7 +58,8 @@ class SllmOrt:
     ) -> None:
         self.description = description
         self.details: dict[str, str] = {}
-        self._command = program.command(bundle, workload)
+        variant = f"cpu-{description.precision}"
+        self._command = program.command(bundle, variant, workload)
         self._workload = workload
 
     def start(self) -> None:

@@ -33,9 +33,10 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_what_is_compared():
-    """The sentence-level system with all, the token-level one with its like, none that failed."""
+    """Sentence-level ones with all of another kind, the token-level one with its like."""
     outcomes = [
         outcome("sllm-ort-sllm", 8),
+        outcome("sllm-ort-sllm-int4", 9),
         outcome("sllm-ort-opt", 4),
         outcome("ctranslate2-opt", 2),
         outcome("transformers-opt", 1, failure="it broke"),
@@ -46,5 +47,8 @@ def test_what_is_compared():
         ("sllm-ort-sllm", "sllm-ort-opt"),
         ("sllm-ort-sllm", "ctranslate2-opt"),
         ("sllm-ort-sllm", "pytorch-sllm"),
+        ("sllm-ort-sllm-int4", "sllm-ort-opt"),
+        ("sllm-ort-sllm-int4", "ctranslate2-opt"),
+        ("sllm-ort-sllm-int4", "pytorch-sllm"),
         ("sllm-ort-opt", "ctranslate2-opt"),
     ]

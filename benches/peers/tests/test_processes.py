@@ -41,9 +41,10 @@ def our_system(folder, script):
 
 def test_our_command():
     program = sllm_ort.Program(Path("sllm-ort"), Path("libonnxruntime.so"))
-    command = program.command(Path("models/x"), Workload(40, 8, 3, threads=4, warmup=2, seed=5))
+    workload = Workload(40, 8, 3, threads=4, warmup=2, seed=5)
+    command = program.command(Path("models/x"), "cpu-int4", workload)
     assert " ".join(command) == (
-        "sllm-ort bench --model models/x --variant cpu-int8 --provider cpu --threads 4 --warmup 2 "
+        "sllm-ort bench --model models/x --variant cpu-int4 --provider cpu --threads 4 --warmup 2 "
         "--repetitions 1 --prompt-tokens 40 --sentence-tokens 8 --sentences 3 --seed 5 "
         "--format json --onnxruntime libonnxruntime.so"
     )
