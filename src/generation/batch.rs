@@ -103,7 +103,9 @@ impl BatchLoop<'_, '_> {
         self.batch.decode(&of_row, |place, candidates| {
             let (row, attempt) = places[place];
             let attempt = &mut attempts[row][attempt];
-            self.rows[row].progress.step(attempt, candidates, &mut |_| {})
+            self.rows[row]
+                .progress
+                .step(attempt, candidates, &mut |_| {})
         })?;
         let rows = self.rows.iter_mut().zip(attempts);
         rows.map(|(row, attempts)| row.progress.finish(attempts, &mut |_| {}))

@@ -116,10 +116,7 @@ impl Progress {
     ) -> Vec<Attempt> {
         let count = self.options.best_of;
         let attempt = |_| Attempt {
-            sampler: match count {
-                1 => self.sampler.clone(),
-                _ => self.sampler.split(),
-            },
+            sampler: (count > 1).then(|| self.sampler.split()),
             log_probability: 0.0,
             choices: 0,
             emitted: emitted.clone(),
@@ -148,7 +145,8 @@ impl Progress {
                 candidates.forbid(last);
             }
         }
-        let id = attempt.sampler.choose(candidates);
+        let sampler = attempt.sampler.as_mut().unwrap_or(&mut self.sampler);
+        let id = sampler.choose(candidates);
         if let Some(likely) = likely {
             attempt.log_probability += f64::from(likely.probability(id)).ln();
             attempt.choices += 1;
@@ -169,12 +167,18 @@ impl Progress {
         let streamed = attempts.len() == 1;
         // Of equal ones the first.
         let better = |best: Attempt, next: Attempt| {
-            if next.score() > best.score() { next } else { best }
+            if next.score() > best.score() {
+                next
+            } else {
+                best
+            }
         };
-        let Some(best) = attempts.into_iter().reduce(better) else {
+        let Some(mut best) = attempts.into_iter().reduce(better) else {
             return Ok(None);
         };
-        self.sampler = best.sampler.clone();
+        if let Some(sampler) = best.sampler.take() {
+            self.sampler = sampler;
+        }
         let decoded = match streamed {
             true => best.finish(on_text)?,
             false => {
@@ -248,7 +252,8 @@ impl Emitted {
 
 /// A sentence that is being decoded.
 pub(super) struct Attempt {
-    sampler: Sampler,
+    /// The attempt's own, where there are several.
+    sampler: Option<Sampler>,
     /// The sum over the tokens chosen, where there are several attempts.
     log_probability: f64,
     choices: usize,

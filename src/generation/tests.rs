@@ -58,6 +58,8 @@ struct Scripted {
     fails_at: Option<usize>,
     decoded: usize,
     candidates: Candidates,
+    /// Sentences of the context.
+    said: Vec<Vec<u32>>,
 }
 
 impl Scripted {
@@ -73,6 +75,7 @@ impl Scripted {
             fails_at: None,
             decoded: 0,
             candidates: Candidates::default(),
+            said: Vec::new(),
         };
         model.predict();
         model
@@ -139,6 +142,27 @@ impl SentenceModel for Scripted {
         self.place += 1;
         self.candidates = Candidates::all(logits);
         Ok(&mut self.candidates)
+    }
+    fn decode_attempts(
+        &mut self,
+        count: usize,
+        next: &mut dyn FnMut(usize, &mut Candidates) -> Result<Option<u32>>,
+    ) -> Result<()> {
+        for number in 0..count {
+            self.begin_sentence()?;
+            let mut last = Some(BOS);
+            while let Some(id) = last {
+                last = next(number, self.candidates_after(id)?)?;
+            }
+        }
+        Ok(())
+    }
+    fn sentence_ids(&self) -> impl Iterator<Item = &[u32]> {
+        self.said.iter().map(Vec::as_slice)
+    }
+    fn drop_oldest(&mut self) -> Result<()> {
+        self.room += 2;
+        Ok(())
     }
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
         self.appended.push((token_ids.to_vec(), text.to_owned()));

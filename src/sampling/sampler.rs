@@ -6,7 +6,7 @@ use super::{REPETITION_WINDOW, SamplingOptions};
 use crate::candidates::Candidates;
 
 /// Chooses tokens, and remembers those chosen.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Sampler {
     options: SamplingOptions,
     random: StdRng,
@@ -50,8 +50,11 @@ impl Sampler {
     /// One that has chosen the same, and goes on with chances of its own.
     pub fn split(&mut self) -> Self {
         Self {
+            options: self.options.clone(),
             random: StdRng::seed_from_u64(self.random.random()),
-            ..self.clone()
+            chosen: self.chosen.clone(),
+            eos: self.eos,
+            weights: Vec::new(),
         }
     }
 
