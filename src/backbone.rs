@@ -81,6 +81,11 @@ impl Backbone {
         KvCache::from_rows(&self.graph, self.shape, rows)
     }
 
+    /// A copy of the first sentences of a cache.
+    pub fn prefix(&self, cache: &KvCache, sentences: usize) -> Result<KvCache> {
+        cache.prefix(&self.graph, sentences)
+    }
+
     /// Whether the result is the same however the sentences are split into runs.
     pub fn is_causal(&self) -> bool {
         self.prefill == PrefillAttention::Causal

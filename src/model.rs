@@ -255,6 +255,47 @@ impl Model {
         Ok((self.parts.pipeline.tokenizer().decode(&ids)?, ids))
     }
 
+    /// Cosine of the angle between the vectors of two texts, each taken as one sentence: -1 to 1.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    pub fn similarity(&self, one: &str, other: &str) -> Result<f32> {
+        let vectors = self.encode(&[one, other])?;
+        let (one, other) = (vectors.row(0), vectors.row(1));
+        let length = |vector: ArrayView1<'_, f32>| vector.dot(&vector).sqrt();
+        let lengths = length(one) * length(other);
+        Ok(if lengths > 0.0 {
+            (one.dot(&other) / lengths).clamp(-1.0, 1.0)
+        } else {
+            0.0
+        })
+    }
+
+    /// The sentences that lie on the way from one text's vector to another's, each text taken as one
+    /// sentence: decoded at `steps` places with the same distance between them, both ends included.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for fewer than 2 steps; those of [`encode`](Self::encode) and
+    /// [`decode`](Self::decode).
+    pub fn interpolate(&self, from: &str, to: &str, steps: usize) -> Result<Vec<String>> {
+        if steps < 2 {
+            return Err(Error::InvalidOption {
+                option: "steps",
+                value: steps.to_string(),
+                allowed: "2 or more".into(),
+            });
+        }
+        let ends = self.encode(&[from, to])?;
+        let part = |step: usize| step as f32 / (steps - 1) as f32;
+        let vectors = Array2::from_shape_fn((steps, ends.ncols()), |(step, channel)| {
+            let [from, to] = [ends[[0, channel]], ends[[1, channel]]];
+            from * (1.0 - part(step)) + to * part(step)
+        });
+        let decoded = self.parts.decode_greedily(vectors.view())?;
+        let tokenizer = self.parts.pipeline.tokenizer();
+        decoded.iter().map(|ids| tokenizer.decode(ids)).collect()
+    }
+
     /// Encode sentences, all in few runs, and decode each again, all together.
     ///
     /// # Errors

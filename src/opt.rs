@@ -57,6 +57,11 @@ impl Opt {
         KvCache::new(&self.graph, self.shape, 1)
     }
 
+    /// A copy of the first tokens of a cache.
+    pub fn prefix(&self, cache: &KvCache, tokens: usize) -> Result<KvCache> {
+        cache.prefix(&self.graph, tokens)
+    }
+
     pub fn clear(&self, cache: &mut KvCache) -> Result<()> {
         cache.clear(&self.graph)
     }

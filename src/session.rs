@@ -169,6 +169,39 @@ impl Session {
         generate_batch(&mut contexts, options, &mut on_sentence)
     }
 
+    /// A session of its own with the same context: what is appended to one is not in the other.
+    ///
+    /// # Errors
+    /// [`Error::GraphRun`] if ONNX Runtime has no memory left.
+    pub fn fork(&self) -> Result<Self> {
+        let context = match &self.context {
+            Context::Sentences(context) => Context::Sentences(Box::new(context.fork()?)),
+            Context::Tokens(context) => Context::Tokens(Box::new(context.fork()?)),
+        };
+        Ok(Self { context })
+    }
+
+    /// Forget the last `sentences` sentences, all of them where there are fewer.
+    ///
+    /// The context is as if it had never had them: where a model sees the sentences of a prompt
+    /// together, those that stay are computed again.
+    ///
+    /// # Errors
+    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is as it was then.
+    pub fn rewind(&mut self, sentences: usize) -> Result<()> {
+        let kept = self.len().saturating_sub(sentences);
+        if kept == 0 {
+            return self.clear();
+        }
+        if sentences == 0 {
+            return Ok(());
+        }
+        match &mut self.context {
+            Context::Sentences(context) => context.truncate(kept),
+            Context::Tokens(context) => context.truncate(kept),
+        }
+    }
+
     /// Forget the context.
     ///
     /// # Errors

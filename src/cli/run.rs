@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
-use sllm_ort::{FinishReason, GenerateOptions, Generation, SamplingOptions, Session};
+use sllm_ort::{
+    Error, FinishReason, GenerateOptions, Generation, SamplingOptions, Session, WhenFull,
+};
 
 use super::{ModelArgs, input, output};
 
@@ -46,6 +48,29 @@ pub struct RunArgs {
         allow_negative_numbers = true
     )]
     top_p: f32,
+    /// Draw from the tokens with at least this part of the best one's probability only
+    #[arg(
+        long,
+        value_name = "P",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    min_p: f32,
+    /// No N tokens twice in the same order
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram: Option<usize>,
+    /// Whether no sentence may come twice [default: true if tokens are drawn, false if greedy]
+    #[arg(long, value_name = "BOOL")]
+    avoid_repeats: Option<bool>,
+    /// Decode each sentence N times, and take the likeliest
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    best_of: usize,
+    /// What to do when the context is full
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    when_full: Full,
+    /// End after this time
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    time_limit: Option<f64>,
     /// Make the last 64 tokens less likely; 1 is off
     #[arg(
         long,
@@ -69,6 +94,13 @@ pub struct RunArgs {
     /// Print times and memory to stderr
     #[arg(long)]
     stats: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Full {
+    Stop,
+    /// Go on without the oldest quarter of the sentences
+    DropOldest,
 }
 
 /// How long the parts of the work took.
@@ -176,16 +208,34 @@ impl RunArgs {
             .with_temperature(self.temperature)?
             .with_top_k(self.top_k)?
             .with_top_p(self.top_p)?
+            .with_min_p(self.min_p)?
+            .with_no_repeat_ngram(self.no_repeat_ngram)?
             .with_repetition_penalty(self.repetition_penalty)?
             .with_seed(self.seed);
-        let options = GenerateOptions::default()
+        let mut options = GenerateOptions::default()
             .with_max_sentences(self.max_sentences)
             .with_ignore_stop(self.ignore_stop)
-            .with_sampling(sampling);
-        Ok(match &self.stop {
-            Some(text) => options.with_stop_text(text)?,
-            None => options,
-        })
+            .with_sampling(sampling)
+            .with_best_of(self.best_of)?
+            .with_when_full(match self.when_full {
+                Full::Stop => WhenFull::Stop,
+                Full::DropOldest => WhenFull::DropOldest,
+            });
+        if let Some(avoid) = self.avoid_repeats {
+            options = options.with_avoid_repeats(avoid);
+        }
+        if let Some(seconds) = self.time_limit {
+            let limit = Duration::try_from_secs_f64(seconds);
+            options = options.with_time_limit(limit.map_err(|_| Error::InvalidOption {
+                option: "time-limit",
+                value: seconds.to_string(),
+                allowed: "0 or more seconds".into(),
+            })?);
+        }
+        if let Some(text) = &self.stop {
+            options = options.with_stop_text(text)?;
+        }
+        Ok(options)
     }
 
     fn prompt(&self) -> anyhow::Result<String> {

@@ -125,6 +125,11 @@ impl KvCache {
         Self::from_parts(graph, shape, &parts, widest.unwrap_or(0))
     }
 
+    /// A copy of the first positions of each row.
+    pub fn prefix(&self, graph: &Graph, positions: usize) -> Result<Self> {
+        Self::from_parts(graph, self.shape, &self.parts(positions), 0)
+    }
+
     /// Rows that hold these; buffers in place have room for at least `capacity` positions.
     fn from_parts(
         graph: &Graph,
@@ -178,7 +183,7 @@ impl KvCache {
             return Ok(());
         }
         if let Storage::Concatenated(_) = self.storage {
-            *self = Self::from_parts(graph, self.shape, &self.parts(positions), 0)?;
+            *self = self.prefix(graph, positions)?;
         }
         for length in &mut self.lengths {
             *length = positions.min(*length);

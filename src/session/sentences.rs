@@ -128,6 +128,45 @@ impl SentenceContext {
         Ok(())
     }
 
+    /// A context of its own with the same sentences.
+    pub fn fork(&self) -> Result<Self> {
+        let backbone = self.model.parts().backbone()?;
+        Ok(Self {
+            sentence_cache: backbone.join(&[(&self.sentence_cache, 0)])?,
+            sentences: self.sentences.clone(),
+            runs: self.runs.clone(),
+            prediction: self.prediction.clone(),
+            ..Self::new(self.model.clone())?
+        })
+    }
+
+    /// Forget all but the first `kept` sentences, of which there are more. The last sentence that
+    /// stays is computed again, with those of its run that it may have seen.
+    pub fn truncate(&mut self, kept: usize) -> Result<()> {
+        let (mut runs, mut start) = (Vec::new(), 0);
+        for &run in &self.runs {
+            if start + run >= kept {
+                break;
+            }
+            runs.push(run);
+            start += run;
+        }
+        if self.is_causal()? && start + 1 < kept {
+            runs.push(kept - 1 - start);
+            start = kept - 1;
+        }
+        let backbone = self.model.parts().backbone()?;
+        let mut rest = Self {
+            sentence_cache: backbone.prefix(&self.sentence_cache, start)?,
+            sentences: self.sentences[..start].to_vec(),
+            runs,
+            ..Self::new(self.model.clone())?
+        };
+        rest.append_run(self.sentences[start..kept].to_vec())?;
+        *self = rest;
+        Ok(())
+    }
+
     /// Whether the context is the same however its sentences were split into runs.
     pub fn is_causal(&self) -> Result<bool> {
         Ok(self.model.parts().backbone()?.is_causal())

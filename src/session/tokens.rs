@@ -83,6 +83,31 @@ impl TokenContext {
         Ok(())
     }
 
+    /// A context of its own with the same tokens.
+    pub fn fork(&self) -> Result<Self> {
+        Ok(Self {
+            model: self.model.clone(),
+            text: self.text.clone(),
+            ids: self.ids.clone(),
+            cache: self
+                .model
+                .parts()
+                .opt()?
+                .prefix(&self.cache, self.ids.len())?,
+            candidates: self.candidates.clone(),
+        })
+    }
+
+    /// Forget all but the first `kept` sentences, of which there are more: their text is cut into
+    /// tokens, and run, again.
+    pub fn truncate(&mut self, kept: usize) -> Result<()> {
+        let text: String = segments(&self.text, Tail::Keep).take(kept).collect();
+        let mut rest = Self::new(self.model.clone())?;
+        rest.append(&text)?;
+        *self = rest;
+        Ok(())
+    }
+
     pub fn clear(&mut self) -> Result<()> {
         self.model.parts().opt()?.clear(&mut self.cache)?;
         self.text.clear();

@@ -1,0 +1,286 @@
+//! What a session can do beside growing: forks, going back, limits, choices.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use sllm_ort::{
+    CancelHandle, Error, FinishReason, GenerateOptions, LoadOptions, Model, SamplingOptions,
+    Sentence, Session, WhenFull, config::ModelKind,
+};
+
+const TEXT: &str = "The cat sat on the hill. She ran to the tree. The end was near. It is so. ";
+/// The same number of sentences for a context of few tokens.
+const SHORT_TEXT: &str = "A cat. It is. So. He ran. ";
+/// Bundles of models with a context, and their variants.
+const MODELS: [(&str, &[&str]); 4] = [
+    ("tests/golden/bundle", &["portable", "cpu-int8"]),
+    ("tests/golden/bundle-original", &["portable", "cpu-int8"]),
+    ("tests/golden/bundle-opt", &["portable", "cpu-int8"]),
+    ("models/sllm-stories", &["cpu-int8"]),
+];
+
+fn models() -> Vec<(String, Model)> {
+    let variants = MODELS.iter().flat_map(|(bundle, variants)| {
+        let name = move |variant: &&str| ((*bundle).to_owned(), (*variant).to_owned());
+        variants.iter().map(name)
+    });
+    variants
+        .map(|(bundle, variant)| {
+            let options = LoadOptions::default().with_variant(&variant);
+            let model = Model::load(&bundle, options).unwrap();
+            (format!("{bundle} {variant}"), model)
+        })
+        .collect()
+}
+
+fn text(model: &Model) -> &'static str {
+    match model.config().kind {
+        ModelKind::Opt => SHORT_TEXT,
+        _ => TEXT,
+    }
+}
+
+fn stories() -> Model {
+    Model::load("models/sllm-stories", LoadOptions::default()).unwrap()
+}
+
+fn session(model: &Model, text: &str) -> Session {
+    let mut session = model.session().unwrap();
+    session.append(text).unwrap();
+    session
+}
+
+fn few() -> GenerateOptions {
+    GenerateOptions::default()
+        .with_max_sentences(3)
+        .with_ignore_stop(true)
+}
+
+fn sampled(seed: u64) -> GenerateOptions {
+    let sampling = SamplingOptions::default().with_temperature(1.0).unwrap();
+    few().with_sampling(sampling.with_seed(seed))
+}
+
+fn generate(session: &mut Session, options: GenerateOptions) -> Vec<Sentence> {
+    session.generate(options).map(Result::unwrap).collect()
+}
+
+fn ids(sentences: &[Sentence]) -> Vec<Vec<u32>> {
+    sentences.iter().map(|s| s.token_ids.clone()).collect()
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    for (name, model) in models() {
+        let mut original = session(&model, text(&model));
+        let mut fork = original.fork().unwrap();
+        assert_eq!(fork.text(), text(&model), "{name}");
+        fork.append("And then? ").unwrap();
+        assert_eq!(original.len(), 4, "{name}");
+        let mut again = original.fork().unwrap();
+        let expected = generate(&mut session(&model, text(&model)), few());
+        assert_eq!(generate(&mut original, few()), expected, "{name}");
+        assert_eq!(generate(&mut again, few()), expected, "{name}");
+    }
+}
+
+#[test]
+fn going_back_leaves_no_trace() {
+    for (name, model) in models() {
+        let mut changed = session(&model, text(&model));
+        let mut expected = session(&model, text(&model));
+        if model.config().kind == ModelKind::Opt {
+            changed.append("So. ").unwrap();
+        } else {
+            generate(&mut changed, few());
+        }
+        let added = changed.len() - 4;
+        changed.rewind(added).unwrap();
+        assert_eq!(changed.text(), text(&model), "{name}");
+        assert_eq!(
+            ids(&generate(&mut changed, few())),
+            ids(&generate(&mut expected, few())),
+            "{name}"
+        );
+        // Into the middle of a prompt, whose sentences may have seen each other.
+        let mut changed = session(&model, text(&model));
+        changed.rewind(2).unwrap();
+        let end = text(&model).match_indices(". ").nth(1).unwrap().0 + 2;
+        let kept = &text(&model)[..end];
+        assert_eq!(
+            (changed.text().as_str(), changed.len()),
+            (kept, 2),
+            "{name}"
+        );
+        assert_eq!(
+            ids(&generate(&mut changed, few())),
+            ids(&generate(&mut session(&model, kept), few())),
+            "{name}"
+        );
+        changed.rewind(0).unwrap();
+        assert!(changed.len() > 2, "{name}");
+        changed.rewind(usize::MAX).unwrap();
+        assert!(changed.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_full_context_may_lose_its_oldest_sentences() {
+    let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
+    let limit = model.config().max_sentences.unwrap();
+    let options = || few().with_max_sentences(30);
+    let mut stopped = session(&model, TEXT);
+    let mut generation = stopped.generate(options());
+    assert!(generation.by_ref().all(|sentence| sentence.is_ok()));
+    assert_eq!(generation.finish_reason(), Some(FinishReason::ContextFull));
+    let mut going_on = session(&model, TEXT);
+    let mut generation = going_on.generate(options().with_when_full(WhenFull::DropOldest));
+    let sentences: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+    assert_eq!(generation.finish_reason(), Some(FinishReason::MaxSentences));
+    assert_eq!(sentences.len(), 30);
+    assert!(going_on.len() <= limit);
+    // In a batch the same.
+    let mut batched = [session(&model, TEXT), session(&model, "It is so. ")];
+    let batch = batched
+        .iter_mut()
+        .map(|session| (session, options().with_when_full(WhenFull::DropOldest)));
+    let mut found = Vec::new();
+    Session::generate_batch(batch, |number, sentence| {
+        if number == 0 {
+            found.push(sentence);
+        }
+    })
+    .unwrap();
+    assert_eq!(ids(&found), ids(&sentences));
+    assert_eq!(batched[0].text(), going_on.text());
+}
+
+#[test]
+fn a_cancelled_continuation_ends_at_once_and_leaves_the_session_usable() {
+    for (name, model) in models() {
+        let mut cancelled = session(&model, text(&model));
+        let handle = CancelHandle::new();
+        handle.cancel();
+        let mut generation = cancelled.generate(few().with_cancel(handle));
+        assert!(generation.next().is_none(), "{name}");
+        assert_eq!(generation.finish_reason(), Some(FinishReason::Cancelled));
+        let expected = generate(&mut session(&model, text(&model)), few());
+        assert_eq!(generate(&mut cancelled, few()), expected, "{name}");
+        let mut late = session(&model, text(&model));
+        let mut generation = late.generate(few().with_time_limit(Duration::ZERO));
+        assert!(generation.next().is_none(), "{name}");
+        assert_eq!(generation.finish_reason(), Some(FinishReason::TimeLimit));
+        assert_eq!(late.text(), text(&model));
+    }
+}
+
+#[test]
+fn cancelling_from_another_thread_takes_effect_within_50_ms() {
+    let model = stories();
+    let handle = CancelHandle::new();
+    let options = few()
+        .with_max_sentences(usize::MAX)
+        .with_when_full(WhenFull::DropOldest)
+        .with_cancel(handle.clone());
+    let mut session = session(&model, TEXT);
+    let generating = thread::spawn(move || {
+        let mut generation = session.generate(options);
+        assert!(generation.by_ref().all(|sentence| sentence.is_ok()));
+        (generation.finish_reason(), Instant::now())
+    });
+    thread::sleep(Duration::from_millis(300));
+    let cancelled = Instant::now();
+    handle.cancel();
+    let (reason, ended) = generating.join().unwrap();
+    assert_eq!(reason, Some(FinishReason::Cancelled));
+    let waited = ended.saturating_duration_since(cancelled);
+    assert!(waited < Duration::from_millis(50), "{waited:?}");
+}
+
+#[test]
+fn no_sentence_comes_twice_where_that_is_asked() {
+    let model = stories();
+    let prompt = "Tom was sad. Tom was sad. Tom was sad. ";
+    let eos = model.config().tokens.eos;
+    let spoken = |sentence: &Sentence| {
+        let ids = &sentence.token_ids;
+        ids.strip_suffix(&[eos]).unwrap_or(ids).to_vec()
+    };
+    let many = |avoid| {
+        let options = few().with_max_sentences(24).with_avoid_repeats(avoid);
+        let sentences = generate(&mut session(&model, prompt), options);
+        sentences.iter().map(spoken).collect::<Vec<_>>()
+    };
+    let distinct = |mut ids: Vec<Vec<u32>>| {
+        ids.sort();
+        ids.dedup();
+        ids.len()
+    };
+    assert_eq!(distinct(many(true)), 24);
+    assert!(
+        distinct(many(false)) < 24,
+        "the prompt leads to no repetition"
+    );
+}
+
+#[test]
+fn the_best_of_several_is_likelier_and_the_seed_decides() {
+    let model = stories();
+    let total = |best_of| {
+        let options = |seed| sampled(seed).with_best_of(best_of).unwrap();
+        let mut streamed = String::new();
+        let mut one = session(&model, TEXT);
+        let mut generation = one.generate(options(5));
+        let mut said = String::new();
+        while let Some(sentence) = generation.next_with(|text| streamed.push_str(text)) {
+            said += &sentence.unwrap().text;
+        }
+        assert_eq!(streamed, said);
+        let mut batched = [session(&model, TEXT), session(&model, "It is so. ")];
+        let batch = batched.iter_mut().zip([options(5), options(6)]);
+        Session::generate_batch(batch, |_, _| {}).unwrap();
+        assert_eq!(batched[0].text(), format!("{TEXT}{said}"));
+        said
+    };
+    assert_eq!(total(4), total(4));
+    assert_ne!(total(1), total(4));
+    assert!(matches!(
+        few().with_best_of(0),
+        Err(Error::InvalidOption { .. })
+    ));
+}
+
+#[test]
+fn what_a_token_level_model_cannot_do_is_refused() {
+    let model = Model::load("tests/golden/bundle-opt", LoadOptions::default()).unwrap();
+    for options in [
+        few().with_best_of(2).unwrap(),
+        few().with_when_full(WhenFull::DropOldest),
+        few().with_avoid_repeats(true),
+    ] {
+        let first = session(&model, SHORT_TEXT).generate(options).next();
+        assert!(
+            matches!(first, Some(Err(Error::InvalidOption { .. }))),
+            "{first:?}"
+        );
+    }
+}
+
+#[test]
+fn sentences_are_compared_and_mixed() {
+    let model = stories();
+    let fox = "The fox was happy. ";
+    let same = model.similarity(fox, fox).unwrap();
+    assert!((same - 1.0).abs() < 1e-5, "{same}");
+    let close = model.similarity(fox, "The fox was very happy. ").unwrap();
+    let far = model
+        .similarity(fox, "One day, Tim found a red ball. ")
+        .unwrap();
+    assert!(close > far, "{close}, {far}");
+    let way = model.interpolate(fox, "Tim found a ball. ", 5).unwrap();
+    assert_eq!((way.len(), way[0].as_str()), (5, fox));
+    assert_eq!(way[4], "Tim found a ball. ");
+    assert!(model.interpolate(fox, fox, 1).is_err());
+}
