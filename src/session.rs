@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     generation::{FinishReason, GenerateOptions, Generation, Sentence, generate_batch},
     model::Model,
+    text::TextSentence,
 };
 pub(crate) use batch::SentenceBatch;
 pub(crate) use sentences::{ContextSentence, SentenceContext};
@@ -128,6 +129,21 @@ impl Session {
         match &mut self.context {
             Context::Sentences(context) => context.append(text),
             Context::Tokens(context) => context.append(text),
+        }
+    }
+
+    /// Append sentences from [`text_pipeline`](Model::text_pipeline), all in one run; in kind `opt`
+    /// their text.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_sentences(&mut self, sentences: &[TextSentence<'_>]) -> Result<()> {
+        match &mut self.context {
+            Context::Sentences(context) => context.append_sentences(sentences),
+            Context::Tokens(context) => {
+                let texts = sentences.iter().map(|sentence| sentence.text);
+                context.append(&texts.collect::<String>()).map(|_| ())
+            }
         }
     }
 

@@ -72,6 +72,23 @@ fn ids(sentences: &[Sentence]) -> Vec<Vec<u32>> {
 }
 
 #[test]
+fn sentences_are_appended_as_text_is() {
+    for (name, model) in models() {
+        let sentences = model.text_pipeline().sentences(text(&model)).unwrap();
+        let sentences: Vec<_> = sentences.map(Result::unwrap).collect();
+        let mut appended = model.session().unwrap();
+        appended.append_sentences(&sentences).unwrap();
+        let mut expected = session(&model, text(&model));
+        assert_eq!(appended.text(), expected.text(), "{name}");
+        assert_eq!(
+            ids(&generate(&mut appended, few())),
+            ids(&generate(&mut expected, few())),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_fork_goes_its_own_way() {
     for (name, model) in models() {
         let mut original = session(&model, text(&model));

@@ -9,7 +9,7 @@ use crate::{
     generation::SentenceModel,
     model::{Model, Parts},
     runtime::KvCache,
-    text::Detokenizer,
+    text::{Detokenizer, TextSentence},
 };
 
 /// A full context loses one of so many sentences.
@@ -96,6 +96,15 @@ impl SentenceContext {
         appended.sentences = sentences.len();
         self.append_run(sentences)?;
         Ok(appended)
+    }
+
+    pub fn append_sentences(&mut self, sentences: &[TextSentence<'_>]) -> Result<()> {
+        let parts = self.model.parts();
+        let sentence = |sentence: &TextSentence<'_>| ContextSentence {
+            text: sentence.text.to_owned(),
+            ids: parts.prompt_ids(sentence.ids.clone()),
+        };
+        self.append_run(sentences.iter().map(sentence).collect())
     }
 
     pub fn append_run(&mut self, sentences: Vec<ContextSentence>) -> Result<()> {
