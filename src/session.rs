@@ -157,7 +157,8 @@ impl Session {
     ///
     /// `on_sentence` gets each sentence with the number of its context. A context's sentences are
     /// those that [`generate`](Self::generate) would give; they are part of it when its continuation
-    /// has ended. After an error each context holds what it held before the sentence that failed.
+    /// has ended. Meanwhile its cache is there twice, and in the batch it is as large as that of the
+    /// longest context. After an error each context holds what it held before the sentence that failed.
     ///
     /// # Errors
     /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::MixedModels`],
