@@ -9,6 +9,8 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
+use tracing::{Span, debug_span, field, info_span};
+
 use crate::{
     backbone::Prediction,
     candidates::Candidates,
@@ -143,6 +145,8 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
         if !self.progress.goes_on(prediction, self.model.room()) {
             return Ok(None);
         }
+        let span = sentence_span(self.progress.sentences);
+        let _entered = span.enter();
         if self.model.room() == 0 {
             self.model.drop_oldest()?;
         }
@@ -150,6 +154,7 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
         let Some(decoded) = self.decode(on_text)? else {
             return Ok(None);
         };
+        span.record("tokens", decoded.token_ids.len());
         self.model
             .append_generated(&decoded.token_ids, &decoded.text)?;
         Ok(Some(self.progress.count(decoded, &prediction)))
@@ -177,6 +182,11 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
     }
 }
 
+/// The generation of one sentence, which may come to nothing.
+fn sentence_span(index: usize) -> Span {
+    debug_span!("sentence", index, tokens = field::Empty)
+}
+
 /// A continuation under way: an iterator of sentences.
 ///
 /// Each sentence is part of the session's context when it is given out. After an error the session
@@ -185,6 +195,7 @@ pub struct Generation<'s> {
     inner: Inner<'s>,
     started: Instant,
     first_sentence: Option<Duration>,
+    span: Span,
 }
 
 enum Inner<'s> {
@@ -194,6 +205,16 @@ enum Inner<'s> {
 
 impl<'s> Generation<'s> {
     pub(crate) fn new(context: &'s mut Context, options: GenerateOptions) -> Self {
+        let model = context.model();
+        let span = info_span!(
+            "generate",
+            model = model.config().name,
+            variant = model.variant(),
+            provider = model.provider().name(),
+            sentences = field::Empty,
+            tokens = field::Empty,
+            finish_reason = field::Empty,
+        );
         let inner = match context {
             Context::Sentences(context) => Inner::Sentences(Loop::new(context.as_mut(), options)),
             Context::Tokens(context) => Inner::Tokens(TokenLoop::new(context.as_mut(), options)),
@@ -202,6 +223,7 @@ impl<'s> Generation<'s> {
             inner,
             started: Instant::now(),
             first_sentence: None,
+            span,
         }
     }
 
@@ -211,10 +233,16 @@ impl<'s> Generation<'s> {
     /// [`Error::EmptyContext`] if nothing was appended to the session, [`Error::GraphRun`],
     /// [`Error::NotFinite`], [`Error::Decode`].
     pub fn next_with(&mut self, mut on_text: impl FnMut(&str)) -> Option<Result<Sentence>> {
-        let sentence = match &mut self.inner {
+        let was_over = self.finish_reason().is_some();
+        let sentence = self.span.in_scope(|| match &mut self.inner {
             Inner::Sentences(inner) => inner.next_with(&mut on_text),
             Inner::Tokens(inner) => inner.next_with(&mut on_text),
-        };
+        });
+        if let Some(reason) = self.finish_reason().filter(|_| !was_over) {
+            self.span.record("sentences", self.sentences());
+            self.span.record("tokens", self.tokens());
+            self.span.record("finish_reason", reason.as_str());
+        }
         if self.first_sentence.is_none() && matches!(sentence, Some(Ok(_))) {
             self.first_sentence = Some(self.started.elapsed());
         }

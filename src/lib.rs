@@ -1,3 +1,18 @@
+// On docs.rs the files that README links to are among the sources of the package, of which the model
+// is no part. The first definition of a link holds.
+#![cfg_attr(
+    docsrs,
+    doc = "[docs/speed.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/speed.md"
+)]
+#![cfg_attr(
+    docsrs,
+    doc = "[docs/original-checkpoint.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/original-checkpoint.md"
+)]
+#![cfg_attr(
+    docsrs,
+    doc = "[docs/training.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/training.md"
+)]
+#![cfg_attr(docsrs, doc = "[model card]: #the-shipped-model")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 

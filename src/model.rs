@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use sha2::{Digest, Sha256};
+use tracing::{debug, field, info_span, warn};
 
 use crate::{
     backbone::Backbone,
@@ -82,7 +83,17 @@ impl Model {
     /// [`Error::GraphLoad`] and [`Error::Contract`] for a graph that is not what it should be;
     /// [`Error::ProviderMissing`] if a named provider is not in the library.
     pub fn load(dir: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
+        let dir = dir.as_ref();
+        let span = info_span!(
+            "load",
+            bundle = %dir.display(),
+            model = field::Empty,
+            variant = field::Empty,
+            provider = field::Empty,
+        )
+        .entered();
         let bundle = Bundle::open(dir)?;
+        span.record("model", &*bundle.config.name);
         let longest_sentence = bundle.config.longest_sentence()?;
         let tokenizer = bundle.load_tokenizer()?;
         let pipeline = TextPipeline::new(tokenizer, bundle.segmentation, longest_sentence)?;
@@ -106,6 +117,9 @@ impl Model {
             match Graphs::load(&bundle.config, variant, &settings) {
                 Ok(graphs) => {
                     let variant = variant.name.clone();
+                    span.record("variant", &*variant);
+                    span.record("provider", provider.name());
+                    debug!(threads, spin_micros = spinning.as_micros() as u64, "loaded");
                     let parts = Parts {
                         bundle,
                         pipeline,
@@ -124,7 +138,9 @@ impl Model {
                 Err(error) if may_fall_back(&options, provider) => {
                     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
                     let cause = cause.unwrap_or_default();
-                    warnings.push(format!("{provider} is not used: {error}{cause}"));
+                    let warning = format!("{provider} is not used: {error}{cause}");
+                    warn!("{warning}");
+                    warnings.push(warning);
                 }
                 Err(error) => return Err(error),
             }

@@ -7,6 +7,8 @@ mod tokens;
 
 use std::path::Path;
 
+use tracing::{field, info_span};
+
 use crate::{
     config::ModelKind,
     error::{Error, Result},
@@ -62,10 +64,25 @@ impl Context {
         })
     }
 
+    pub fn model(&self) -> &Model {
+        match self {
+            Self::Sentences(context) => &context.model,
+            Self::Tokens(context) => &context.model,
+        }
+    }
+
     pub fn memory_bytes(&self) -> usize {
         match self {
             Self::Sentences(context) => context.memory_bytes(),
             Self::Tokens(context) => context.memory_bytes(),
+        }
+    }
+
+    /// Tokens that the model sees.
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Sentences(context) => context.sentences.iter().map(|s| s.ids.len()).sum(),
+            Self::Tokens(context) => context.ids.len(),
         }
     }
 }
@@ -79,10 +96,7 @@ impl Session {
     /// The model.
     #[must_use]
     pub fn model(&self) -> &Model {
-        match &self.context {
-            Context::Sentences(context) => &context.model,
-            Context::Tokens(context) => &context.model,
-        }
+        self.context.model()
     }
 
     /// Number of sentences in the context.
@@ -126,10 +140,23 @@ impl Session {
     /// [`TextPipeline::sentences`](crate::text::TextPipeline::sentences),
     /// [`Error::GraphRun`]. The context is as it was then.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
-        match &mut self.context {
+        let span = info_span!(
+            "prefill",
+            model = self.model().config().name,
+            sentences = field::Empty,
+            tokens = field::Empty,
+        )
+        .entered();
+        let held = (!span.is_disabled()).then(|| self.context.tokens());
+        let appended = match &mut self.context {
             Context::Sentences(context) => context.append(text),
             Context::Tokens(context) => context.append(text),
+        }?;
+        if let Some(held) = held {
+            span.record("sentences", appended.sentences);
+            span.record("tokens", self.context.tokens() - held);
         }
+        Ok(appended)
     }
 
     /// Append sentences from [`text_pipeline`](Model::text_pipeline), all in one run; in kind `opt`

@@ -61,15 +61,38 @@ fn the_table_of_commands_is_that_of_help() {
         .collect();
     assert!(listed.len() >= 5, "{help}");
     let readme = readme();
-    for (name, does) in &listed {
-        let row = format!("| `{name}` | {does} |");
-        assert!(readme.contains(&row), "README lacks the row: {row}");
-    }
     let (_, table) = readme
         .split_once("| command | does |\n|---|---|\n")
         .unwrap();
-    let rows = table.lines().take_while(|line| line.starts_with("| `"));
-    assert_eq!(rows.count(), listed.len());
+    let rows = table.lines().map_while(|line| line.strip_prefix("| `"));
+    let described: Vec<(String, String)> = rows
+        .filter_map(|row| row.strip_suffix(" |")?.split_once("` | "))
+        .map(|(name, does)| (name.to_owned(), does.to_owned()))
+        .collect();
+    assert_eq!(described, listed, "README's table and --help");
+}
+
+/// All links to files of the project, whether their definition is in place or at the end.
+#[test]
+fn what_it_links_to_is_there() {
+    let readme = readme();
+    let in_place = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let at_the_end = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    let (names, defined): (Vec<_>, Vec<_>) = at_the_end.unzip();
+    assert!(!names.is_empty());
+    for name in names {
+        let uses = readme.matches(&format!("[{name}]")).count();
+        assert!(uses > 1, "README never links to {name}");
+    }
+    let files = in_place.chain(defined).filter(|to| !to.contains("://"));
+    for file in files {
+        assert!(std::path::Path::new(file).exists(), "{file}");
+    }
 }
 
 /// The prompt is the Makefile's, the story what the program prints for it.

@@ -1,10 +1,13 @@
 //! Arguments, and what the subcommands share.
 
 mod bench;
+mod completions;
 mod embed;
 mod eval;
 mod info;
 mod input;
+mod log;
+mod man;
 mod output;
 mod progress;
 mod reconstruct;
@@ -20,7 +23,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
 
 /// The bundle that comes with the project, looked for at the root of a checkout and above the
@@ -36,9 +39,8 @@ const USAGE: u8 = 2;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Show the whole chain of causes of an error
-    #[arg(short, long, global = true)]
-    verbose: bool,
+    #[command(flatten)]
+    log: log::LogArgs,
 }
 
 #[derive(Subcommand)]
@@ -59,6 +61,27 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Describe a model
     Info(info::InfoArgs),
+    /// Print a script that completes arguments in a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(man::ManArgs),
+}
+
+impl Command {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Run(args) => run::run(args),
+            Self::Reconstruct(args) => reconstruct::run(args),
+            Self::Embed(args) => embed::run(args),
+            Self::Segment(args) => segment::run(args),
+            Self::Eval(args) => eval::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Stats(args) => stats::run(args),
+            Self::Info(args) => info::run(args),
+            Self::Completions(args) => completions::run(args, Cli::command()),
+            Self::Man(args) => man::run(args, Cli::command()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -176,21 +199,12 @@ fn pass_warnings(model: &Model) {
 /// Run the program: parse, dispatch, report.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Run(args) => run::run(&args),
-        Command::Reconstruct(args) => reconstruct::run(&args),
-        Command::Embed(args) => embed::run(&args),
-        Command::Segment(args) => segment::run(&args),
-        Command::Eval(args) => eval::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Stats(args) => stats::run(&args),
-        Command::Info(args) => info::run(&args),
-    };
-    match done {
+    let started = cli.log.start();
+    match started.and_then(|()| cli.command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::report(&error, cli.verbose);
+            output::report(&error, cli.log.is_verbose());
             match error.downcast_ref::<Error>() {
                 Some(Error::InvalidOption { .. }) => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,

@@ -1,5 +1,7 @@
 //! The loop that continues many contexts together.
 
+use tracing::{debug_span, field, info_span};
+
 use super::{
     FinishReason, GenerateOptions, Sentence, SentenceModel as _,
     progress::{Decoded, Emitted, Progress},
@@ -28,6 +30,17 @@ pub(crate) fn generate_batch(
     if contexts.is_empty() {
         return Ok(Vec::new());
     }
+    let model = &contexts[0].model;
+    let span = info_span!(
+        "batch",
+        model = model.config().name,
+        variant = model.variant(),
+        provider = model.provider().name(),
+        contexts = contexts.len(),
+        sentences = field::Empty,
+        tokens = field::Empty,
+    )
+    .entered();
     let row = |(number, (context, options)): (usize, (&&mut SentenceContext, _))| Row {
         number,
         progress: Progress::new(options, context.special_tokens(), context.sentence_ids()),
@@ -39,7 +52,14 @@ pub(crate) fn generate_batch(
         reasons: vec![FinishReason::MaxSentences; contexts.len()],
         contexts,
     };
-    let done = batch.run(on_sentence);
+    let (mut sentences, mut tokens) = (0, 0);
+    let done = batch.run(&mut |number, sentence| {
+        sentences += 1;
+        tokens += sentence.token_ids.len();
+        on_sentence(number, sentence);
+    });
+    span.record("sentences", sentences);
+    span.record("tokens", tokens);
     let left = batch.leave(|_, _| true);
     done.and(left)?;
     Ok(batch.reasons)
@@ -65,6 +85,7 @@ impl BatchLoop<'_, '_> {
             if self.rows.is_empty() {
                 return Ok(());
             }
+            let _span = debug_span!("sentences", rows = self.rows.len()).entered();
             for place in 0..self.rows.len() {
                 let context = &mut *self.contexts[self.rows[place].number];
                 if context.room() == self.batch.new_sentences(place) {

@@ -9,7 +9,7 @@ use crate::{
     text::{Detokenizer, Tail, segments},
 };
 
-use super::{FinishReason, GenerateOptions, Limits, Sentence, stop_text::StopText};
+use super::{FinishReason, GenerateOptions, Limits, Sentence, sentence_span, stop_text::StopText};
 
 /// Any text that is no white space and no mark.
 const ANY_TEXT: &str = "a";
@@ -104,6 +104,8 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
             self.finished = Some(FinishReason::MaxSentences);
             return Ok(None);
         }
+        let span = sentence_span(self.sentences);
+        let _entered = span.enter();
         let stop_probability = candidates.probability(self.model.eos());
         let (token_ids, text) = self.decode(on_text)?;
         if token_ids.is_empty()
@@ -111,6 +113,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
         {
             return Ok(None);
         }
+        span.record("tokens", token_ids.len());
         self.model.append_text(&text);
         let index = self.sentences;
         self.sentences += 1;

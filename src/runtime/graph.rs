@@ -12,6 +12,7 @@ use ort::{
     session::{Session, SessionInputValue, SessionOutputs, builder::SessionBuilder},
     value::{Outlet, PrimitiveTensorElementType, TensorElementType, ValueType},
 };
+use tracing::debug_span;
 
 use super::Provider;
 use crate::error::{Error, Result};
@@ -75,6 +76,12 @@ impl Graph {
     /// `bytes` are the file's verified contents; `None` for a graph with external data, which ONNX
     /// Runtime must read by itself to find the data beside it.
     pub fn load(path: &Path, bytes: Option<&[u8]>, settings: &GraphSettings) -> Result<Self> {
+        let _span = debug_span!(
+            "load_graph",
+            file = %path.display(),
+            provider = settings.provider.name(),
+        )
+        .entered();
         let failed = |source: ort::Error| Error::GraphLoad {
             path: path.to_owned(),
             provider: settings.provider.name(),

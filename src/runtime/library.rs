@@ -7,6 +7,7 @@ use std::{
 };
 
 use ort::{environment::Environment, logging::LogLevel};
+use tracing::debug;
 
 use crate::error::{Error, Result};
 
@@ -76,8 +77,14 @@ fn load_first(candidates: Vec<PathBuf>) -> Result<(Environment, PathBuf)> {
     let mut attempts = Vec::new();
     for path in candidates {
         match load(&path) {
-            Ok(environment) => return Ok((environment, path)),
-            Err(problem) => attempts.push(format!("{}: {problem}", path.display())),
+            Ok(environment) => {
+                debug!(path = %path.display(), build = ort::info(), "ONNX Runtime is loaded");
+                return Ok((environment, path));
+            }
+            Err(problem) => {
+                debug!(path = %path.display(), problem, "no ONNX Runtime");
+                attempts.push(format!("{}: {problem}", path.display()));
+            }
         }
     }
     Err(Error::RuntimeNotFound { attempts })

@@ -1,5 +1,7 @@
 //! A context of sentences, with the backbone's sentence cache and the decoder's token cache.
 
+use tracing::{debug, debug_span};
+
 use super::Appended;
 use crate::{
     backbone::Prediction,
@@ -118,6 +120,13 @@ impl SentenceContext {
             .iter()
             .map(|sentence| sentence.ids.clone())
             .collect();
+        let _span = debug_span!(
+            "append",
+            held = self.sentences.len(),
+            sentences = ids.len(),
+            tokens = ids.iter().map(Vec::len).sum::<usize>(),
+        )
+        .entered();
         let vectors = self.model.parts().sentence_graphs()?.encoder.encode(&ids)?;
         let backbone = self.model.parts().backbone()?;
         self.prediction = Some(backbone.append(&mut self.sentence_cache, vectors.view())?);
@@ -253,6 +262,7 @@ impl SentenceModel for SentenceContext {
 
     fn drop_oldest(&mut self) -> Result<()> {
         let dropped = self.sentences.len().div_ceil(DROPPED_PART);
+        debug!(sentences = dropped, "the oldest leave the full context");
         let mut kept = Self::new(self.model.clone())?;
         kept.append_run(self.sentences[dropped..].to_vec())?;
         *self = kept;

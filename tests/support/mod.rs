@@ -17,8 +17,8 @@ pub const TINY_OPT: &str = "tests/golden/bundle-opt";
 /// The program, without variables that could change what it does.
 pub fn program() -> Command {
     let mut command = Command::cargo_bin("sllm-ort").unwrap();
-    for variable in ["SLLM_ORT_MODEL", "SLLM_ORT_PROVIDER", "SLLM_ORT_THREADS"] {
-        command.env_remove(variable);
+    for variable in ["MODEL", "PROVIDER", "THREADS", "SPIN", "LOG"] {
+        command.env_remove(format!("SLLM_ORT_{variable}"));
     }
     command
 }

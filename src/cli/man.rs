@@ -1,0 +1,63 @@
+//! `man`: the manual pages.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::{Args, Command};
+use clap_mangen::Man;
+
+use super::output;
+
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Write the page of the program and that of each command into a directory, in place of stdout
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub fn run(args: &ManArgs, program: Command) -> anyhow::Result<()> {
+    // A page of `help` would repeat this one.
+    let mut program = program.disable_help_subcommand(true);
+    program.build();
+    let Some(dir) = &args.dir else {
+        io::stdout().write_all(&page(&Man::new(program))?)?;
+        return Ok(());
+    };
+    let mut commands = vec![program.clone()];
+    commands.extend(program.get_subcommands().cloned());
+    let source = program.render_version();
+    let mans = commands
+        .into_iter()
+        .map(|command| Man::new(command).source(source.trim()));
+    let pages = mans
+        .map(|man| Ok((dir.join(man.get_filename()), page(&man)?)))
+        .collect::<io::Result<Vec<_>>>()?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for (path, page) in pages {
+        write(dir, &path, &page).with_context(|| format!("cannot write {}", path.display()))?;
+        output::line(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn page(man: &Man) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    Ok(page)
+}
+
+/// Write a file whole or not at all.
+fn write(dir: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    // As for any other new file: what the process's mask leaves of these.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut partial = builder.tempfile_in(dir)?;
+    partial.write_all(content)?;
+    partial.persist(path)?;
+    Ok(())
+}
