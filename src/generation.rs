@@ -106,8 +106,8 @@ pub(crate) trait SentenceModel {
         count: usize,
         next: &mut dyn FnMut(usize, &mut Candidates) -> Result<Option<u32>>,
     ) -> Result<()>;
-    /// The ids of the sentences of the context.
-    fn sentence_ids(&self) -> impl Iterator<Item = &[u32]>;
+    /// Ids and texts of the sentences of the context.
+    fn sentences(&self) -> impl Iterator<Item = (&[u32], &str)>;
     /// Make room in a full context.
     fn drop_oldest(&mut self) -> Result<()>;
     /// Append a decoded sentence to the context; `token_ids` as in [`Sentence`].
@@ -123,7 +123,7 @@ pub(crate) struct Loop<'m, M> {
 
 impl<'m, M: SentenceModel> Loop<'m, M> {
     pub fn new(model: &'m mut M, options: GenerateOptions) -> Self {
-        let progress = Progress::new(options, model.special_tokens(), model.sentence_ids());
+        let progress = Progress::new(options, model.special_tokens(), model.sentences());
         Self {
             model,
             progress,

@@ -43,7 +43,7 @@ pub(crate) fn generate_batch(
     .entered();
     let row = |(number, (context, options)): (usize, (&&mut SentenceContext, _))| Row {
         number,
-        progress: Progress::new(options, context.special_tokens(), context.sentence_ids()),
+        progress: Progress::new(options, context.special_tokens(), context.sentences()),
     };
     let rows = contexts.iter().zip(options).enumerate().map(row).collect();
     let mut batch = BatchLoop {

@@ -13,6 +13,11 @@ use crate::{
     sampling::Sampler, text::Detokenizer,
 };
 
+/// Marks that end a sentence of the segmentation rule in the middle of one of grammar.
+const PART_MARKS: [char; 6] = [',', ';', ':', '，', '；', '：'];
+/// What may stand between such a mark and the end.
+const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];
+
 /// How far a continuation is.
 pub(super) struct Progress {
     options: GenerateOptions,
@@ -56,11 +61,11 @@ impl Limits {
 }
 
 impl Progress {
-    /// `context` are the ids of the sentences that are there.
+    /// `context` are ids and texts of the sentences that are there.
     pub fn new<'i>(
         options: GenerateOptions,
         tokens_of: SpecialTokens,
-        context: impl IntoIterator<Item = &'i [u32]>,
+        context: impl IntoIterator<Item = (&'i [u32], &'i str)>,
     ) -> Self {
         let mut progress = Self {
             sampler: Sampler::new(options.sampling.clone(), tokens_of.eos),
@@ -72,14 +77,18 @@ impl Progress {
             tokens: 0,
             finished: None,
         };
-        for ids in context {
-            progress.remember(ids);
+        for (ids, text) in context {
+            progress.remember(ids, text);
         }
         progress
     }
 
-    fn remember(&mut self, ids: &[u32]) {
-        if !self.options.avoids_repeats() {
+    /// See to it that a sentence does not come again, if that is asked. One that a comma or the like
+    /// ends is a part of a sentence, and may.
+    fn remember(&mut self, ids: &[u32], text: &str) {
+        let closed = |mark: char| mark.is_whitespace() || QUOTES.contains(&mark);
+        let is_part = text.trim_end_matches(closed).ends_with(PART_MARKS);
+        if is_part || !self.options.avoids_repeats() {
             return;
         }
         let SpecialTokens { bos, eos, .. } = self.tokens_of;
@@ -199,7 +208,7 @@ impl Progress {
         let index = self.sentences;
         self.sentences += 1;
         self.tokens += decoded.token_ids.len();
-        self.remember(&decoded.token_ids);
+        self.remember(&decoded.token_ids, &decoded.text);
         Sentence {
             index,
             text: decoded.text,

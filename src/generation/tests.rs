@@ -59,7 +59,7 @@ struct Scripted {
     decoded: usize,
     candidates: Candidates,
     /// Sentences of the context.
-    said: Vec<Vec<u32>>,
+    said: Vec<(Vec<u32>, String)>,
 }
 
 impl Scripted {
@@ -157,8 +157,8 @@ impl SentenceModel for Scripted {
         }
         Ok(())
     }
-    fn sentence_ids(&self) -> impl Iterator<Item = &[u32]> {
-        self.said.iter().map(Vec::as_slice)
+    fn sentences(&self) -> impl Iterator<Item = (&[u32], &str)> {
+        self.said.iter().map(|(ids, text)| (&**ids, &**text))
     }
     fn drop_oldest(&mut self) -> Result<()> {
         self.room += 2;

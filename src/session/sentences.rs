@@ -256,8 +256,9 @@ impl SentenceModel for SentenceContext {
         decoder.decode_together(bos, prediction.hidden.repeat(count), next)
     }
 
-    fn sentence_ids(&self) -> impl Iterator<Item = &[u32]> {
-        self.sentences.iter().map(|sentence| &*sentence.ids)
+    fn sentences(&self) -> impl Iterator<Item = (&[u32], &str)> {
+        let sentences = self.sentences.iter();
+        sentences.map(|sentence| (&*sentence.ids, &*sentence.text))
     }
 
     fn drop_oldest(&mut self) -> Result<()> {
