@@ -13,8 +13,8 @@ use crate::{
     sampling::Sampler, text::Detokenizer,
 };
 
-/// Marks that end a sentence of the segmentation rule in the middle of one of grammar.
-const PART_MARKS: [char; 6] = [',', ';', ':', '，', '；', '：'];
+/// Marks that end a sentence of grammar; the segmentation rule cuts at others too.
+const WHOLE_MARKS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
 /// What may stand between such a mark and the end.
 const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];
 
@@ -83,12 +83,12 @@ impl Progress {
         progress
     }
 
-    /// See to it that a sentence does not come again, if that is asked. One that a comma or the like
-    /// ends is a part of a sentence, and may.
+    /// See to it that a sentence does not come again, if that is asked; what is only a part of one
+    /// may.
     fn remember(&mut self, ids: &[u32], text: &str) {
         let closed = |mark: char| mark.is_whitespace() || QUOTES.contains(&mark);
-        let is_part = text.trim_end_matches(closed).ends_with(PART_MARKS);
-        if is_part || !self.options.avoids_repeats() {
+        let is_whole = text.trim_end_matches(closed).ends_with(WHOLE_MARKS);
+        if !is_whole || !self.options.avoids_repeats() {
             return;
         }
         let SpecialTokens { bos, eos, .. } = self.tokens_of;
