@@ -224,10 +224,8 @@ fn no_sentence_comes_twice_where_that_is_asked() {
     // The tokens of a sentence, and whether it is a whole one.
     let spoken = |sentence: &Sentence| {
         let ids = &sentence.token_ids;
-        let whole = !sentence
-            .text
-            .trim_end_matches(['"', '\'', ' ', '\n'])
-            .ends_with([',', ';', ':']);
+        let text = sentence.text.trim_end_matches(['"', '\'', ' ', '\n']);
+        let whole = text.ends_with(['.', '!', '?']);
         (ids.strip_suffix(&[eos]).unwrap_or(ids).to_vec(), whole)
     };
     let many = |avoid| {

@@ -98,8 +98,8 @@ impl GenerateOptions {
 
     /// Whether no sentence may be one that is in the context already, token by token: the token that
     /// would complete it is not chosen where there is another. Only what ends with a full stop, an
-    /// exclamation mark or a question mark counts; a part such as `He said,` may come again. On where not set if tokens are drawn,
-    /// off if greedy. Only in kind `sllm`.
+    /// exclamation mark or a question mark counts; a part such as `He said,` may come again. On where
+    /// not set if tokens are drawn, off if greedy. Only in kind `sllm`.
     #[must_use]
     pub fn with_avoid_repeats(mut self, avoid_repeats: bool) -> Self {
         self.avoid_repeats = Some(avoid_repeats);
