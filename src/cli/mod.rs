@@ -7,6 +7,7 @@ mod info;
 mod input;
 mod output;
 mod progress;
+mod provider_args;
 mod reconstruct;
 mod run;
 mod segment;
@@ -22,6 +23,8 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
+
+use provider_args::ProviderArgs;
 
 /// The bundle that comes with the project, looked for at the root of a checkout and above the
 /// executable.
@@ -116,6 +119,8 @@ struct ModelArgs {
         env = "SLLM_ORT_PROVIDER"
     )]
     provider: String,
+    #[command(flatten)]
+    provider_options: ProviderArgs,
     /// Variant of the bundle [default: the first one made for the provider]
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
@@ -146,7 +151,9 @@ impl ModelArgs {
 
     fn load_options(&self, variant: Option<&str>) -> anyhow::Result<LoadOptions> {
         let provider: ProviderChoice = self.provider.parse()?;
-        let mut options = LoadOptions::default().with_provider(provider);
+        let mut options = LoadOptions::default()
+            .with_provider(provider)
+            .with_provider_options(self.provider_options.options()?);
         if let Some(variant) = variant {
             options = options.with_variant(variant);
         }

@@ -8,7 +8,7 @@ use crate::{
     encoder::Encoder,
     error::Result,
     opt::Opt,
-    runtime::{Graph, GraphSettings},
+    runtime::{EngineSettings, Graph, GraphSettings},
 };
 
 /// The graphs of a model of any kind.
@@ -29,7 +29,7 @@ pub(crate) struct SentenceGraphs {
 
 impl Graphs {
     pub fn load(config: &ModelConfig, variant: &Variant, settings: &GraphSettings) -> Result<Self> {
-        let load = |role| load(variant, role, settings);
+        let load = |role| load(config, variant, role, settings);
         if config.kind == ModelKind::Opt {
             let opt = Opt::new(load(GraphRole::Opt)?, config)?;
             return Ok(Self::Tokens(Box::new(opt)));
@@ -48,10 +48,25 @@ impl Graphs {
     }
 }
 
-fn load(variant: &Variant, role: GraphRole, settings: &GraphSettings) -> Result<Graph> {
+fn load(
+    config: &ModelConfig,
+    variant: &Variant,
+    role: GraphRole,
+    settings: &GraphSettings,
+) -> Result<Graph> {
     let file = variant.graph(role)?;
+    let shapes = settings.options.shapes;
+    let settings = GraphSettings {
+        engine: EngineSettings {
+            prefix: format!("{role}-{}", file.file.sha256),
+            shapes: shapes
+                .map(|shapes| shapes.of_graph(role, config))
+                .transpose()?,
+        },
+        ..settings.clone()
+    };
     let bytes = file.read_verified()?;
     file.verify_external_data(&bytes)?;
     let bytes = file.external_data.is_empty().then_some(bytes.as_slice());
-    Graph::load(&file.file.path, bytes, settings)
+    Graph::load(&file.file.path, bytes, &settings)
 }

@@ -74,7 +74,7 @@ struct RowPart<'c> {
     length: usize,
 }
 
-fn past_name(number: usize) -> String {
+pub(super) fn past_name(number: usize) -> String {
     format!(
         "past_key_values.{}.{}",
         number / 2,

@@ -13,7 +13,7 @@ use ort::{
     value::{Outlet, PrimitiveTensorElementType, TensorElementType, ValueType},
 };
 
-use super::Provider;
+use super::{EngineSettings, Provider, ProviderOptions, provider_start::start_error};
 use crate::error::{Error, Result};
 
 /// The version of the graph contracts that this program speaks (`sllm.contract_version`).
@@ -55,6 +55,9 @@ pub(crate) struct Contract {
 pub(crate) struct GraphSettings {
     pub environment: Environment,
     pub provider: Provider,
+    pub options: ProviderOptions,
+    /// Of this graph.
+    pub engine: EngineSettings,
     pub threads: usize,
     /// How long a thread without work looks for some before it sleeps.
     pub spinning: Duration,
@@ -81,6 +84,14 @@ impl Graph {
             source,
         };
         let mut builder = builder(settings).map_err(failed)?;
+        if let Some(provider) = settings
+            .provider
+            .dispatch(&settings.options, &settings.engine)
+        {
+            builder = builder
+                .with_execution_providers([provider])
+                .map_err(|error| start_error(settings.provider, error.into()))?;
+        }
         let session = match bytes {
             Some(bytes) => builder.commit_from_memory(bytes),
             None => builder.commit_from_file(path),
@@ -194,10 +205,7 @@ fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
             .with_config_entry("session.force_spinning_stop", "1")?
             .with_config_entry("session.intra_op.spin_duration_us", micros)?;
     }
-    Ok(match settings.provider.dispatch() {
-        Some(dispatch) => builder.with_execution_providers([dispatch])?,
-        None => builder,
-    })
+    Ok(builder)
 }
 
 fn metadata_problems(session: &Session, graph: &str) -> Vec<String> {
@@ -277,18 +285,10 @@ mod tests {
     use ort::value::{Tensor, TensorElementType};
 
     use super::*;
-    use crate::runtime::environment;
+    use crate::runtime::testing;
 
     fn encoder() -> Graph {
-        let environment = environment(None).unwrap();
-        let settings = GraphSettings {
-            environment,
-            provider: Provider::Cpu,
-            threads: 1,
-            spinning: Duration::ZERO,
-        };
-        let path = Path::new("tests/golden/bundle/portable/encoder.onnx");
-        Graph::load(path, None, &settings).unwrap()
+        testing::graph("tests/golden/bundle/portable/encoder.onnx")
     }
 
     #[test]
@@ -319,8 +319,9 @@ mod tests {
 
     #[test]
     fn a_failing_run_names_the_graph() {
+        let encoder = encoder();
         let input = Tensor::from_array(([1usize], vec![1.0f32])).unwrap();
-        let failed = encoder().run(vec![("input_ids", input.into())], "sentence_embedding");
+        let failed = encoder.run(vec![("input_ids", input.into())], "sentence_embedding");
         let error = failed.unwrap_err();
         assert!(matches!(error, Error::GraphRun { .. }), "{error:?}");
         assert!(error.to_string().contains("encoder.onnx"), "{error}");
