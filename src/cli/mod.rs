@@ -1,6 +1,7 @@
 //! Arguments, and what the subcommands share.
 
 mod bench;
+mod doctor;
 mod embed;
 mod eval;
 mod info;
@@ -62,6 +63,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Describe a model
     Info(info::InfoArgs),
+    /// Say what is installed, which execution providers start, and what keeps the others from it
+    Doctor(doctor::DoctorArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -192,6 +195,10 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Doctor(args) => match doctor::run(&args) {
+            Ok(false) => return ExitCode::FAILURE,
+            done => done.map(|_| ()),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -48,7 +48,8 @@ impl Graphs {
     }
 }
 
-fn load(
+/// The graph of a role, its files checked.
+pub(super) fn load(
     config: &ModelConfig,
     variant: &Variant,
     role: GraphRole,

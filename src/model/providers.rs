@@ -1,23 +1,65 @@
 //! Which execution providers a model is tried on.
 
-use super::LoadOptions;
+use std::{fs, time::Duration};
+
+use super::{LoadOptions, Model, graphs};
 use crate::{
-    bundle::{Bundle, Variant},
+    bundle::{Bundle, GraphFile, Variant},
     error::{Error, Result},
-    runtime::{Provider, ProviderChoice, missing_part},
+    runtime::{EngineSettings, GraphSettings, Provider, ProviderChoice, environment, missing_part},
 };
+
+impl Model {
+    /// Start an execution provider with the smallest graph of `bundle` and forget both; returns the
+    /// name of the graph's variant. Of `options` the provider asked for has no meaning here.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub fn try_provider<'b>(
+        bundle: &'b Bundle,
+        provider: Provider,
+        options: &LoadOptions,
+    ) -> Result<&'b str> {
+        let environment = environment(options.onnxruntime.as_deref())?;
+        check_built_in(provider)?;
+        let variant = bundle.select_variant(provider.name(), options.variant.as_deref())?;
+        let settings = GraphSettings {
+            environment,
+            provider,
+            options: options.provider_options.clone(),
+            engine: EngineSettings::default(),
+            threads: 1,
+            spinning: Duration::ZERO,
+        };
+        let size = |file: &GraphFile| -> u64 {
+            let files = file.external_data.iter().chain([&file.file]);
+            let sizes = files.map(|file| fs::metadata(&file.path).map_or(0, |data| data.len()));
+            sizes.sum()
+        };
+        let smallest = variant.graphs.iter().min_by_key(|(_, file)| size(file));
+        if let Some((&role, _)) = smallest {
+            graphs::load(&bundle.config, variant, role, &settings)?;
+        }
+        Ok(&variant.name)
+    }
+}
+
+fn check_built_in(provider: Provider) -> Result<()> {
+    if provider.is_built_in() {
+        return Ok(());
+    }
+    Err(Error::ProviderMissing {
+        provider: provider.name(),
+        missing: missing_part(provider),
+    })
+}
 
 /// The providers to try in turn: all that could work for `auto`, or the one that was named.
 pub(super) fn candidates(bundle: &Bundle, options: &LoadOptions) -> Result<Vec<Provider>> {
     match options.provider {
         ProviderChoice::Only(provider) => {
             options.provider_options.check(provider)?;
-            if !provider.is_built_in() {
-                return Err(Error::ProviderMissing {
-                    provider: provider.name(),
-                    missing: missing_part(provider),
-                });
-            }
+            check_built_in(provider)?;
             Ok(vec![provider])
         }
         ProviderChoice::Auto => {

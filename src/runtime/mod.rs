@@ -14,7 +14,7 @@ pub(crate) use cache::{CacheShape, KvCache, cache_ports, is_in_place};
 pub(crate) use graph::{ANY, Contract, Graph, GraphSettings, Port};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
-pub use library::{LibraryInfo, library_info};
+pub use library::{LibraryInfo, library_info, load_library};
 pub(crate) use provider::EngineSettings;
 pub use provider::{Provider, ProviderChoice};
 pub use provider_options::ProviderOptions;

@@ -76,6 +76,7 @@ mod tests {
     /// The words of ONNX Runtime 1.31.1's GPU build without the libraries of CUDA 13.
     #[test]
     fn the_missing_library_is_named() {
+        crate::runtime::environment(None).unwrap(); // Makes the library's errors.
         let message = "ProviderLibrary::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library \
             /gpu/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared \
             object file: No such file or directory";
