@@ -1,7 +1,7 @@
 //! One ONNX graph: loading, the check against its contract, running.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
     time::Duration,
@@ -69,7 +69,8 @@ pub(crate) struct GraphSettings {
 pub(crate) struct Graph {
     session: Mutex<Session>,
     path: PathBuf,
-    inputs: BTreeSet<String>,
+    /// With the type of their elements, if they are tensors.
+    inputs: BTreeMap<String, Option<TensorElementType>>,
 }
 
 impl Graph {
@@ -100,7 +101,7 @@ impl Graph {
         let inputs = session
             .inputs()
             .iter()
-            .map(|input| input.name().to_owned())
+            .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
         Ok(Self {
             session: Mutex::new(session),
@@ -111,7 +112,12 @@ impl Graph {
 
     /// Whether the graph has an input of this name.
     pub fn has_input(&self, name: &str) -> bool {
-        self.inputs.contains(name)
+        self.inputs.contains_key(name)
+    }
+
+    /// The type of an input's elements, if it is a tensor.
+    pub fn element(&self, input: &str) -> Option<TensorElementType> {
+        self.inputs.get(input).copied().flatten()
     }
 
     /// Exclusive use of the session. A panic elsewhere leaves ONNX Runtime's session intact.

@@ -151,7 +151,7 @@ impl Bound {
         &mut self,
         input: String,
         output: String,
-        buffer: &mut Tensor<f32>,
+        buffer: &mut DynValue,
     ) -> ort::Result<()> {
         self.binding.bind_output(output, &mut *buffer)?;
         self.binding.bind_input(input, buffer)

@@ -1,8 +1,8 @@
 //! Caches with room to grow, which stay where they are.
 
-use ort::{session::SessionOutputs, value::Tensor};
+use ort::{session::SessionOutputs, value::DynValue};
 
-use super::{CacheShape, LENGTHS, RowPart, TOTAL, buffers, past_name, present_name};
+use super::{CacheShape, Element, LENGTHS, RowPart, TOTAL, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{Graph, Input, input::Bound},
@@ -15,7 +15,7 @@ pub(super) const LEAST_ROOM: usize = 16;
 #[derive(Debug)]
 pub(super) struct InPlace {
     bound: Bound,
-    buffers: Vec<Tensor<f32>>,
+    buffers: Vec<DynValue>,
     capacity: usize,
     /// Positions in each row after a run.
     totals: Vec<i32>,
@@ -25,13 +25,13 @@ impl InPlace {
     /// Rows with room for at least `capacity` positions.
     pub fn with_rows(
         graph: &Graph,
-        shape: &CacheShape,
+        form: (&CacheShape, Element),
         parts: &[Option<RowPart<'_>>],
         capacity: usize,
     ) -> Result<Self> {
         let failed = |source: ort::Error| graph.failed(source);
-        let capacity = capacity.max(LEAST_ROOM.min(shape.limit));
-        let mut buffers = buffers(shape, parts, capacity, |_| 0).map_err(failed)?;
+        let capacity = capacity.max(LEAST_ROOM.min(form.0.limit));
+        let mut buffers = buffers(form, parts, capacity, |_| 0).map_err(failed)?;
         let mut bound = Bound::new(graph.session().create_binding().map_err(failed)?);
         for (number, buffer) in buffers.iter_mut().enumerate() {
             bound
@@ -50,8 +50,8 @@ impl InPlace {
         self.capacity
     }
 
-    pub fn buffer(&self, number: usize) -> &[f32] {
-        self.buffers[number].extract_tensor().1
+    pub fn buffer(&self, number: usize) -> &DynValue {
+        &self.buffers[number]
     }
 
     /// `totals` are the positions in each row after the run.
