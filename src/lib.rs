@@ -27,8 +27,8 @@ pub use generation::{
 };
 pub use model::{LoadOptions, Model, Reconstruction};
 pub use runtime::{
-    LibraryInfo, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange, library_info,
-    load_library,
+    LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
+    library_info, load_library,
 };
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appended, Session};

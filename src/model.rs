@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     generation::{Continuation, Emitted, GenerateOptions},
     opt::Opt,
-    runtime::{EngineSettings, GraphSettings, Provider, environment},
+    runtime::{EngineSettings, GraphSettings, Placement, Provider, environment},
     session::Session,
     text::{TextPipeline, TextSentence},
 };
@@ -54,6 +54,7 @@ pub(crate) struct Parts {
     graphs: Graphs,
     variant: String,
     provider: Provider,
+    placement: Placement,
     threads: usize,
     spinning: Duration,
     warnings: Vec<String>,
@@ -110,7 +111,7 @@ impl Model {
                 spinning,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
-                Ok(graphs) => {
+                Ok((graphs, placement)) => {
                     warnings.extend(options.provider_options.warnings(provider));
                     let variant = variant.name.clone();
                     let parts = Parts {
@@ -120,6 +121,7 @@ impl Model {
                         graphs,
                         variant,
                         provider,
+                        placement,
                         threads,
                         spinning,
                         warnings,
@@ -176,6 +178,13 @@ impl Model {
     #[must_use]
     pub fn provider(&self) -> Provider {
         self.parts.provider
+    }
+
+    /// On which execution providers the nodes of the graphs run: ONNX Runtime gives those that
+    /// [`provider`](Self::provider) does not take to the processor.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.parts.placement
     }
 
     /// Threads that work on one graph.

@@ -397,7 +397,23 @@ fn stats_go_to_stderr() {
     tiny(&["run", PROMPT, "--stats"])
         .assert()
         .success()
-        .stderr(contains("tokens/s").and(contains("cpu-int8 on cpu")));
+        .stderr(contains("tokens/s").and(contains("cpu-int8 on cpu (")));
+}
+
+/// All nodes run on the processor where it is asked for, and `info` and `run` agree on their number.
+#[test]
+fn the_nodes_of_the_provider_are_counted() {
+    let info = &json_lines(&mut tiny(&["info"]))[0]["nodes"];
+    let run = json_lines(&mut tiny(&["run", PROMPT, "--stats"]));
+    let run = &run.last().unwrap()["nodes"];
+    assert_eq!(info, run);
+    let all = info["all"].as_u64().unwrap();
+    // Three graphs with two layers each: no fewer nodes than this do that work.
+    assert!(all > 50, "{info}");
+    assert_eq!(info["on_provider"], all);
+    assert_eq!(info["by_provider"]["CPUExecutionProvider"], all);
+    let quiet = json_lines(&mut tiny(&["run", PROMPT]));
+    assert!(quiet.last().unwrap().get("nodes").is_none());
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "memory": config.kv_bytes(sentence_tokens)?,
         "variant": model.variant(),
         "provider": model.provider().name(),
+        "nodes": output::placement(model),
         "threads": model.threads(),
         "spin_micros": model.spinning().as_micros() as u64,
         "variants": model.bundle().variants.iter().map(variant).collect::<Vec<_>>(),

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::Value;
+use sllm_ort::Model;
 
 /// Longest cause that is shown behind an error's own line, in characters.
 const CAUSE_CHARS: usize = 300;
@@ -32,9 +33,19 @@ pub fn fields(object: &Value) -> io::Result<()> {
     flatten("", object, &mut lines);
     let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in lines {
-        line(&format!("{key:width$}  {value}"))?;
+        line(&format!("{key:width$}  {}", one_line(&value)))?;
     }
     Ok(())
+}
+
+/// How many of the graphs' nodes the provider in use runs.
+pub fn placement(model: &Model) -> Value {
+    let placement = model.placement();
+    serde_json::json!({
+        "on_provider": placement.of(model.provider()),
+        "all": placement.total(),
+        "by_provider": placement.nodes,
+    })
 }
 
 pub fn warn(text: &str) {

@@ -6,9 +6,9 @@ use crate::{
     config::{ModelConfig, ModelKind},
     decoder::Decoder,
     encoder::Encoder,
-    error::Result,
+    error::{Error, Result},
     opt::Opt,
-    runtime::{EngineSettings, Graph, GraphSettings},
+    runtime::{EngineSettings, Graph, GraphSettings, Placement},
 };
 
 /// The graphs of a model of any kind.
@@ -28,11 +28,21 @@ pub(crate) struct SentenceGraphs {
 }
 
 impl Graphs {
-    pub fn load(config: &ModelConfig, variant: &Variant, settings: &GraphSettings) -> Result<Self> {
-        let load = |role| load(config, variant, role, settings);
+    /// The graphs of a variant, and where the nodes of all of them run.
+    pub fn load(
+        config: &ModelConfig,
+        variant: &Variant,
+        settings: &GraphSettings,
+    ) -> Result<(Self, Placement)> {
+        let mut placement = Placement::default();
+        let mut load = |role| {
+            let graph = load(config, variant, role, settings)?;
+            placement.add(graph.placement());
+            Ok::<_, Error>(graph)
+        };
         if config.kind == ModelKind::Opt {
             let opt = Opt::new(load(GraphRole::Opt)?, config)?;
-            return Ok(Self::Tokens(Box::new(opt)));
+            return Ok((Self::Tokens(Box::new(opt)), placement));
         }
         let encoder = Encoder::new(load(GraphRole::Encoder)?, config)?;
         let backbone = match config.kind {
@@ -40,11 +50,12 @@ impl Graphs {
             _ => None,
         };
         let decoder = Decoder::new(load(GraphRole::Decoder)?, config)?;
-        Ok(Self::Sentences(Box::new(SentenceGraphs {
+        let graphs = SentenceGraphs {
             encoder,
             backbone,
             decoder,
-        })))
+        };
+        Ok((Self::Sentences(Box::new(graphs)), placement))
     }
 }
 

@@ -13,7 +13,11 @@ use ort::{
     value::{Outlet, PrimitiveTensorElementType, TensorElementType, ValueType},
 };
 
-use super::{EngineSettings, Provider, ProviderOptions, provider_start::start_error};
+use super::{
+    EngineSettings, Provider, ProviderOptions,
+    placement::{Placement, RECORD, placement},
+    provider_start::start_error,
+};
 use crate::error::{Error, Result};
 
 /// The version of the graph contracts that this program speaks (`sllm.contract_version`).
@@ -71,6 +75,8 @@ pub(crate) struct Graph {
     path: PathBuf,
     /// With the type of their elements, if they are tensors.
     inputs: BTreeMap<String, Option<TensorElementType>>,
+    placement: Placement,
+    copies_inputs: bool,
 }
 
 impl Graph {
@@ -104,10 +110,28 @@ impl Graph {
             .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
         Ok(Self {
+            placement: placement(&session).map_err(failed)?,
+            copies_inputs: settings.provider != Provider::Cpu,
             session: Mutex::new(session),
             path: path.to_owned(),
             inputs,
         })
+    }
+
+    /// Where its nodes run.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// Whether ONNX Runtime may copy an input to a device when it is bound, and not see what is
+    /// written to it later.
+    pub fn copies_inputs(&self) -> bool {
+        self.copies_inputs
+    }
+
+    #[cfg(test)]
+    pub fn set_copies_inputs(&mut self) {
+        self.copies_inputs = true;
     }
 
     /// Whether the graph has an input of this name.
@@ -203,7 +227,8 @@ fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(&settings.environment)?
         .with_intra_threads(settings.threads)?
         .with_inter_threads(1)?
-        .with_intra_op_spinning(spins)?;
+        .with_intra_op_spinning(spins)?
+        .with_config_entry(RECORD, "1")?;
     if spins {
         // Each graph has its own threads: those of one must not take the processors from the next.
         let micros = settings.spinning.as_micros().to_string();

@@ -53,6 +53,20 @@ impl Provider {
         }
     }
 
+    /// ONNX Runtime's name for it.
+    #[must_use]
+    pub fn runtime_name(self) -> &'static str {
+        match self {
+            Self::Cpu => ep::CPU::NAME,
+            Self::Cuda => ep::CUDA::NAME,
+            Self::TensorRt => ep::TensorRT::NAME,
+            Self::OpenVino => ep::OpenVINO::NAME,
+            Self::CoreMl => ep::CoreML::NAME,
+            Self::DirectMl => ep::DirectML::NAME,
+            Self::Xnnpack => ep::XNNPACK::NAME,
+        }
+    }
+
     /// Whether the loaded ONNX Runtime was built with it. That says nothing about its own
     /// libraries, nor about the device: only making a session does.
     pub(crate) fn is_built_in(self) -> bool {
