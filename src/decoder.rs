@@ -173,7 +173,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LoadOptions, Model, runtime::testing::assert_close};
+    use crate::{LoadOptions, Model, Provider, ProviderChoice, runtime::testing::assert_close};
 
     fn append(
         decoder: &Decoder,
@@ -191,9 +191,16 @@ mod tests {
     /// Token by token with the cache, and the whole prefix from scratch, agree.
     #[test]
     fn steps_equal_recomputing() {
-        for variant in ["portable", "cpu-int8"] {
-            let options = LoadOptions::default().with_variant(variant);
-            let model = Model::load("tests/golden/bundle", options).unwrap();
+        for (bundle, variant, tolerance) in [
+            ("bundle", "portable", 1e-4),
+            ("bundle", "cpu-int8", 1e-4),
+            ("bundle-half", "cuda-fp16", 0.02),
+        ] {
+            let cpu = ProviderChoice::Only(Provider::Cpu);
+            let options = LoadOptions::default()
+                .with_provider(cpu)
+                .with_variant(variant);
+            let model = Model::load(format!("tests/golden/{bundle}"), options).unwrap();
             let decoder = &model.parts().sentence_graphs().unwrap().decoder;
             let vector = model
                 .encode(&["the cat sat on the hill. "])
@@ -207,7 +214,10 @@ mod tests {
                 append(decoder, &mut cache, &vector, ids[ids.len() - 1], &mut step);
                 let whole = decoder.teacher_forced(&vector, &[&ids]).unwrap();
                 let whole = &whole[whole.len() - decoder.vocab_size()..];
-                assert_close(step.logits(), whole, 1e-4);
+                let (chosen, logits): (Vec<u32>, Vec<f32>) = step.iter().unzip();
+                assert_eq!(chosen.len(), whole.len());
+                let expected: Vec<f32> = chosen.iter().map(|&id| whole[id as usize]).collect();
+                assert_close(&logits, &expected, tolerance);
                 let (best, _) = step.best_token();
                 let best_of_whole = Candidates::all(whole.to_vec()).best_token().0;
                 assert_eq!(best, best_of_whole, "{variant}, after {ids:?}");

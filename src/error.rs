@@ -1,6 +1,10 @@
 //! The one error type of the library.
 
-use std::{fmt::Display, io, path::PathBuf};
+use std::{
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::config::ModelKind;
 
@@ -306,13 +310,28 @@ pub enum Error {
     },
     /// The loaded ONNX Runtime was built without an execution provider.
     #[error(
-        "the ONNX Runtime in use has no execution provider {provider:?}: use a build of it that has, such as onnxruntime-gpu for cuda, or another provider"
+        "the ONNX Runtime in use has no execution provider {provider:?}{}: use a build of it that has, such as onnxruntime-gpu for cuda, or another provider",
+        missing_file(.missing.as_deref())
     )]
     ProviderMissing {
         /// The execution provider.
         provider: &'static str,
+        /// The provider's own library, where it should be and is not.
+        missing: Option<PathBuf>,
     },
-    /// ONNX Runtime refused a graph, or could not start an execution provider for it.
+    /// An execution provider that the loaded ONNX Runtime has could not be started.
+    #[error(
+        "execution provider {provider:?} cannot start: {problem}: install what is missing, or use another provider"
+    )]
+    ProviderStart {
+        /// The execution provider.
+        provider: &'static str,
+        /// The file that is missing, if it is known that one is.
+        problem: String,
+        /// What ONNX Runtime said.
+        source: ort::Error,
+    },
+    /// ONNX Runtime refused a graph.
     #[error("{}: cannot be loaded with execution provider {provider:?}", .path.display())]
     GraphLoad {
         /// The graph.
@@ -475,6 +494,13 @@ pub enum Error {
         /// What this evaluation has.
         expected: String,
     },
+}
+
+/// Which file is not there, for a message.
+fn missing_file(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| {
+        format!(" ({} is missing)", path.display())
+    })
 }
 
 /// Where in a text, for a message.

@@ -41,6 +41,9 @@ pub use generation::{
     CancelHandle, Continuation, FinishReason, GenerateOptions, Generation, Sentence, WhenFull,
 };
 pub use model::{LoadOptions, Model, Reconstruction};
-pub use runtime::{LibraryInfo, Provider, ProviderChoice, library_info};
+pub use runtime::{
+    LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
+    library_info, load_library,
+};
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appended, Session};

@@ -2,6 +2,7 @@
 
 mod graphs;
 mod load_options;
+mod providers;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
@@ -11,12 +12,12 @@ use tracing::{debug, field, info_span, warn};
 
 use crate::{
     backbone::Backbone,
-    bundle::{Bundle, Variant},
+    bundle::Bundle,
     config::{ModelConfig, SpecialTokens},
     error::{Error, Result},
     generation::{Continuation, Emitted, GenerateOptions},
     opt::Opt,
-    runtime::{GraphSettings, Provider, ProviderChoice, environment},
+    runtime::{EngineSettings, GraphSettings, Placement, Provider, environment},
     session::Session,
     text::{TextPipeline, TextSentence},
 };
@@ -24,6 +25,7 @@ use crate::{
 use graphs::Graphs;
 pub(crate) use graphs::SentenceGraphs;
 pub use load_options::LoadOptions;
+use providers::{candidates, may_fall_back};
 
 /// Most threads that are used where none are asked for: more have not been measured to help.
 const DEFAULT_THREADS: usize = 4;
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     graphs: Graphs,
     variant: String,
     provider: Provider,
+    placement: Placement,
     threads: usize,
     spinning: Duration,
     warnings: Vec<String>,
@@ -81,7 +84,9 @@ impl Model {
     /// Those of [`Bundle::open`], [`Bundle::select_variant`] and [`Bundle::load_tokenizer`];
     /// [`Error::RuntimeNotFound`], [`Error::RuntimeConflict`]; [`Error::HashMismatch`],
     /// [`Error::GraphLoad`] and [`Error::Contract`] for a graph that is not what it should be;
-    /// [`Error::ProviderMissing`] if a named provider is not in the library.
+    /// [`Error::ProviderMissing`] if a named provider is not in the library,
+    /// [`Error::ProviderStart`] if it is and does not start, [`Error::InvalidOption`] if it was given
+    /// an option that it does not take.
     pub fn load(dir: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         let dir = dir.as_ref();
         let span = info_span!(
@@ -111,11 +116,14 @@ impl Model {
             let settings = GraphSettings {
                 environment: environment.clone(),
                 provider,
+                options: options.provider_options.clone(),
+                engine: EngineSettings::default(),
                 threads,
                 spinning,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
-                Ok(graphs) => {
+                Ok((graphs, placement)) => {
+                    warnings.extend(options.provider_options.warnings(provider));
                     let variant = variant.name.clone();
                     span.record("variant", &*variant);
                     span.record("provider", provider.name());
@@ -127,6 +135,7 @@ impl Model {
                         graphs,
                         variant,
                         provider,
+                        placement,
                         threads,
                         spinning,
                         warnings,
@@ -187,6 +196,13 @@ impl Model {
         self.parts.provider
     }
 
+    /// On which execution providers the nodes of the graphs run: ONNX Runtime gives those that
+    /// [`provider`](Self::provider) does not take to the processor.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.parts.placement
+    }
+
     /// Threads that work on one graph.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -201,7 +217,7 @@ impl Model {
     }
 
     /// What did not work as hoped while loading: providers that should start and did not, with the
-    /// cause, one line each.
+    /// cause, and options that have no effect, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.parts.warnings
@@ -444,34 +460,4 @@ impl Parts {
         }
         Ok(emitted.into_iter().map(Emitted::into_ids).collect())
     }
-}
-
-/// The providers to try in turn: all that could work for `auto`, or the one that was named.
-fn candidates(bundle: &Bundle, options: &LoadOptions) -> Result<Vec<Provider>> {
-    match options.provider {
-        ProviderChoice::Only(provider) if provider.is_built_in() => Ok(vec![provider]),
-        ProviderChoice::Only(provider) => Err(Error::ProviderMissing {
-            provider: provider.name(),
-        }),
-        ProviderChoice::Auto => {
-            let wanted = options.variant.as_deref();
-            // An unknown variant is said to be so, not found to be made for no provider.
-            if wanted.is_some() {
-                bundle.select_variant(Provider::Cpu.name(), wanted)?;
-            }
-            let fits = |provider: &Provider| {
-                let made_for = |variant: &Variant| {
-                    wanted.is_none_or(|name| name == variant.name)
-                        && variant.providers.iter().any(|name| name == provider.name())
-                };
-                provider.is_built_in() && bundle.variants.iter().any(made_for)
-            };
-            Ok(Provider::ALL.into_iter().filter(fits).collect())
-        }
-    }
-}
-
-/// Only `auto` may go on to another provider, and the processor is the last one.
-fn may_fall_back(options: &LoadOptions, provider: Provider) -> bool {
-    options.provider == ProviderChoice::Auto && provider != Provider::Cpu
 }

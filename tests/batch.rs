@@ -1,12 +1,16 @@
 //! Many contexts that go on together, against each of them alone.
 
-use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, SamplingOptions, Sentence, Session};
+use sllm_ort::{
+    Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice, SamplingOptions,
+    Sentence, Session,
+};
 
 /// Bundles of models that generate, and variants of each.
-const MODELS: [(&str, &[&str]); 4] = [
+const MODELS: [(&str, &[&str]); 5] = [
     ("tests/golden/bundle", &["portable", "cpu-int8"]),
     ("tests/golden/bundle-original", &["portable", "cpu-int8"]),
     ("tests/golden/bundle-fast", &["cpu-int8"]),
+    ("tests/golden/bundle-half", &["cuda-fp16"]),
     ("models/sllm-stories", &["portable", "cpu-int8"]),
 ];
 const PROMPTS: [&str; 5] = [
@@ -18,7 +22,11 @@ const PROMPTS: [&str; 5] = [
 ];
 
 fn model(bundle: &str, variant: &str) -> Model {
-    Model::load(bundle, LoadOptions::default().with_variant(variant)).unwrap()
+    // The processor runs what was made for others too.
+    let options = LoadOptions::default()
+        .with_provider(ProviderChoice::Only(Provider::Cpu))
+        .with_variant(variant);
+    Model::load(bundle, options).unwrap()
 }
 
 /// Different lengths, choices and ends.

@@ -331,13 +331,56 @@ fn wrong_usage_is_status_2() {
     }
 }
 
+/// Neither by another one, nor without saying which file is missing.
 #[test]
 fn a_provider_that_is_not_there_must_not_be_replaced() {
-    let error = failure(&mut tiny(&["run", "hello", "--provider", "tensorrt"]));
-    assert!(
-        error.contains("no execution provider \"tensorrt\""),
-        "{error}"
-    );
+    for provider in ["tensorrt", "cuda"] {
+        let error = failure(&mut tiny(&["run", "hello", "--provider", provider]));
+        let missing = format!("libonnxruntime_providers_{provider}.so is missing");
+        for text in [&format!("no execution provider {provider:?} (/"), &missing] {
+            assert!(error.contains(text), "{error}");
+        }
+    }
+}
+
+#[test]
+fn options_that_a_named_provider_does_not_take_are_refused() {
+    for options in [
+        &["--provider", "cpu", "--device", "0"][..],
+        &["--provider", "cpu", "--gpu-memory", "1048576"],
+        &["--provider", "cuda", "--engine-cache", "engines"],
+        &[
+            "--provider",
+            "cuda",
+            "--engine-sizes",
+            "1:1:4,1:8:16,1:8:16",
+        ],
+        &["--provider", "tensorrt", "--gpu-memory", "1048576"],
+        &["--gpu-memory", "1GB"],
+        &["--gpu-memory", "1000"],
+        &["--device", "-1"],
+        &["--engine-cache", "Cargo.toml"],
+        &["--engine-sizes", "1:2,3:4:5,1:2:3"],
+        &["--engine-sizes", "1:2:3"],
+        &["--engine-sizes", "1:2:1,1:1:1,1:1:1"],
+    ] {
+        let mut command = tiny(&["run", "hello"]);
+        command.args(options).assert().code(2).stdout("");
+    }
+}
+
+#[test]
+fn options_that_have_no_effect_are_said() {
+    let options = ["--device", "1", "--engine-sizes", "1:1:4,1:8:16,1:8:16"];
+    let mut command = tiny(&["embed", "hello"]);
+    let said = |option: &str| contains(format!("warning: {option} has no effect: cpu is used"));
+    command
+        .args(options)
+        .assert()
+        .success()
+        .stderr(said("device 1").and(said(
+            "engine-sizes batch 1:1:4, sentences 1:8:16, tokens 1:8:16",
+        )));
 }
 
 #[test]
@@ -354,7 +397,23 @@ fn stats_go_to_stderr() {
     tiny(&["run", PROMPT, "--stats"])
         .assert()
         .success()
-        .stderr(contains("tokens/s").and(contains("cpu-int8 on cpu")));
+        .stderr(contains("tokens/s").and(contains("cpu-int8 on cpu (")));
+}
+
+/// All nodes run on the processor where it is asked for, and `info` and `run` agree on their number.
+#[test]
+fn the_nodes_of_the_provider_are_counted() {
+    let info = &json_lines(&mut tiny(&["info"]))[0]["nodes"];
+    let run = json_lines(&mut tiny(&["run", PROMPT, "--stats"]));
+    let run = &run.last().unwrap()["nodes"];
+    assert_eq!(info, run);
+    let all = info["all"].as_u64().unwrap();
+    // Three graphs with two layers each: no fewer nodes than this do that work.
+    assert!(all > 50, "{info}");
+    assert_eq!(info["on_provider"], all);
+    assert_eq!(info["by_provider"]["CPUExecutionProvider"], all);
+    let quiet = json_lines(&mut tiny(&["run", PROMPT]));
+    assert!(quiet.last().unwrap().get("nodes").is_none());
 }
 
 #[test]

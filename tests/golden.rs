@@ -4,11 +4,13 @@
 mod support;
 
 use serde_json::Value;
-use sllm_ort::{GenerateOptions, LoadOptions, Model, Session, text::Tail};
+use sllm_ort::{
+    GenerateOptions, LoadOptions, Model, Provider, ProviderChoice, Session, text::Tail,
+};
 use support::{copy_bundle, edit_manifest};
 
 /// Bundle, expected numbers and variants of the models with sentences.
-const MODELS: [(&str, &str, &[&str]); 7] = [
+const MODELS: [(&str, &str, &[&str]); 9] = [
     ("bundle", "tiny-causal", &VARIANTS),
     ("bundle-original", "tiny-original", &VARIANTS),
     ("bundle-125m", "tiny-125m", &VARIANTS),
@@ -16,6 +18,8 @@ const MODELS: [(&str, &str, &[&str]); 7] = [
     ("bundle-350m", "tiny-350m", &VARIANTS),
     ("bundle-svae", "tiny-svae", &VARIANTS),
     ("bundle-fast", "tiny-causal", &["cpu-int8"]),
+    ("bundle-half", "tiny-causal", &["cuda-fp16"]),
+    ("bundle-original-half", "tiny-original", &["cuda-fp16"]),
 ];
 const VARIANTS: [&str; 2] = ["portable", "cpu-int8"];
 
@@ -47,7 +51,10 @@ fn all() -> Vec<Golden> {
         let expected = std::fs::read(format!("tests/golden/{folder}/expected.json")).unwrap();
         let expected: Value = serde_json::from_slice(&expected).unwrap();
         for &variant in variants {
-            let options = LoadOptions::default().with_variant(variant);
+            // The processor runs what was made for others too.
+            let options = LoadOptions::default()
+                .with_provider(ProviderChoice::Only(Provider::Cpu))
+                .with_variant(variant);
             all.push(Golden {
                 model: Model::load(format!("tests/golden/{bundle}"), options).unwrap(),
                 expected: expected.clone(),
@@ -310,6 +317,19 @@ fn a_context_is_filled_and_cleared() {
         .map(|sentence| sentence.unwrap().token_ids)
         .collect();
     assert_eq!(first, again);
+}
+
+/// Caches are as wide as the numbers that the graph keeps in them.
+#[test]
+fn half_precision_takes_half_of_the_memory() {
+    let all = all();
+    let bytes = |name: &str| {
+        let golden = all.iter().find(|golden| golden.name == name).unwrap();
+        golden.prompted().memory_bytes()
+    };
+    let half = bytes("tiny-causal cuda-fp16");
+    assert!(half > 0);
+    assert_eq!(2 * half, bytes("tiny-causal cpu-int8"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Token-level OPT models: against PyTorch's numbers, and what a context of tokens does.
 
 use serde_json::Value;
-use sllm_ort::{Error, GenerateOptions, LoadOptions, Model, SamplingOptions, Session};
+use sllm_ort::{
+    Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice, SamplingOptions, Session,
+};
 
 const BUNDLE: &str = "tests/golden/bundle-opt";
 /// The same weights; its graph chooses the best tokens.
@@ -9,13 +11,25 @@ const FAST: &str = "tests/golden/bundle-opt-fast";
 const POST_NORM: &str = "tests/golden/bundle-opt-post";
 const PROMPT: &str = "Hello, ";
 
-fn models() -> [Model; 3] {
+/// The same weights in float16.
+const HALF: &str = "tests/golden/bundle-opt-half";
+
+fn models() -> [Model; 4] {
     let [portable, int8] = variants(BUNDLE);
     [
         portable,
         int8,
         Model::load(FAST, LoadOptions::default()).unwrap(),
+        half(),
     ]
+}
+
+/// On the processor, for which it was not made.
+fn half() -> Model {
+    let options = LoadOptions::default()
+        .with_provider(ProviderChoice::Only(Provider::Cpu))
+        .with_variant("cuda-fp16");
+    Model::load(HALF, options).unwrap()
 }
 
 fn variants(bundle: &str) -> [Model; 2] {

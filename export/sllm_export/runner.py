@@ -70,9 +70,13 @@ class GraphRunner:
         _, heads, _, size = self.inputs[name].shape
         return batch, heads, length, size
 
+    def _element(self, name: str) -> type:
+        """Of a cache: float32, or float16."""
+        return np.float16 if self.inputs[name].type == "tensor(float16)" else np.float32
+
     def _run_concatenated(self, feeds: Arrays, batch: int) -> Arrays:
         for name in self._past_names():
-            empty = np.zeros(self._past_shape(name, batch, 0), dtype=np.float32)
+            empty = np.zeros(self._past_shape(name, batch, 0), dtype=self._element(name))
             feeds[name] = self._arrays.get(name, empty)
         values = dict(zip(self.outputs, self.session.run(None, feeds), strict=True))
         for name in self._past_names():
@@ -91,7 +95,7 @@ class GraphRunner:
             if name not in self._buffers:
                 # The OrtValue may point into the array: both stay alive with the runner.
                 shape = self._past_shape(name, batch, self.capacity)
-                self._arrays[name] = np.zeros(shape, dtype=np.float32)
+                self._arrays[name] = np.zeros(shape, dtype=self._element(name))
                 self._buffers[name] = ort.OrtValue.ortvalue_from_numpy(self._arrays[name])
             binding.bind_ortvalue_input(name, self._buffers[name])
             present = name.replace("past_key_values", "present")

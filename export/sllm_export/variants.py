@@ -13,16 +13,16 @@ from sllm_export.graph.builder import GraphBuilder
 from sllm_export.graph.decoder import build_decoder
 from sllm_export.graph.encoder import build_encoder
 from sllm_export.graph.opt import build_opt
-from sllm_export.graph.precision import Float32, Precision, Quantized
+from sllm_export.graph.precision import Float16, Float32, Precision, Quantized
 
 
 @dataclass(frozen=True)
 class Variant:
     """One way to build a model's graphs.
 
-    `tolerance` bounds the error that the check after writing accepts; see `verify`. That of int8
-    and int4 is about three times what the deepest model has with random weights. One that is not
-    `usual` is only written when it is named.
+    `tolerance` bounds the error that the check after writing accepts; see `verify`. It runs on the
+    CPU, whatever the variant is for. That of int8 and int4 is about three times what the deepest
+    model has with random weights. One that is not `usual` is only written when it is named.
     """
 
     name: str
@@ -39,6 +39,7 @@ _EVERYWHERE = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "xnn
 VARIANTS = (
     Variant("cpu-int8", "int8", Quantized(8), True, ("cpu",), 0.2),
     Variant("cpu-int4", "int4", Quantized(4), True, ("cpu",), 1.0, usual=False),
+    Variant("cuda-fp16", "fp16", Float16(), True, ("cuda",), 0.02, usual=False),
     Variant("portable", "fp32", Float32(), False, _EVERYWHERE, 1e-4),
 )
 """In the order of the manifest: the first that suits a provider is taken."""

@@ -35,23 +35,33 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Golden:
     """A model of tests/golden; its checkpoint is as the original's training saves it, or else a
-    `.safetensors` file. Some have a second bundle, whose graphs choose the best tokens."""
+    `.safetensors` file. Some have a second bundle, whose graphs choose the best tokens, and one in
+    float16."""
 
     raw: dict[str, Any]
     bundle: str
     segmentation: str = "drop-truncate"
     mmengine: bool = False
     fast_bundle: str = ""
+    half_bundle: str = ""
 
 
 MODELS = (
-    Golden(configs.CAUSAL, "bundle", "keep-split", fast_bundle="bundle-fast"),
-    Golden(configs.ORIGINAL, "bundle-original"),
+    Golden(
+        configs.CAUSAL, "bundle", "keep-split", fast_bundle="bundle-fast", half_bundle="bundle-half"
+    ),
+    Golden(configs.ORIGINAL, "bundle-original", half_bundle="bundle-original-half"),
     Golden(configs.PRE_NORM, "bundle-125m", mmengine=True),
     Golden(configs.PRE_NORM_ADD, "bundle-125m-add"),
     Golden(configs.POST_NORM, "bundle-350m", mmengine=True),
     Golden(configs.SVAE, "bundle-svae", mmengine=True),
-    Golden(configs.OPT, "bundle-opt", "keep-split", fast_bundle="bundle-opt-fast"),
+    Golden(
+        configs.OPT,
+        "bundle-opt",
+        "keep-split",
+        fast_bundle="bundle-opt-fast",
+        half_bundle="bundle-opt-half",
+    ),
     Golden(configs.OPT_POST, "bundle-opt-post", "keep-split"),
 )
 CASES = {"svae": svae_case, "sllm": sllm_case, "opt": opt_case}
@@ -74,6 +84,8 @@ def write_case(golden: Golden, out: Path) -> None:
     if golden.fast_bundle:
         with patch("sllm_export.variants.VARIANTS", tuple(map(choosing, VARIANTS))):
             write_bundle(golden, checkpoint, out / golden.fast_bundle, "cpu-int8")
+    if golden.half_bundle:
+        write_bundle(golden, checkpoint, out / golden.half_bundle, "cuda-fp16")
 
 
 def write_bundle(golden: Golden, checkpoint: Path, bundle: Path, *variants: str) -> None:
@@ -147,7 +159,7 @@ def main() -> None:
         name = golden.raw["name"]
         if arguments.model and name not in arguments.model:
             continue
-        for folder in filter(None, (name, golden.bundle, golden.fast_bundle)):
+        for folder in filter(None, (name, golden.bundle, golden.fast_bundle, golden.half_bundle)):
             shutil.rmtree(out / folder, ignore_errors=True)
         write_case(golden, out)
 

@@ -7,22 +7,37 @@ from sllm_export.runner import GraphRunner
 from sllm_export.variants import GRAPHS, VARIANTS, build_graph
 
 I32, I64, F32, BOOL = "tensor(int32)", "tensor(int64)", "tensor(float)", "tensor(bool)"
+F16 = "tensor(float16)"
 SENTENCE_GRAPHS = ("encoder", "backbone", "decoder")
 TOKENS = (I64, ["batch", "tokens"])
 LENGTHS = {"seqlens_k": (I32, ["batch"]), "total_sequence_length": (I32, [])}
 
 
-def caches(heads: int, size: int, past: str, present: str):
+def caches(variant: str, heads: int, size: int):
     """The cache inputs and outputs of two layers."""
+    past, present = axes(variant)
+    element = F16 if variant == "cuda-fp16" else F32
     names = [f"{layer}.{part}" for layer in range(2) for part in ("key", "value")]
-    inputs = {f"past_key_values.{n}": (F32, ["batch", heads, past, size]) for n in names}
-    outputs = {f"present.{n}": (F32, ["batch", heads, present, size]) for n in names}
+    inputs = {f"past_key_values.{n}": (element, ["batch", heads, past, size]) for n in names}
+    outputs = {f"present.{n}": (element, ["batch", heads, present, size]) for n in names}
     return inputs, outputs
 
 
 def axes(variant):
     """The dimensions of a cache that vary."""
     return ("cached", "total") if variant == "portable" else ("capacity", "capacity")
+
+
+def scores(variant, positions):
+    """Inputs and outputs by which tokens are chosen, of a vocabulary of 64."""
+    if variant != "cuda-fp16":
+        return {}, {"logits": (F32, ["batch", positions, 64])}
+    chosen = ["batch", positions, 64]
+    return {"all_logits": (BOOL, [])}, {
+        "candidate_ids": (I64, chosen),
+        "candidate_logits": (F32, chosen),
+        "logits": (F32, ["batch", positions, "scored"]),
+    }
 
 
 def encoder(variant):
@@ -46,7 +61,7 @@ def backbone(variant, bidirectional):
         "hidden": (F32, ["batch", "sentences", 32]),
         "stop_logits": (F32, ["batch", "sentences", 2]),
     }
-    past, present = caches(2, 16, *axes(variant))
+    past, present = caches(variant, 2, 16)
     return inputs | past, outputs | present
 
 
@@ -58,8 +73,9 @@ def decoder(variant):
     }
     if variant != "portable":
         inputs |= LENGTHS
-    past, present = caches(4, 8, *axes(variant))
-    return inputs | past, {"logits": (F32, ["batch", "tokens", 64])} | present
+    past, present = caches(variant, 4, 8)
+    asked, found = scores(variant, "tokens")
+    return inputs | past | asked, found | present
 
 
 def opt(variant):
@@ -68,8 +84,9 @@ def opt(variant):
         inputs["attention_mask"] = (BOOL, ["batch", "tokens", "total"])
     else:
         inputs |= LENGTHS
-    past, present = caches(2, 16, *axes(variant))
-    return inputs | past, {"logits": (F32, ["batch", "kept", 64])} | present
+    past, present = caches(variant, 2, 16)
+    asked, found = scores(variant, "kept")
+    return inputs | past | asked, found | present
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)

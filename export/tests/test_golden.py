@@ -191,15 +191,25 @@ def test_opt_matches_pytorch(name, variant):
     assert generated == expected["generation"]["token_ids"]
 
 
+INT8 = next(v for v in variants.VARIANTS if v.name == "cpu-int8")
+HALF = next(v for v in variants.VARIANTS if v.name == "cuda-fp16")
+
+
 @pytest.mark.parametrize(
-    ("bundle", "name"), [("bundle-fast", "tiny-causal"), ("bundle-opt-fast", "tiny-opt")]
+    ("bundle", "name", "variant"),
+    [
+        ("bundle-fast", "tiny-causal", choosing(INT8)),
+        ("bundle-opt-fast", "tiny-opt", choosing(INT8)),
+        ("bundle-half", "tiny-causal", HALF),
+        ("bundle-original-half", "tiny-original", HALF),
+        ("bundle-opt-half", "tiny-opt", HALF),
+    ],
 )
-def test_graphs_that_choose_are_those_of_today(bundle, name, tmp_path):
+def test_graphs_that_choose_are_those_of_today(bundle, name, variant, tmp_path):
     config, weights = golden(name)[0], open_checkpoint(golden_checkpoint(name))
-    int8 = choosing(next(v for v in variants.VARIANTS if v.name == "cpu-int8"))
     for graph in variants.GRAPHS[config.kind]:
-        variants.build_graph(config, weights, int8, graph).save(tmp_path / f"{graph}.onnx")
-        committed = GOLDEN / bundle / "cpu-int8" / f"{graph}.onnx"
+        variants.build_graph(config, weights, variant, graph).save(tmp_path / f"{graph}.onnx")
+        committed = GOLDEN / bundle / variant.name / f"{graph}.onnx"
         assert (tmp_path / f"{graph}.onnx").read_bytes() == committed.read_bytes(), graph
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from helpers import choosing, random_weights, tiny, tiny_opt
+from helpers import MemoryStateDict, choosing, random_weights, tiny, tiny_opt
 
 from sllm_export import reference
 from sllm_export.checkpoint.state_dict import Weights
@@ -35,10 +35,13 @@ CONFIGS = {
     "opt pre-norm": tiny_opt(),
     "opt post-norm": tiny_opt(**{"backbone.norm_first": False, "backbone.word_embed_size": 16}),
 }
-TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03, "cpu-int4": 0.03}
+TOLERANCES = {"portable": 1e-5, "cpu-int8": 0.03, "cpu-int4": 0.03, "cuda-fp16": 0.005}
+STEP_TOLERANCES = {"cuda-fp16": 0.02}
+"""Of values about 1: in float16 the order of the sums is seen."""
 PORTABLE = next(variant for variant in VARIANTS if variant.name == "portable")
 INT8 = next(variant for variant in VARIANTS if variant.name == "cpu-int8")
 INT4 = next(variant for variant in VARIANTS if variant.name == "cpu-int4")
+HALF = next(variant for variant in VARIANTS if variant.name == "cuda-fp16")
 
 
 def write(raw, variant, folder):
@@ -90,12 +93,13 @@ def test_steps_equal_full_recompute(variant, tmp_path):
     steps = GraphRunner(paths["decoder"])
     sentences = GraphRunner(paths["backbone"])
     hidden = GraphRunner(paths["backbone"]).run({"inputs_embeds": vectors}, 7)["hidden"]
+    atol = STEP_TOLERANCES.get(variant.name, 2e-5)
     for start, end in ((0, 1), (1, 4), (4, 5), (5, 7)):
         count = end - start
         logits = steps.run({"input_ids": ids[:, start:end], **feeds}, count)["logits"]
-        np.testing.assert_allclose(logits, whole[:, start:end], atol=2e-5)
+        np.testing.assert_allclose(logits, whole[:, start:end], atol=atol)
         out = sentences.run({"inputs_embeds": vectors[:, start:end]}, count)["hidden"]
-        np.testing.assert_allclose(out, hidden[:, start:end], atol=2e-5)
+        np.testing.assert_allclose(out, hidden[:, start:end], atol=atol)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
@@ -106,7 +110,8 @@ def test_only_the_wanted_logits_are_computed(variant, tmp_path):
     for count, kept in ((1, 1), (3, 3), (5, 5), (9, 5)):
         feeds = {"input_ids": ids, "logits_to_keep": np.array(count)}
         logits = GraphRunner(paths["opt"]).run(feeds, 5)["logits"]
-        np.testing.assert_allclose(logits, whole[:, 5 - kept :], atol=2e-5)
+        atol = STEP_TOLERANCES.get(variant.name, 2e-5)
+        np.testing.assert_allclose(logits, whole[:, 5 - kept :], atol=atol)
 
 
 def test_padding_does_not_change_a_sentence(tmp_path):
@@ -222,9 +227,10 @@ def test_block_sizes():
 
 
 @pytest.mark.parametrize("raw", [tiny(), tiny_opt()], ids=["decoder", "opt"])
-def test_candidates_are_the_best_tokens(raw, tmp_path):
+@pytest.mark.parametrize("variant", [INT8, HALF], ids=lambda variant: variant.name)
+def test_candidates_are_the_best_tokens(raw, variant, tmp_path):
     """Exact logits, best first; the others, where asked for, are coarse."""
-    config, weights, paths = write(raw, choosing(INT8), tmp_path)
+    config, weights, paths = write(raw, choosing(variant), tmp_path)
     case = make_cases(config, weights)[-1]
     check_graph(paths[case.graph], case, 0.2)
     steps = case.expected["logits"].shape[1]
@@ -252,6 +258,30 @@ def test_four_bits(tmp_path):
     (tmp_path / "int8").mkdir()
     eight = write(raw, INT8, tmp_path / "int8")[2]["backbone"].stat().st_size
     assert paths["backbone"].stat().st_size < 0.75 * eight
+
+
+def test_half_precision_is_half_throughout(tmp_path):
+    """No weight is float32, and only what enters, leaves or decides between tokens is."""
+    for raw in (CONFIGS["learnable-add"], CONFIGS["350m-like"], tiny_opt()):
+        for graph, path in write(raw, HALF, tmp_path)[2].items():
+            model = onnx.load(path)
+            kinds = {weight.data_type for weight in model.graph.initializer}
+            assert builder.FLOAT16 in kinds
+            assert builder.FLOAT not in kinds
+            casts = [n for n in model.graph.node if n.op_type == "Cast"]
+            wide = [n for n in casts if n.attribute[0].i == builder.FLOAT]
+            outputs = {"encoder": 1, "backbone": 2}
+            # Of a decoder: rows, hidden and bias of the best tokens.
+            assert len(wide) <= outputs.get(graph, 3), graph
+
+
+def test_weights_too_large_for_half_precision():
+    config, weights = random_weights(tiny())
+    tensors = {name: weights.load(name).copy() for name in weights.shapes}
+    tensors["fc.weight"][0, 0] = 1e5
+    changed = MemoryStateDict(tensors, "changed")
+    with pytest.raises(Exception, match=r"fc\.weight holds 1e\+05, too much for float16"):
+        build_graph(config, changed, HALF, "backbone")
 
 
 def test_heads_that_have_no_in_place_cache():

@@ -23,12 +23,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     if args.model.is_json() {
         output::json(&description)?;
     } else {
-        let mut lines = Vec::new();
-        flatten("", &description, &mut lines);
-        let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-        for (key, value) in lines {
-            output::line(&format!("{key:width$}  {value}"))?;
-        }
+        output::fields(&description)?;
     }
     Ok(())
 }
@@ -43,6 +38,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "memory": config.kv_bytes(sentence_tokens)?,
         "variant": model.variant(),
         "provider": model.provider().name(),
+        "nodes": output::placement(model),
         "threads": model.threads(),
         "spin_micros": model.spinning().as_micros() as u64,
         "variants": model.bundle().variants.iter().map(variant).collect::<Vec<_>>(),
@@ -74,32 +70,4 @@ fn variant(variant: &Variant) -> Value {
         "weights_bytes": weights_bytes,
         "graphs": graphs,
     })
-}
-
-/// Nested keys as dotted ones, in order.
-fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let separator = if prefix.is_empty() { "" } else { "." };
-                flatten(&format!("{prefix}{separator}{key}"), value, lines);
-            }
-        }
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            for (number, item) in items.iter().enumerate() {
-                flatten(&format!("{prefix}[{number}]"), item, lines);
-            }
-        }
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(plain).collect();
-            lines.push((prefix.to_owned(), items.join(", ")));
-        }
-        other => lines.push((prefix.to_owned(), plain(other))),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod doctor;
 mod embed;
 mod eval;
 mod info;
@@ -10,6 +11,7 @@ mod log;
 mod man;
 mod output;
 mod progress;
+mod provider_args;
 mod reconstruct;
 mod run;
 mod segment;
@@ -25,6 +27,8 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
+
+use provider_args::ProviderArgs;
 
 /// The bundle that comes with the project, looked for at the root of a checkout and above the
 /// executable.
@@ -61,6 +65,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Describe a model
     Info(info::InfoArgs),
+    /// Say what is installed, which execution providers start, and what keeps the others from it
+    Doctor(doctor::DoctorArgs),
     /// Print a script that completes arguments in a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for each command
@@ -68,8 +74,8 @@ enum Command {
 }
 
 impl Command {
-    fn run(&self) -> anyhow::Result<()> {
-        match self {
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        let done = match self {
             Self::Run(args) => run::run(args),
             Self::Reconstruct(args) => reconstruct::run(args),
             Self::Embed(args) => embed::run(args),
@@ -78,9 +84,16 @@ impl Command {
             Self::Bench(args) => bench::run(args),
             Self::Stats(args) => stats::run(args),
             Self::Info(args) => info::run(args),
+            Self::Doctor(args) => {
+                return Ok(match doctor::run(args)? {
+                    true => ExitCode::SUCCESS,
+                    false => ExitCode::FAILURE,
+                });
+            }
             Self::Completions(args) => completions::run(args, Cli::command()),
             Self::Man(args) => man::run(args, Cli::command()),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -139,6 +152,8 @@ struct ModelArgs {
         env = "SLLM_ORT_PROVIDER"
     )]
     provider: String,
+    #[command(flatten)]
+    provider_options: ProviderArgs,
     /// Variant of the bundle [default: the first one made for the provider]
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
@@ -169,7 +184,9 @@ impl ModelArgs {
 
     fn load_options(&self, variant: Option<&str>) -> anyhow::Result<LoadOptions> {
         let provider: ProviderChoice = self.provider.parse()?;
-        let mut options = LoadOptions::default().with_provider(provider);
+        let mut options = LoadOptions::default()
+            .with_provider(provider)
+            .with_provider_options(self.provider_options.options()?);
         if let Some(variant) = variant {
             options = options.with_variant(variant);
         }
@@ -201,7 +218,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let started = cli.log.start();
     match started.and_then(|()| cli.command.run()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::report(&error, cli.log.is_verbose());

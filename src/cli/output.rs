@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 
 use serde::Serialize;
+use serde_json::Value;
+use sllm_ort::Model;
 
 /// Longest cause that is shown behind an error's own line, in characters.
 const CAUSE_CHARS: usize = 300;
@@ -23,6 +25,27 @@ pub fn piece(text: &str) -> io::Result<()> {
 
 pub fn line(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
+}
+
+/// Print the fields of an object, one a line.
+pub fn fields(object: &Value) -> io::Result<()> {
+    let mut lines = Vec::new();
+    flatten("", object, &mut lines);
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    for (key, value) in lines {
+        line(&format!("{key:width$}  {}", one_line(&value)))?;
+    }
+    Ok(())
+}
+
+/// How many of the graphs' nodes the provider in use runs.
+pub fn placement(model: &Model) -> Value {
+    let placement = model.placement();
+    serde_json::json!({
+        "on_provider": placement.of(model.provider()),
+        "all": placement.total(),
+        "by_provider": placement.nodes,
+    })
 }
 
 pub fn warn(text: &str) {
@@ -97,4 +120,32 @@ pub fn table(rows: &[Row]) -> Vec<String> {
         format!("{name:first$}{}", figures.collect::<String>())
     };
     rows.iter().map(line).collect()
+}
+
+/// Nested keys as dotted ones, in order.
+fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let separator = if prefix.is_empty() { "" } else { "." };
+                flatten(&format!("{prefix}{separator}{key}"), value, lines);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (number, item) in items.iter().enumerate() {
+                flatten(&format!("{prefix}[{number}]"), item, lines);
+            }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            lines.push((prefix.to_owned(), items.join(", ")));
+        }
+        other => lines.push((prefix.to_owned(), plain(other))),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }

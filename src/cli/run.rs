@@ -91,7 +91,8 @@ pub struct RunArgs {
     /// Go on from a session file; a prompt is appended to it
     #[arg(long, value_name = "SESSION")]
     load: Option<PathBuf>,
-    /// Print times and memory to stderr
+    /// Print times, memory and where the graphs' nodes run to stderr; with JSON the last is in the
+    /// last line too
     #[arg(long)]
     stats: bool,
 }
@@ -138,13 +139,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let (sentences, tokens) = (generation.sentences(), generation.tokens());
     if args.model.is_json() {
-        output::json(&json!({
+        let mut end = json!({
             "finish_reason": reason.as_str(),
             "prompt_sentences": prompt_sentences,
             "sentences": sentences,
             "tokens": tokens,
             "timings": timings.json(tokens),
-        }))?;
+        });
+        if args.stats {
+            end["provider"] = model.provider().name().into();
+            end["nodes"] = output::placement(&model);
+        }
+        output::json(&end)?;
     } else {
         output::line("")?;
     }
@@ -153,10 +159,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     if args.stats {
         eprintln!(
-            "{}, {} on {}, {} threads; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {} KiB",
+            "{}, {} on {} ({} of {} nodes), {} threads; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {} KiB",
             model.config().name,
             model.variant(),
             model.provider(),
+            model.placement().of(model.provider()),
+            model.placement().total(),
             model.threads(),
             reason.as_str(),
             timings.text(tokens),

@@ -6,9 +6,9 @@ use crate::{
     config::{ModelConfig, ModelKind},
     decoder::Decoder,
     encoder::Encoder,
-    error::Result,
+    error::{Error, Result},
     opt::Opt,
-    runtime::{Graph, GraphSettings},
+    runtime::{EngineSettings, Graph, GraphSettings, Placement},
 };
 
 /// The graphs of a model of any kind.
@@ -28,11 +28,21 @@ pub(crate) struct SentenceGraphs {
 }
 
 impl Graphs {
-    pub fn load(config: &ModelConfig, variant: &Variant, settings: &GraphSettings) -> Result<Self> {
-        let load = |role| load(variant, role, settings);
+    /// The graphs of a variant, and where the nodes of all of them run.
+    pub fn load(
+        config: &ModelConfig,
+        variant: &Variant,
+        settings: &GraphSettings,
+    ) -> Result<(Self, Placement)> {
+        let mut placement = Placement::default();
+        let mut load = |role| {
+            let graph = load(config, variant, role, settings)?;
+            placement.add(graph.placement());
+            Ok::<_, Error>(graph)
+        };
         if config.kind == ModelKind::Opt {
             let opt = Opt::new(load(GraphRole::Opt)?, config)?;
-            return Ok(Self::Tokens(Box::new(opt)));
+            return Ok((Self::Tokens(Box::new(opt)), placement));
         }
         let encoder = Encoder::new(load(GraphRole::Encoder)?, config)?;
         let backbone = match config.kind {
@@ -40,18 +50,35 @@ impl Graphs {
             _ => None,
         };
         let decoder = Decoder::new(load(GraphRole::Decoder)?, config)?;
-        Ok(Self::Sentences(Box::new(SentenceGraphs {
+        let graphs = SentenceGraphs {
             encoder,
             backbone,
             decoder,
-        })))
+        };
+        Ok((Self::Sentences(Box::new(graphs)), placement))
     }
 }
 
-fn load(variant: &Variant, role: GraphRole, settings: &GraphSettings) -> Result<Graph> {
+/// The graph of a role, its files checked.
+pub(super) fn load(
+    config: &ModelConfig,
+    variant: &Variant,
+    role: GraphRole,
+    settings: &GraphSettings,
+) -> Result<Graph> {
     let file = variant.graph(role)?;
+    let shapes = settings.options.shapes;
+    let settings = GraphSettings {
+        engine: EngineSettings {
+            prefix: format!("{role}-{}", file.file.sha256),
+            shapes: shapes
+                .map(|shapes| shapes.of_graph(role, config))
+                .transpose()?,
+        },
+        ..settings.clone()
+    };
     let bytes = file.read_verified()?;
     file.verify_external_data(&bytes)?;
     let bytes = file.external_data.is_empty().then_some(bytes.as_slice());
-    Graph::load(&file.file.path, bytes, settings)
+    Graph::load(&file.file.path, bytes, &settings)
 }

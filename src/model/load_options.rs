@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     error::{Error, Result},
-    runtime::ProviderChoice,
+    runtime::{ProviderChoice, ProviderOptions},
 };
 
 /// Longer times are no shorter than the runs of a graph.
@@ -15,6 +15,7 @@ const LONGEST_SPINNING: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub struct LoadOptions {
     pub(super) provider: ProviderChoice,
+    pub(super) provider_options: ProviderOptions,
     pub(super) variant: Option<String>,
     pub(super) threads: Option<usize>,
     pub(super) spinning: Option<Duration>,
@@ -26,6 +27,13 @@ impl LoadOptions {
     #[must_use]
     pub fn with_provider(mut self, provider: ProviderChoice) -> Self {
         self.provider = provider;
+        self
+    }
+
+    /// What the execution provider is told; nothing where not set.
+    #[must_use]
+    pub fn with_provider_options(mut self, options: ProviderOptions) -> Self {
+        self.provider_options = options;
         self
     }
 

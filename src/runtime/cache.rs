@@ -2,8 +2,12 @@
 
 mod concatenated;
 mod in_place;
+mod rows;
 
-use ort::{memory::Allocator, session::SessionOutputs, value::Tensor};
+use ort::{
+    session::SessionOutputs,
+    value::{DynValue, TensorElementType},
+};
 
 use super::{
     Graph,
@@ -13,6 +17,7 @@ use super::{
 use crate::error::{Error, Result};
 use concatenated::Concatenated;
 use in_place::InPlace;
+use rows::buffers;
 
 /// A cache in place that is too small grows by this part of what it is to hold.
 const GROWTH: usize = 4;
@@ -40,9 +45,9 @@ impl CacheShape {
         2 * self.layers
     }
 
-    /// Bytes that one position of one row takes.
-    pub fn bytes_per_position(&self) -> usize {
-        self.tensors() * self.heads * self.head_size * size_of::<f32>()
+    /// Numbers in one position of one row.
+    fn values_per_position(&self) -> usize {
+        self.tensors() * self.heads * self.head_size
     }
 }
 
@@ -55,7 +60,39 @@ pub(crate) struct KvCache {
     shape: CacheShape,
     /// Positions held in each row.
     lengths: Vec<usize>,
+    element: Element,
     storage: Storage,
+}
+
+/// The numbers that a cache is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    F32,
+    F16,
+}
+
+impl Element {
+    /// That of the graph's caches; if it is neither, the contract will not be kept.
+    fn of(graph: &Graph) -> Self {
+        match graph.element(&past_name(0)) {
+            Some(TensorElementType::Float16) => Self::F16,
+            _ => Self::F32,
+        }
+    }
+
+    fn tensor_type(self) -> TensorElementType {
+        match self {
+            Self::F32 => TensorElementType::Float32,
+            Self::F16 => TensorElementType::Float16,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::F16 => size_of::<half::f16>(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +111,7 @@ struct RowPart<'c> {
     length: usize,
 }
 
-fn past_name(number: usize) -> String {
+pub(super) fn past_name(number: usize) -> String {
     format!(
         "past_key_values.{}.{}",
         number / 2,
@@ -93,11 +130,12 @@ pub(crate) fn is_in_place(graph: &Graph) -> bool {
 
 /// The inputs and outputs that a cache adds to a graph's contract.
 pub(crate) fn cache_ports(graph: &Graph, shape: &CacheShape) -> (Vec<Port>, Vec<Port>) {
-    use ort::value::TensorElementType::{Float32, Int32};
+    use ort::value::TensorElementType::Int32;
+    let element = Element::of(graph).tensor_type();
     let dimensions = [ANY, shape.heads as i64, ANY, shape.head_size as i64];
     let ports = |name: fn(usize) -> String| {
         (0..shape.tensors())
-            .map(|number| Port::new(name(number), Float32, &dimensions))
+            .map(|number| Port::new(name(number), element, &dimensions))
             .collect()
     };
     let mut inputs: Vec<Port> = ports(past_name);
@@ -139,15 +177,18 @@ impl KvCache {
     ) -> Result<Self> {
         let lengths: Vec<usize> = parts.iter().map(length).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
+        let element = Element::of(graph);
+        let form = (&shape, element);
         let storage = if is_in_place(graph) {
             let capacity = capacity.max(longest);
-            Storage::InPlace(InPlace::with_rows(graph, &shape, parts, capacity)?)
+            Storage::InPlace(InPlace::with_rows(graph, form, parts, capacity)?)
         } else {
-            Storage::Concatenated(Concatenated::with_rows(graph, &shape, parts, longest)?)
+            Storage::Concatenated(Concatenated::with_rows(graph, form, parts, longest)?)
         };
         Ok(Self {
             shape,
             lengths,
+            element,
             storage,
         })
     }
@@ -169,7 +210,7 @@ impl KvCache {
 
     /// Memory held, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.rows() * self.width() * self.shape.bytes_per_position()
+        self.rows() * self.width() * self.shape.values_per_position() * self.element.bytes()
     }
 
     /// Forget all positions; an in-place cache keeps its memory.
@@ -264,53 +305,14 @@ impl KvCache {
         }
     }
 
-    fn buffer(&self, number: usize) -> ort::Result<&[f32]> {
+    fn buffer(&self, number: usize) -> &DynValue {
         match &self.storage {
             Storage::Concatenated(storage) => storage.buffer(number),
-            Storage::InPlace(storage) => Ok(storage.buffer(number)),
+            Storage::InPlace(storage) => storage.buffer(number),
         }
     }
 }
 
 fn length(part: &Option<RowPart<'_>>) -> usize {
     part.map_or(0, |part| part.length)
-}
-
-/// Buffers `width` positions wide, with these rows in it, each from the position that `start` says
-/// for its length.
-fn buffers(
-    shape: &CacheShape,
-    parts: &[Option<RowPart<'_>>],
-    width: usize,
-    start: impl Fn(usize) -> usize,
-) -> ort::Result<Vec<Tensor<f32>>> {
-    let one = |number: usize| {
-        let mut tensor =
-            Tensor::<f32>::new(&Allocator::default(), shape.tensor(parts.len(), width))?;
-        if width == 0 {
-            return Ok(tensor);
-        }
-        let (_, values) = tensor.extract_tensor_mut();
-        if parts.iter().any(|part| start(length(part)) > 0) {
-            // What lies before a row is masked, which leaves no trace of it if it is a number.
-            values.fill(0.0);
-        }
-        let rows = values.chunks_exact_mut(shape.heads * width * shape.head_size);
-        for (part, row) in parts.iter().zip(rows) {
-            let Some(part) = part.filter(|part| part.length > 0) else {
-                continue;
-            };
-            let old_row = shape.heads * part.cache.width() * shape.head_size;
-            let old = &part.cache.buffer(number)?[part.row * old_row..][..old_row];
-            let [from, to] = [part.cache.start(part.row), start(part.length)]
-                .map(|position| position * shape.head_size);
-            let used = part.length * shape.head_size;
-            let heads = old.chunks_exact(part.cache.width() * shape.head_size);
-            for (old, new) in heads.zip(row.chunks_exact_mut(width * shape.head_size)) {
-                new[to..][..used].copy_from_slice(&old[from..][..used]);
-            }
-        }
-        Ok(tensor)
-    };
-    (0..shape.tensors()).map(one).collect()
 }

@@ -1,7 +1,7 @@
 //! One ONNX graph: loading, the check against its contract, running.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
     time::Duration,
@@ -14,7 +14,11 @@ use ort::{
 };
 use tracing::debug_span;
 
-use super::Provider;
+use super::{
+    EngineSettings, Provider, ProviderOptions,
+    placement::{Placement, RECORD, placement},
+    provider_start::start_error,
+};
 use crate::error::{Error, Result};
 
 /// The version of the graph contracts that this program speaks (`sllm.contract_version`).
@@ -56,6 +60,9 @@ pub(crate) struct Contract {
 pub(crate) struct GraphSettings {
     pub environment: Environment,
     pub provider: Provider,
+    pub options: ProviderOptions,
+    /// Of this graph.
+    pub engine: EngineSettings,
     pub threads: usize,
     /// How long a thread without work looks for some before it sleeps.
     pub spinning: Duration,
@@ -67,7 +74,10 @@ pub(crate) struct GraphSettings {
 pub(crate) struct Graph {
     session: Mutex<Session>,
     path: PathBuf,
-    inputs: BTreeSet<String>,
+    /// With the type of their elements, if they are tensors.
+    inputs: BTreeMap<String, Option<TensorElementType>>,
+    placement: Placement,
+    copies_inputs: bool,
 }
 
 impl Graph {
@@ -88,6 +98,14 @@ impl Graph {
             source,
         };
         let mut builder = builder(settings).map_err(failed)?;
+        if let Some(provider) = settings
+            .provider
+            .dispatch(&settings.options, &settings.engine)
+        {
+            builder = builder
+                .with_execution_providers([provider])
+                .map_err(|error| start_error(settings.provider, error.into()))?;
+        }
         let session = match bytes {
             Some(bytes) => builder.commit_from_memory(bytes),
             None => builder.commit_from_file(path),
@@ -96,18 +114,41 @@ impl Graph {
         let inputs = session
             .inputs()
             .iter()
-            .map(|input| input.name().to_owned())
+            .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
         Ok(Self {
+            placement: placement(&session).map_err(failed)?,
+            copies_inputs: settings.provider != Provider::Cpu,
             session: Mutex::new(session),
             path: path.to_owned(),
             inputs,
         })
     }
 
+    /// Where its nodes run.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// Whether ONNX Runtime may copy an input to a device when it is bound, and not see what is
+    /// written to it later.
+    pub fn copies_inputs(&self) -> bool {
+        self.copies_inputs
+    }
+
+    #[cfg(test)]
+    pub fn set_copies_inputs(&mut self) {
+        self.copies_inputs = true;
+    }
+
     /// Whether the graph has an input of this name.
     pub fn has_input(&self, name: &str) -> bool {
-        self.inputs.contains(name)
+        self.inputs.contains_key(name)
+    }
+
+    /// The type of an input's elements, if it is a tensor.
+    pub fn element(&self, input: &str) -> Option<TensorElementType> {
+        self.inputs.get(input).copied().flatten()
     }
 
     /// Exclusive use of the session. A panic elsewhere leaves ONNX Runtime's session intact.
@@ -193,7 +234,8 @@ fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(&settings.environment)?
         .with_intra_threads(settings.threads)?
         .with_inter_threads(1)?
-        .with_intra_op_spinning(spins)?;
+        .with_intra_op_spinning(spins)?
+        .with_config_entry(RECORD, "1")?;
     if spins {
         // Each graph has its own threads: those of one must not take the processors from the next.
         let micros = settings.spinning.as_micros().to_string();
@@ -201,10 +243,7 @@ fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
             .with_config_entry("session.force_spinning_stop", "1")?
             .with_config_entry("session.intra_op.spin_duration_us", micros)?;
     }
-    Ok(match settings.provider.dispatch() {
-        Some(dispatch) => builder.with_execution_providers([dispatch])?,
-        None => builder,
-    })
+    Ok(builder)
 }
 
 fn metadata_problems(session: &Session, graph: &str) -> Vec<String> {
@@ -284,18 +323,10 @@ mod tests {
     use ort::value::{Tensor, TensorElementType};
 
     use super::*;
-    use crate::runtime::environment;
+    use crate::runtime::testing;
 
     fn encoder() -> Graph {
-        let environment = environment(None).unwrap();
-        let settings = GraphSettings {
-            environment,
-            provider: Provider::Cpu,
-            threads: 1,
-            spinning: Duration::ZERO,
-        };
-        let path = Path::new("tests/golden/bundle/portable/encoder.onnx");
-        Graph::load(path, None, &settings).unwrap()
+        testing::graph("tests/golden/bundle/portable/encoder.onnx")
     }
 
     #[test]
@@ -326,8 +357,9 @@ mod tests {
 
     #[test]
     fn a_failing_run_names_the_graph() {
+        let encoder = encoder();
         let input = Tensor::from_array(([1usize], vec![1.0f32])).unwrap();
-        let failed = encoder().run(vec![("input_ids", input.into())], "sentence_embedding");
+        let failed = encoder.run(vec![("input_ids", input.into())], "sentence_embedding");
         let error = failed.unwrap_err();
         assert!(matches!(error, Error::GraphRun { .. }), "{error:?}");
         assert!(error.to_string().contains("encoder.onnx"), "{error}");

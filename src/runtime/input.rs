@@ -125,20 +125,22 @@ where
 }
 
 /// A binding whose inputs are tensors that are written again in each run, and only bound again when
-/// their shape changes.
+/// their shape changes, or if binding copies them.
 #[derive(Debug)]
 pub(crate) struct Bound {
     binding: Box<IoBinding>,
     inputs: Vec<(&'static str, Shape, DynValue)>,
     has_outputs: bool,
+    copies_inputs: bool,
 }
 
 impl Bound {
-    pub fn new(binding: IoBinding) -> Self {
+    pub fn new(binding: IoBinding, copies_inputs: bool) -> Self {
         Self {
             binding: Box::new(binding),
             inputs: Vec::new(),
             has_outputs: false,
+            copies_inputs,
         }
     }
 
@@ -151,10 +153,23 @@ impl Bound {
         &mut self,
         input: String,
         output: String,
-        buffer: &mut Tensor<f32>,
+        buffer: &mut DynValue,
     ) -> ort::Result<()> {
         self.binding.bind_output(output, &mut *buffer)?;
         self.binding.bind_input(input, buffer)
+    }
+
+    /// Bind the buffers of [`alias`](Self::alias) again as inputs, if binding copies them.
+    pub fn refresh<'b>(
+        &mut self,
+        inputs: impl Iterator<Item = (String, &'b DynValue)>,
+    ) -> ort::Result<()> {
+        if self.copies_inputs {
+            for (input, buffer) in inputs {
+                self.binding.bind_input(input, buffer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Give an input its values.
@@ -162,6 +177,9 @@ impl Bound {
         let kept = self.inputs.iter_mut().find(|kept| kept.0 == input.name);
         if let Some((.., tensor)) = kept.filter(|kept| kept.1 == input.shape) {
             let changed = input.write(tensor)?;
+            if changed && self.copies_inputs {
+                self.binding.bind_input(input.name, &*tensor)?;
+            }
             self.has_outputs &= !(changed && input.shapes_outputs());
             return Ok(());
         }

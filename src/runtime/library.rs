@@ -57,6 +57,18 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
     Ok(environment)
 }
 
+/// Find and load the library, as [`Model::load`](crate::Model::load) does first.
+///
+/// # Errors
+/// [`Error::RuntimeNotFound`], [`Error::RuntimeConflict`].
+pub fn load_library(path: Option<&Path>) -> Result<LibraryInfo> {
+    environment(path)?;
+    // Nothing unloads it.
+    library_info().ok_or(Error::RuntimeNotFound {
+        attempts: Vec::new(),
+    })
+}
+
 /// What is loaded, or `None` before the first model or [`Model::load`](crate::Model::load).
 #[must_use]
 pub fn library_info() -> Option<LibraryInfo> {

@@ -4,19 +4,45 @@ mod cache;
 mod graph;
 mod input;
 mod library;
+mod placement;
 mod provider;
+mod provider_options;
+mod provider_start;
 mod scores;
+mod shape_profiles;
 
 pub(crate) use cache::{CacheShape, KvCache, cache_ports, is_in_place};
 pub(crate) use graph::{ANY, Contract, Graph, GraphSettings, Port};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
-pub use library::{LibraryInfo, library_info};
+pub use library::{LibraryInfo, library_info, load_library};
+pub use placement::Placement;
+pub(crate) use provider::EngineSettings;
 pub use provider::{Provider, ProviderChoice};
+pub use provider_options::ProviderOptions;
+pub(crate) use provider_start::missing_part;
 pub(crate) use scores::Scores;
+pub use shape_profiles::{ShapeProfiles, SizeRange};
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::{path::Path, time::Duration};
+
+    use super::{EngineSettings, Graph, GraphSettings, Provider, ProviderOptions, environment};
+
+    /// The graph in this file, on the processor.
+    pub fn graph(path: impl AsRef<Path>) -> Graph {
+        let settings = GraphSettings {
+            environment: environment(None).unwrap(),
+            provider: Provider::Cpu,
+            options: ProviderOptions::default(),
+            engine: EngineSettings::default(),
+            threads: 1,
+            spinning: Duration::ZERO,
+        };
+        Graph::load(path.as_ref(), None, &settings).unwrap()
+    }
+
     /// Equal up to `tolerance`, relative to the larger of 1 and the expected number.
     pub fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
         assert_eq!(found.len(), expected.len());

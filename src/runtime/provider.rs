@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 
+use super::ProviderOptions;
 use crate::error::{Error, Result};
 
 /// An execution provider of ONNX Runtime.
@@ -52,6 +53,20 @@ impl Provider {
         }
     }
 
+    /// ONNX Runtime's name for it.
+    #[must_use]
+    pub fn runtime_name(self) -> &'static str {
+        match self {
+            Self::Cpu => ep::CPU::NAME,
+            Self::Cuda => ep::CUDA::NAME,
+            Self::TensorRt => ep::TensorRT::NAME,
+            Self::OpenVino => ep::OpenVINO::NAME,
+            Self::CoreMl => ep::CoreML::NAME,
+            Self::DirectMl => ep::DirectML::NAME,
+            Self::Xnnpack => ep::XNNPACK::NAME,
+        }
+    }
+
     /// Whether the loaded ONNX Runtime was built with it. That says nothing about its own
     /// libraries, nor about the device: only making a session does.
     pub(crate) fn is_built_in(self) -> bool {
@@ -67,12 +82,33 @@ impl Provider {
         answer.unwrap_or(false)
     }
 
-    /// What a session is given; `None` for the processor, which needs no registration.
-    pub(crate) fn dispatch(self) -> Option<ExecutionProviderDispatch> {
+    /// The files beside the ONNX Runtime library that it is loaded from, without the marks of the
+    /// operating system; none for those that are part of that library.
+    pub(crate) fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Cuda => &["onnxruntime_providers_shared", "onnxruntime_providers_cuda"],
+            Self::TensorRt => &[
+                "onnxruntime_providers_shared",
+                "onnxruntime_providers_tensorrt",
+            ],
+            Self::OpenVino => &[
+                "onnxruntime_providers_shared",
+                "onnxruntime_providers_openvino",
+            ],
+            Self::Cpu | Self::CoreMl | Self::DirectMl | Self::Xnnpack => &[],
+        }
+    }
+
+    /// What the session of a graph is given; `None` for the processor, which needs no registration.
+    pub(crate) fn dispatch(
+        self,
+        options: &ProviderOptions,
+        engine: &EngineSettings,
+    ) -> Option<ExecutionProviderDispatch> {
         let dispatch = match self {
             Self::Cpu => return None,
-            Self::Cuda => ep::CUDA::default().build(),
-            Self::TensorRt => ep::TensorRT::default().build(),
+            Self::Cuda => cuda(options).build(),
+            Self::TensorRt => tensorrt(options, engine).build(),
             Self::OpenVino => ep::OpenVINO::default().build(),
             Self::CoreMl => ep::CoreML::default().build(),
             Self::DirectMl => ep::DirectML::default().build(),
@@ -80,6 +116,46 @@ impl Provider {
         };
         Some(dispatch.error_on_failure())
     }
+}
+
+/// What TensorRT is told of one graph.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EngineSettings {
+    /// Engines of different weights must not be called the same in one cache.
+    pub prefix: String,
+    /// The least, usual and largest shapes of the inputs.
+    pub shapes: Option<[String; 3]>,
+}
+
+fn cuda(options: &ProviderOptions) -> ep::CUDA {
+    let mut provider = ep::CUDA::default();
+    if let Some(device) = options.device {
+        provider = provider.with_device_id(device as i32);
+    }
+    if let Some(bytes) = options.memory_limit {
+        provider = provider.with_memory_limit(bytes);
+    }
+    provider
+}
+
+fn tensorrt(options: &ProviderOptions, engine: &EngineSettings) -> ep::TensorRT {
+    let mut provider = ep::TensorRT::default();
+    if let Some(device) = options.device {
+        provider = provider.with_device_id(device as i32);
+    }
+    if let Some(directory) = &options.engine_cache {
+        provider = provider
+            .with_engine_cache(true)
+            .with_engine_cache_path(directory.display())
+            .with_engine_cache_prefix(&engine.prefix);
+    }
+    if let Some([least, usual, largest]) = &engine.shapes {
+        provider = provider
+            .with_profile_min_shapes(least)
+            .with_profile_opt_shapes(usual)
+            .with_profile_max_shapes(largest);
+    }
+    provider
 }
 
 impl fmt::Display for Provider {
@@ -135,5 +211,43 @@ mod tests {
         }
         let error = "gpu".parse::<ProviderChoice>().unwrap_err().to_string();
         assert!(error.contains("gpu") && error.contains("cuda"), "{error}");
+    }
+
+    /// The providers are told what was asked for, in the words of ONNX Runtime's documentation.
+    #[test]
+    fn options_reach_the_provider() {
+        let options = ProviderOptions::default()
+            .with_device(3)
+            .and_then(|options| options.with_memory_limit(1 << 30))
+            .and_then(|options| options.with_engine_cache("engines"))
+            .unwrap();
+        let engine = EngineSettings {
+            prefix: "decoder".into(),
+            shapes: Some(["a:1", "a:2", "a:3"].map(String::from)),
+        };
+        let told = format!("{:?}", cuda(&options));
+        for text in ["device_id", "\"3\"", "gpu_mem_limit", "1073741824"] {
+            assert!(told.contains(text), "{text}: {told}");
+        }
+        let told = format!("{:?}", tensorrt(&options, &engine));
+        for text in [
+            "device_id",
+            "\"3\"",
+            "trt_engine_cache_enable",
+            "trt_engine_cache_path",
+            "engines",
+            "trt_engine_cache_prefix",
+            "trt_profile_min_shapes",
+            "trt_profile_opt_shapes",
+            "trt_profile_max_shapes",
+            "a:3",
+        ] {
+            assert!(told.contains(text), "{text}: {told}");
+        }
+        let told = format!("{:?}", tensorrt(&ProviderOptions::default(), &engine));
+        assert!(
+            !told.contains("device_id") && !told.contains("cache"),
+            "{told}"
+        );
     }
 }

@@ -151,25 +151,16 @@ fn last_of_rows<'o, T>(values: &'o [T], shape: &[i64]) -> impl Iterator<Item = &
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
-
     use super::*;
     use crate::{
         error::Error,
-        runtime::{CacheShape, GraphSettings, Provider, environment},
+        runtime::{CacheShape, testing},
     };
 
     /// Shapes that only a run can show are checked.
     #[test]
     fn a_vocabulary_of_another_size_is_refused() {
-        let settings = GraphSettings {
-            environment: environment(None).unwrap(),
-            provider: Provider::Cpu,
-            threads: 1,
-            spinning: Duration::ZERO,
-        };
-        let path = Path::new("tests/golden/bundle-fast/cpu-int8/decoder.onnx");
-        let graph = Graph::load(path, None, &settings).unwrap();
+        let graph = testing::graph("tests/golden/bundle-fast/cpu-int8/decoder.onnx");
         let shape = CacheShape {
             layers: 2,
             heads: 4,

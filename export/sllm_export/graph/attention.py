@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from sllm_export.graph import layers
-from sllm_export.graph.builder import BOOL, FLOAT, INT32, MICROSOFT, Dims, GraphBuilder
+from sllm_export.graph.builder import BOOL, INT32, MICROSOFT, Dims, GraphBuilder
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class CachedAttention(Protocol):
 
 
 def _cache(b: GraphBuilder, layer: int, past: Dims, present: Dims) -> tuple[list[str], list[str]]:
-    pasts = [b.input(f"past_key_values.{layer}.{part}", FLOAT, past) for part in ("key", "value")]
-    presents = [b.output(f"present.{layer}.{part}", FLOAT, present) for part in ("key", "value")]
+    parts = ("key", "value")
+    pasts = [b.input(f"past_key_values.{layer}.{part}", b.float, past) for part in parts]
+    presents = [b.output(f"present.{layer}.{part}", b.float, present) for part in parts]
     return pasts, presents
 
 
@@ -88,9 +89,9 @@ class InPlaceAttention:
         then = b.branch(f"bidirectional_{layer}")
         q, k, v = layers.split_heads(then, qkv, self.heads.count)
         mixed = layers.attend(then, q, k, v, self.heads.size, self._row_bias)
-        then.output(mixed, FLOAT, ["batch", "positions", "width"])
+        then.output(mixed, b.float, ["batch", "positions", "width"])
         other = b.branch(f"causal_{layer}")
-        other.output(other.op("Identity", [causal]), FLOAT, ["batch", "positions", "width"])
+        other.output(other.op("Identity", [causal]), b.float, ["batch", "positions", "width"])
         return b.op("If", [self.bidirectional], then_branch=then.body(), else_branch=other.body())
 
     def _padding_bias(self, b: GraphBuilder, qkv: str) -> str:

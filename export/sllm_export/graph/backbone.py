@@ -30,7 +30,7 @@ def build_backbone(
     """Builds the backbone of an sllm; `weights` is the whole checkpoint."""
     backbone, hidden = config.require_backbone(), config.hidden_size
     heads = Heads(backbone.heads, hidden // backbone.heads)
-    b = GraphBuilder("backbone", config.name)
+    b = GraphBuilder("backbone", config.name, precision.half)
     x = b.input("inputs_embeds", FLOAT, ["batch", "sentences", hidden])
     position_ids = b.input("position_ids", INT64, ["batch", "sentences"])
     attention: CachedAttention

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from sllm_export.errors import ExportError
+
 OPSET = 21
 IR_VERSION = 10
 CONTRACT_VERSION = "1"
@@ -30,11 +32,18 @@ Dims = Sequence[int | str]
 
 
 class GraphBuilder:
-    """Collects nodes, weights, inputs and outputs of one graph. Values are named by strings."""
+    """Collects nodes, weights, inputs and outputs of one graph. Values are named by strings.
 
-    def __init__(self, graph: str, model: str) -> None:
+    With `half` the floats inside are float16: float32 weights and constants are rounded, and inputs
+    and outputs that are declared as float32 are cast where they enter and leave.
+    """
+
+    def __init__(self, graph: str, model: str, half: bool = False) -> None:
         self.graph = graph
         self.model = model
+        self.half = half
+        self.float = FLOAT16 if half else FLOAT
+        self._cast_outputs: set[str] = set()
         self._nodes: list[onnx.NodeProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
@@ -45,18 +54,25 @@ class GraphBuilder:
     def input(self, name: str, element: int, dims: Dims) -> str:
         """Declares a graph input; a dimension is a number or a symbol."""
         self._inputs.append(helper.make_tensor_value_info(name, element, list(dims)))
-        return name
+        return self.op("Cast", [name], to=FLOAT16) if self.half and element == FLOAT else name
 
-    def output(self, name: str, element: int, dims: Dims, first: bool = False) -> str:
-        """Declares a graph output, the value of the same name, before or after the others."""
+    def output(
+        self, name: str, element: int, dims: Dims, first: bool = False, cast: bool = True
+    ) -> str:
+        """Declares a graph output, the value of the same name, before or after the others; without
+        `cast` that value has the type of the output in a graph of float16 too."""
         place = 0 if first else len(self._outputs)
         self._outputs.insert(place, helper.make_tensor_value_info(name, element, list(dims)))
+        if cast and self.half and element == FLOAT:
+            self._cast_outputs.add(name)
         return name
 
     def weight(self, name: str, values: np.ndarray) -> str:
         """Adds a weight. It is kept as given (a view may stay on disk) until `save`."""
         if name in self._weights:
             raise ValueError(f"weight {name} is added twice")
+        if self.half and values.dtype == np.float32:
+            values = _rounded_to_half(name, values)
         self._weights[name] = values
         return name
 
@@ -95,8 +111,12 @@ class GraphBuilder:
         self._count += 1
         label = f"{kind}_{self._count}"
         names = [out or f"{label}_{index}" for index, out in enumerate(outs)]
-        node = helper.make_node(kind, list(inputs), names, name=label, domain=domain, **attributes)
+        made = [f"{name}_half" if name in self._cast_outputs else name for name in names]
+        node = helper.make_node(kind, list(inputs), made, name=label, domain=domain, **attributes)
         self._nodes.append(node)
+        for inside, name in zip(made, names, strict=True):
+            if inside != name:
+                self._nodes.append(helper.make_node("Cast", [inside], [name], name=name, to=FLOAT))
         return names
 
     def branch(self, name: str) -> Branch:
@@ -136,7 +156,7 @@ class Branch(GraphBuilder):
     """The body of an If: nodes and outputs are its own, weights and constants its parent's."""
 
     def __init__(self, parent: GraphBuilder, name: str) -> None:
-        super().__init__(name, parent.model)
+        super().__init__(name, parent.model, parent.half)
         self._parent = parent
 
     def weight(self, name: str, values: np.ndarray) -> str:
@@ -159,6 +179,13 @@ class Branch(GraphBuilder):
     def body(self) -> onnx.GraphProto:
         """The finished graph, for the attributes `then_branch` and `else_branch`."""
         return helper.make_graph(self._nodes, self.graph, [], self._outputs)
+
+
+def _rounded_to_half(name: str, values: np.ndarray) -> np.ndarray:
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > float(np.finfo(np.float16).max):
+        raise ExportError(f"{name} holds {largest:.3g}, too much for float16: take another variant")
+    return values.astype(np.float16)
 
 
 def _describe(tensor: onnx.TensorProto, name: str, array: np.ndarray) -> None:

@@ -46,7 +46,7 @@ def build_decoder(
     """Builds the decoder; `weights` are those below `decoder.`."""
     svae, hidden = config.require_svae(), config.hidden_size
     heads = Heads(svae.heads, hidden // svae.heads)
-    b = GraphBuilder("decoder", config.name)
+    b = GraphBuilder("decoder", config.name, precision.half)
     ids = b.input("input_ids", INT64, ["batch", "tokens"])
     position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
     sentence = b.input("sentence_embedding", FLOAT, ["batch", hidden])

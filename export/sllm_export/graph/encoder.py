@@ -19,7 +19,7 @@ def build_encoder(config: ModelConfig, weights: Weights, precision: Precision) -
     """Builds the encoder; `weights` are those below `encoder.`."""
     svae, hidden = config.require_svae(), config.hidden_size
     precision = Fine(precision)
-    b = GraphBuilder("encoder", config.name)
+    b = GraphBuilder("encoder", config.name, precision.half)
     ids = b.input("input_ids", INT64, ["batch", "tokens"])
     mask = b.input("attention_mask", INT64, ["batch", "tokens"])
 
@@ -33,7 +33,7 @@ def build_encoder(config: ModelConfig, weights: Weights, precision: Precision) -
     for layer in range(svae.layers):
         x = _layer(b, precision, x, bias, weights.under(f"encoder.layers.{layer}."), svae.heads)
 
-    keep = layers.unsqueeze(b, b.op("Cast", [real], to=FLOAT), [2])
+    keep = layers.unsqueeze(b, b.op("Cast", [real], to=b.float), [2])
     x = b.op("Mul", [x, keep])
     if svae.learnable_add:
         weight = b.weight("la.weight", weights["la.weight"].T)

@@ -12,6 +12,8 @@ LAYER_NORM_EPS = 1e-5
 MASKED = -1e9
 """Added to the score of a key that may not be seen. Finite: a row without any key stays a number,
 and its other scores still vanish in the softmax."""
+MASKED_HALF = -3e4
+"""The same in float16, with room for the score."""
 
 
 def layer_norm(b: GraphBuilder, x: str, name: str, weights: Weights) -> str:
@@ -64,8 +66,9 @@ def attend(
 
 
 def mask_bias(b: GraphBuilder, allowed: str) -> str:
-    """bool mask, true = may attend -> f32 of the same shape to add to the scores."""
-    zero, masked = b.constant(0.0, np.float32), b.constant(MASKED, np.float32)
+    """bool mask, true = may attend -> floats of the same shape to add to the scores."""
+    hidden = MASKED_HALF if b.half else MASKED
+    zero, masked = b.constant(0.0, np.float32), b.constant(hidden, np.float32)
     return b.op("Where", [allowed, zero, masked])
 
 

@@ -27,7 +27,7 @@ def build_opt(
     """Builds an OPT model; `weights` are those below `model.decoder.`."""
     backbone, hidden = config.require_backbone(), config.hidden_size
     heads = Heads(backbone.heads, hidden // backbone.heads)
-    b = GraphBuilder("opt", config.name)
+    b = GraphBuilder("opt", config.name, precision.half)
     ids = b.input("input_ids", INT64, ["batch", "tokens"])
     position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
     logits_to_keep = b.input("logits_to_keep", INT64, [])

@@ -12,7 +12,9 @@ from sllm_export.graph.vocabulary import (
     OutputLayer,
     all_logits,
     best_logits,
+    coarse_logits,
     quantized_product,
+    whole_product,
 )
 
 _SMALL_WEIGHT = 2**18
@@ -23,7 +25,10 @@ _FOUR_BIT_BLOCK = 64
 
 
 class Precision(Protocol):
-    """Emits linear layers and embedding look-ups; activations are float32 in and out."""
+    """Emits linear layers and embedding look-ups; activations are the builder's floats."""
+
+    half: bool
+    """Whether those are float16."""
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
@@ -44,13 +49,15 @@ class Precision(Protocol):
 
 
 def _product(b: GraphBuilder, x: str, weight: str, name: str, bias: np.ndarray | None) -> str:
-    """x [..., K], the value `weight` [K, N] -> x weight + bias in float32."""
+    """x [..., K], the value `weight` [K, N] -> x weight + bias."""
     product = b.op("MatMul", [x, weight])
     return product if bias is None else b.op("Add", [product, b.weight(f"{name}.bias", bias)])
 
 
-class Float32:
-    """Float32 weights and standard operators."""
+class Plain:
+    """Weights as the builder keeps them, float32 or float16, and standard operators."""
+
+    half = False
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
@@ -66,10 +73,30 @@ class Float32:
         all_logits(b, self.linear(b, x, layer.name, layer.weight, layer.bias), layer)
 
 
+class Float32(Plain):
+    """Float32 throughout."""
+
+
+@dataclass(frozen=True)
+class Float16(Plain):
+    """Float16 throughout; the vocabulary is ranked in float16, the best tokens get their logits in
+    float32."""
+
+    half = True
+    candidates: int = 64
+
+    def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
+        rows = f"{layer.rows}.weight"
+        if not b.has_weight(rows):
+            b.weight(rows, layer.weight)
+        best_logits(b, x, layer, rows, whole_product(b, x, rows, layer), self.candidates)
+
+
 class Fine:
     """A precision whose every linear layer is the other's `fine_linear`."""
 
     def __init__(self, precision: Precision) -> None:
+        self.half = precision.half
         self.linear = self.fine_linear = precision.fine_linear
         self.embedding = precision.embedding
         self.vocabulary = precision.vocabulary
@@ -87,6 +114,7 @@ class Quantized:
     small: int = _SMALL_WEIGHT
     coarse_from: int = 2**22
     candidates: int = 64
+    half = False
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
@@ -114,7 +142,7 @@ class Quantized:
             all_logits(b, self._eight_bit(b, x, layer.name, layer.weight, layer.bias), layer)
         else:
             rows = self._half(b, layer.rows, layer.weight)
-            best_logits(b, x, layer, rows, self.candidates)
+            best_logits(b, x, layer, rows, coarse_logits(b, x, layer), self.candidates)
 
     def _eight_bit(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None

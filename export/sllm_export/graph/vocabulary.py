@@ -1,7 +1,7 @@
 """The output projection: hidden vectors to logits of the whole vocabulary, or of its best tokens.
 
 With a large vocabulary it reads more bytes than all that is before it. Coarse to fine, the whole
-vocabulary is ranked with 4-bit weights, and the best tokens get their exact logits.
+vocabulary is ranked with 4-bit weights or in float16, and the best tokens get their exact logits.
 """
 
 from __future__ import annotations
@@ -37,8 +37,28 @@ def all_logits(b: GraphBuilder, logits: str, layer: OutputLayer) -> None:
     b.op("Identity", [logits], "logits")
 
 
-def best_logits(b: GraphBuilder, x: str, layer: OutputLayer, rows: str, candidates: int) -> None:
-    """Coarse to fine, x [batch, tokens, K]; `rows` is the value of the weight in float16.
+def coarse_logits(b: GraphBuilder, x: str, layer: OutputLayer) -> str:
+    """x [..., K] -> logits [..., vocab] with weights of 4 bits."""
+    form = (_COARSE_BITS, _COARSE_BLOCK)
+    return quantized_product(b, x, layer.name, (layer.weight, layer.bias), form)
+
+
+def whole_product(b: GraphBuilder, x: str, rows: str, layer: OutputLayer) -> str:
+    """x [batch, tokens, K] -> logits [batch, tokens, vocab]; `rows` is the weight, kept once."""
+    vocab, columns = layer.weight.shape
+    inputs = [b.op("Reshape", [x, b.constant([-1, columns], np.int64)]), rows]
+    if layer.bias is not None:
+        inputs.append(b.weight(f"{layer.name}.bias", layer.bias))
+    flat = b.op("Gemm", inputs, transB=1)
+    sizes = [b.op("Shape", [x], start=0, end=2), b.constant([vocab], np.int64)]
+    return b.op("Reshape", [flat, b.op("Concat", sizes, axis=0)])
+
+
+def best_logits(
+    b: GraphBuilder, x: str, layer: OutputLayer, rows: str, coarse: str, candidates: int
+) -> None:
+    """Coarse to fine: `coarse` is x [batch, tokens, K] times the weight, `rows` the weight itself,
+    whose rows are in float16.
 
     Outputs `candidate_ids` i64 and `candidate_logits` f32 [batch, tokens, candidates], best first,
     and `logits` f32 [batch, tokens, vocab], where the candidates' are exact and the others coarse,
@@ -47,29 +67,35 @@ def best_logits(b: GraphBuilder, x: str, layer: OutputLayer, rows: str, candidat
     count = min(candidates, len(layer.weight))
     wanted = b.input("all_logits", BOOL, [])
     for name, element in (("candidate_ids", INT64), ("candidate_logits", FLOAT)):
-        b.output(name, element, ["batch", layer.tokens, count])
+        b.output(name, element, ["batch", layer.tokens, count], cast=False)
     shape = ["batch", layer.tokens, "scored"]
-    b.output("logits", FLOAT, shape)
+    b.output("logits", FLOAT, shape, cast=False)
 
-    coarse = quantized_product(
-        b, x, layer.name, (layer.weight, layer.bias), (_COARSE_BITS, _COARSE_BLOCK)
-    )
     best = b.constant([count], np.int64)
     _, ids = b.ops("TopK", [coarse, best], [None, None], axis=-1, sorted=0)
     last = b.constant([-1], np.int64)
     best_rows = b.op("Cast", [b.op("Gather", [rows, ids], axis=0)], to=FLOAT)
+    x = in_float32(b, x)
     exact = b.op("Squeeze", [b.op("MatMul", [best_rows, b.op("Unsqueeze", [x, last])]), last])
     if layer.bias is not None:
-        exact = b.op("Add", [exact, b.op("Gather", [f"{layer.name}.bias", ids], axis=0)])
+        bias = b.op("Gather", [f"{layer.name}.bias", ids], axis=0)
+        exact = b.op("Add", [exact, in_float32(b, bias)])
     _, order = b.ops("TopK", [exact, best], ["candidate_logits", None], axis=-1)
     b.op("GatherElements", [ids, order], "candidate_ids", axis=-1)
 
     then = b.branch("all_tokens")
-    then.output(then.op("ScatterElements", [coarse, ids, exact], axis=-1), FLOAT, shape)
+    scattered = then.op("ScatterElements", [in_float32(then, coarse), ids, exact], axis=-1)
+    then.output(scattered, FLOAT, shape)
     other = b.branch("no_tokens")
     nothing = b.constant([0], np.int64)
-    other.output(other.op("Slice", [coarse, nothing, nothing, last]), FLOAT, shape)
+    none = other.op("Slice", [coarse, nothing, nothing, last])
+    other.output(in_float32(other, none), FLOAT, shape)
     b.ops("If", [wanted], ["logits"], then_branch=then.body(), else_branch=other.body())
+
+
+def in_float32(b: GraphBuilder, x: str) -> str:
+    """The builder's floats as float32."""
+    return b.op("Cast", [x], to=FLOAT) if b.half else x
 
 
 def quantized_product(

@@ -7,7 +7,7 @@ use ort::{
     value::DynValue,
 };
 
-use super::{CacheShape, RowPart, buffers, past_name, present_name};
+use super::{CacheShape, Element, RowPart, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{Graph, Input},
@@ -21,19 +21,17 @@ pub(super) struct Concatenated {
 impl Concatenated {
     pub fn with_rows(
         graph: &Graph,
-        shape: &CacheShape,
+        form: (&CacheShape, Element),
         parts: &[Option<RowPart<'_>>],
         width: usize,
     ) -> Result<Self> {
-        let past = buffers(shape, parts, width, |length| width - length)
+        let past = buffers(form, parts, width, |length| width - length)
             .map_err(|source| graph.failed(source))?;
-        Ok(Self {
-            past: past.into_iter().map(|tensor| tensor.into_dyn()).collect(),
-        })
+        Ok(Self { past })
     }
 
-    pub fn buffer(&self, number: usize) -> ort::Result<&[f32]> {
-        Ok(self.past[number].try_extract_tensor::<f32>()?.1)
+    pub fn buffer(&self, number: usize) -> &DynValue {
+        &self.past[number]
     }
 
     pub fn run<'a, T>(

@@ -1,0 +1,157 @@
+//! `doctor`: what is installed and what of it works.
+
+use std::{error::Error as _, path::Path, thread};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+use sllm_ort::{
+    Error, LoadOptions, Model, Provider,
+    bundle::{Bundle, GraphFile},
+    config::ModelKind,
+    load_library,
+};
+
+use super::{ModelArgs, output};
+
+/// A sentence for a first run.
+const SENTENCE: &str = "the cat. ";
+
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Print the findings; returns whether the bundle can be run.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<bool> {
+    let options = args.model.load_options(args.model.variant.as_deref())?;
+    let mut findings = Map::new();
+    findings.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    if let Ok(processors) = thread::available_parallelism() {
+        findings.insert("processors".into(), processors.get().into());
+    }
+    let library = load_library(args.model.onnxruntime.as_deref());
+    let library_works = library.is_ok();
+    let library = match library {
+        Ok(library) => json!({
+            "path": library.path.canonicalize().unwrap_or(library.path).display().to_string(),
+            "build": library.build,
+        }),
+        Err(error) => json!({"problem": one_line(&error)}),
+    };
+    findings.insert("onnxruntime".into(), library);
+
+    let opened = args.model.bundle.dir().and_then(|dir| {
+        Bundle::open(&dir).with_context(|| format!("the bundle {} cannot be used", dir.display()))
+    });
+    let works = match opened {
+        Err(error) => {
+            findings.insert("model".into(), json!({"problem": format!("{error:#}")}));
+            false
+        }
+        Ok(bundle) => {
+            findings.insert("model".into(), describe(&bundle));
+            library_works && try_providers(&bundle, &options, &mut findings)
+        }
+    };
+    findings.insert("works".into(), works.into());
+    let findings = Value::Object(findings);
+    match args.model.is_json() {
+        true => output::json(&findings)?,
+        false => output::fields(&findings)?,
+    }
+    Ok(works)
+}
+
+/// The bundle, and which of its files are not what the manifest promises.
+fn describe(bundle: &Bundle) -> Value {
+    let check = |graph: &GraphFile| graph.verify_external_data(&graph.read_verified()?);
+    let graphs = bundle.variants.iter().flat_map(|v| v.graphs.values());
+    let checks = graphs.map(check).chain([bundle.tokenizer.verify()]);
+    let problems: Vec<String> = checks
+        .filter_map(Result::err)
+        .map(|e| one_line(&e))
+        .collect();
+    let variants: Vec<&str> = bundle.variants.iter().map(|v| v.name.as_str()).collect();
+    let mut model = json!({
+        "path": absolute(&bundle.dir),
+        "name": bundle.config.name,
+        "variants": variants,
+        "files_intact": problems.is_empty(),
+    });
+    if !problems.is_empty() {
+        model["problems"] = problems.into();
+    }
+    model
+}
+
+/// Try each provider on the smallest graph, then the whole model as the options say.
+fn try_providers(
+    bundle: &Bundle,
+    options: &LoadOptions,
+    findings: &mut Map<String, Value>,
+) -> bool {
+    let tried = Provider::ALL.map(|provider| {
+        let tried = Model::try_provider(bundle, provider, options);
+        let offered = !matches!(tried, Err(Error::ProviderMissing { .. }));
+        let mut found = json!({
+            "name": provider.name(),
+            "offered": offered,
+            "starts": tried.is_ok(),
+        });
+        match tried {
+            Ok(variant) => found["variant"] = variant.into(),
+            Err(error) => found["problem"] = one_line(&error).into(),
+        }
+        found
+    });
+    findings.insert("providers".into(), tried.to_vec().into());
+    let run = Model::load(&bundle.dir, options.clone()).and_then(|model| {
+        run_once(&model)?;
+        Ok(model)
+    });
+    let works = run.is_ok();
+    let run = match run {
+        Ok(model) => json!({
+            "variant": model.variant(),
+            "provider": model.provider().name(),
+            "threads": model.threads(),
+            "spin_micros": model.spinning().as_micros() as u64,
+            "warnings": model.warnings(),
+        }),
+        Err(error) => json!({"problem": one_line(&error)}),
+    };
+    findings.insert("run".into(), run);
+    works
+}
+
+/// Run the graphs that read a sentence, and those that continue it.
+fn run_once(model: &Model) -> sllm_ort::Result<()> {
+    if model.config().kind == ModelKind::Svae {
+        let vector = model.encode(&[SENTENCE])?;
+        return model.decode(vector.row(0)).map(|_| ());
+    }
+    let mut session = model.session()?;
+    session.append(SENTENCE)?;
+    let options = sllm_ort::GenerateOptions::default()
+        .with_ignore_stop(true)
+        .with_max_sentences(1);
+    session
+        .generate(options)
+        .try_for_each(|next| next.map(|_| ()))
+}
+
+/// An error with its first cause.
+fn one_line(error: &Error) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+        .replace('\n', " ")
+        .trim_end()
+        .to_owned()
+}
+
+fn absolute(path: &Path) -> String {
+    let absolute = path.canonicalize();
+    absolute.as_deref().unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,66 @@
+//! What an execution provider is told.
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::Args;
+use sllm_ort::{ProviderOptions, ShapeProfiles, SizeRange};
+
+#[derive(Args, Debug)]
+pub struct ProviderArgs {
+    /// Number of the GPU, for cuda and tensorrt [default: the driver's first]
+    #[arg(long, value_name = "ID")]
+    device: Option<u32>,
+    /// Most bytes of GPU memory that one graph may take, for cuda [default: all]
+    #[arg(long, value_name = "BYTES")]
+    gpu_memory: Option<usize>,
+    /// Directory in which tensorrt keeps the engines that it builds [default: they are not kept]
+    #[arg(long, value_name = "DIR")]
+    engine_cache: Option<PathBuf>,
+    /// Sizes that tensorrt builds its engines for: rows of a batch, sentences of a context, tokens of
+    /// a sentence, each as least:usual:largest
+    #[arg(long, value_name = "BATCH,SENTENCES,TOKENS")]
+    engine_sizes: Option<Sizes>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sizes(ShapeProfiles);
+
+impl FromStr for Sizes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ranges: Vec<SizeRange> = text.split(',').map(range).collect::<Result<_, _>>()?;
+        match ranges.as_slice() {
+            &[batch, sentences, tokens] => Ok(Self(ShapeProfiles::new(batch, sentences, tokens))),
+            _ => Err("three ranges are needed, such as 1:1:8,1:8:64,1:16:64".into()),
+        }
+    }
+}
+
+fn range(text: &str) -> Result<SizeRange, String> {
+    let number = |size: &str| size.parse().map_err(|error| format!("{size:?}: {error}"));
+    let sizes: Vec<usize> = text.split(':').map(number).collect::<Result<_, _>>()?;
+    match sizes.as_slice() {
+        &[min, usual, max] => SizeRange::new(min, usual, max).map_err(|error| error.to_string()),
+        _ => Err(format!("{text:?}: three sizes are needed, such as 1:8:64")),
+    }
+}
+
+impl ProviderArgs {
+    pub fn options(&self) -> sllm_ort::Result<ProviderOptions> {
+        let mut options = ProviderOptions::default();
+        if let Some(device) = self.device {
+            options = options.with_device(device)?;
+        }
+        if let Some(bytes) = self.gpu_memory {
+            options = options.with_memory_limit(bytes)?;
+        }
+        if let Some(directory) = &self.engine_cache {
+            options = options.with_engine_cache(directory)?;
+        }
+        if let Some(Sizes(shapes)) = self.engine_sizes {
+            options = options.with_shape_profiles(shapes);
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,111 @@
+//! `doctor` says what works, and its exit status too.
+
+mod support;
+
+use serde_json::Value;
+use support::{TINY, TINY_OPT, copy_bundle, json_lines, program, tiny};
+
+/// What it finds where the bundle cannot be run.
+fn failing(arguments: &[&str]) -> Value {
+    let mut command = program();
+    command.args(["doctor", "--format", "json"]).args(arguments);
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["works"], false);
+    found
+}
+
+fn provider<'f>(found: &'f Value, name: &str) -> &'f Value {
+    let mut providers = found["providers"].as_array().unwrap().iter();
+    providers.find(|provider| provider["name"] == name).unwrap()
+}
+
+#[test]
+fn a_bundle_that_runs() {
+    for model in [TINY, TINY_OPT, "tests/golden/bundle-svae"] {
+        let found = &json_lines(program().args(["doctor", "--model", model]))[0];
+        assert_eq!(found["works"], true, "{found:#}");
+        assert_eq!(found["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(found["model"]["files_intact"], true);
+        assert_eq!(found["run"]["provider"], "cpu");
+        assert_eq!(found["run"]["variant"], "cpu-int8");
+        assert_eq!(found["run"]["spin_micros"], 200);
+        assert!(found["processors"].as_u64() > Some(0));
+        let library = found["onnxruntime"]["path"].as_str().unwrap();
+        assert!(std::path::Path::new(library).is_file(), "{library}");
+        let cpu = provider(found, "cpu");
+        assert_eq!([&cpu["offered"], &cpu["starts"]], [true, true], "{cpu}");
+        assert_eq!(cpu["variant"], "cpu-int8");
+    }
+}
+
+#[test]
+fn why_a_provider_does_not_start() {
+    let found = &json_lines(&mut tiny(&["doctor"]))[0];
+    let cuda = provider(found, "cuda");
+    assert_eq!([&cuda["offered"], &cuda["starts"]], [false, false]);
+    let problem = cuda["problem"].as_str().unwrap();
+    let file = "libonnxruntime_providers_cuda.so is missing";
+    assert!(problem.contains(file), "{problem}");
+
+    // A provider that was named must be the one that runs the bundle.
+    let found = failing(&["--model", TINY, "--provider", "cuda"]);
+    let problem = found["run"]["problem"].as_str().unwrap();
+    assert!(problem.contains(file), "{problem}");
+    assert_eq!(provider(&found, "cpu")["starts"], true);
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    copy_bundle(TINY, &bundle);
+    std::fs::write(bundle.join("portable/decoder.onnx"), "damaged").unwrap();
+    let model = bundle.to_str().unwrap();
+    // The other variant still runs.
+    let found = &json_lines(program().args(["doctor", "--model", model]))[0];
+    assert_eq!(found["model"]["files_intact"], false);
+    let problems = found["model"]["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0]
+            .as_str()
+            .unwrap()
+            .contains("portable/decoder.onnx")
+    );
+
+    let found = failing(&["--model", model, "--variant", "portable"]);
+    let problem = found["run"]["problem"].as_str().unwrap();
+    assert!(problem.contains("sha256"), "{problem}");
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let found = failing(&["--model", "nowhere"]);
+    let problem = found["model"]["problem"].as_str().unwrap();
+    assert!(problem.contains("nowhere"), "{problem}");
+    assert!(found["onnxruntime"]["build"].is_string());
+
+    let found = failing(&["--model", TINY, "--onnxruntime", "nowhere/lib.so"]);
+    let problem = found["onnxruntime"]["problem"].as_str().unwrap();
+    assert!(problem.contains("nowhere/lib.so"), "{problem}");
+    assert_eq!(found["model"]["files_intact"], true);
+}
+
+#[test]
+fn text_has_a_line_for_each_finding() {
+    let output = tiny(&["doctor"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for key in [
+        "version",
+        "onnxruntime.path",
+        "providers[6].starts",
+        "works",
+    ] {
+        let mut lines = text.lines().map(|line| line.split_whitespace().next());
+        assert!(lines.any(|first| first == Some(key)), "{key}: {text}");
+    }
+    assert_eq!(output.status.code(), Some(0));
+}
