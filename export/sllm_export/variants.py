@@ -39,7 +39,7 @@ _EVERYWHERE = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "xnn
 VARIANTS = (
     Variant("cpu-int8", "int8", Quantized(8), True, ("cpu",), 0.2),
     Variant("cpu-int4", "int4", Quantized(4), True, ("cpu",), 1.0, usual=False),
-    Variant("cuda-fp16", "fp16", Float16(), True, ("cuda",), 0.02, usual=False),
+    Variant("cuda-fp16", "fp16", Float16(), True, ("cuda",), 0.005, usual=False),
     Variant("portable", "fp32", Float32(), False, _EVERYWHERE, 1e-4),
 )
 """In the order of the manifest: the first that suits a provider is taken."""
