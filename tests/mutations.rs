@@ -12,9 +12,9 @@ use rand::{Rng as _, RngExt as _, SeedableRng, rngs::StdRng};
 /// Inputs in all where `SLLM_MUTATIONS` is not set.
 const MUTATIONS: u64 = 10_000;
 /// Inputs that are read before memory is looked at: arenas and caches fill.
-const WARM_UP: u64 = 1_000;
+const WARM_UP: u64 = 2_000;
 /// Most resident memory that all inputs after them may add, in bytes.
-const MAX_GROWTH: u64 = 64 << 20;
+const MAX_GROWTH: u64 = 128 << 20;
 /// Numbers that are put in the place of others.
 const NUMBERS: [&str; 12] = [
     "0",
