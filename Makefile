@@ -11,7 +11,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build hostile soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,14 @@ lint: need-cargo ## Formatting and clippy
 
 rust-test: runtime ## Rust tests, doc tests included
 	cargo test --locked
+
+hostile: runtime ## 100,000 random changes of hostile files (a minute; HOSTILE_SEED=1 for others)
+	SLLM_MUTATIONS=100000 SLLM_MUTATION_SEED=$(or $(HOSTILE_SEED),0) cargo test --release --locked --test mutations -- --nocapture
+
+SOAK_SECONDS ?= 600
+
+soak: runtime ## Sessions made, saved, cancelled, dropped for ten minutes; memory must stay flat
+	SOAK_SECONDS=$(SOAK_SECONDS) cargo run --release --locked --example soak
 
 export-test: $(VENV)/ready ## Python tests of the exporter
 	$(VENV)/bin/ruff check export benches/peers

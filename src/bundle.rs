@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::config::{ModelConfig, ModelKind, read_text};
+use crate::config::{ModelConfig, ModelKind};
 use crate::error::{Error, Result, list};
 use crate::text::{Segmentation, SentenceTokenizer};
 
@@ -22,8 +22,8 @@ pub use files::BundleFile;
 pub const MANIFEST_NAME: &str = "sllm.json";
 /// The manifest's `format_version` that this crate reads.
 pub const FORMAT_VERSION: u64 = 1;
-/// Largest manifest, in bytes.
-pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+/// Largest manifest, in bytes; parsed it may take a hundred times as much memory.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Largest tokenizer file, in bytes.
 pub const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
 /// Largest graph, in bytes: a protobuf message is shorter than 2 GiB; larger weights are external
@@ -163,7 +163,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::BundleNotFound`], [`Error::BundleNotDirectory`], [`Error::ManifestMissing`] if
-    /// there is no bundle; [`Error::Read`], [`Error::FileTooLarge`], [`Error::Json`],
+    /// there is no bundle; [`Error::ManifestOutside`], [`Error::Read`], [`Error::FileTooLarge`], [`Error::Json`],
     /// [`Error::FormatVersion`], [`Error::MissingKey`], [`Error::UnknownKey`],
     /// [`Error::InvalidValue`], [`Error::DuplicateVariant`] if its manifest is not in order;
     /// [`Error::UnsafePath`], [`Error::BundleFile`] if a file that it names is not.
@@ -183,14 +183,30 @@ impl Bundle {
             Ok(meta) if !meta.is_dir() => return Err(Error::BundleNotDirectory { path: path() }),
             Ok(_) => {}
         }
-        let manifest = dir.join(MANIFEST_NAME);
-        let text = match read_text(&manifest, MAX_MANIFEST_BYTES) {
+        let text = match files::read_manifest(dir, &dir.join(MANIFEST_NAME)) {
             Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::ManifestMissing { path: path() });
             }
             other => other?,
         };
-        manifest::read(dir, &text, &manifest.display().to_string())
+        Self::from_manifest(dir, &text)
+    }
+
+    /// Checks `text` as the manifest of the bundle in `dir`, whose own manifest is not read.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::open`] for a manifest that is not in order.
+    pub fn from_manifest(dir: impl AsRef<Path>, text: &str) -> Result<Self> {
+        let dir = dir.as_ref();
+        let origin = dir.join(MANIFEST_NAME).display().to_string();
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(Error::FileTooLarge {
+                path: dir.join(MANIFEST_NAME),
+                bytes: text.len() as u64,
+                limit: MAX_MANIFEST_BYTES,
+            });
+        }
+        manifest::read(dir, text, &origin)
     }
 
     /// The variant named `variant`, or else the first one made for the execution provider.

@@ -242,21 +242,24 @@ impl ModelConfig {
 
 /// Reads a UTF-8 file of at most `limit` bytes.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // One byte more than allowed is enough to see that the file is too large, however large it is.
-    let bytes = File::open(path)
-        .and_then(|file| file.take(limit.saturating_add(1)).read_to_string(&mut text))
-        .map_err(failed)? as u64;
-    if bytes > limit {
+    File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    if bytes.len() as u64 > limit {
         return Err(Error::FileTooLarge {
             path: path.to_owned(),
-            bytes,
+            bytes: bytes.len() as u64,
             limit,
         });
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| Error::NotText {
+        path: path.to_owned(),
+        byte: error.utf8_error().valid_up_to() as u64,
+        line: None,
+    })
 }

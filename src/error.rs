@@ -8,6 +8,11 @@ use std::{
 
 use crate::config::ModelKind;
 
+/// Most problems of a contract that a message lists.
+const SHOWN_PROBLEMS: usize = 12;
+/// Longest message of a parser that is repeated, in characters.
+const SHOWN_MESSAGE_CHARS: usize = 300;
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -119,6 +124,14 @@ pub enum Error {
     ManifestMissing {
         /// The directory.
         path: PathBuf,
+    },
+    /// The manifest is a symbolic link that leads out of the bundle.
+    #[error("{} is a symbolic link to {}, outside of the bundle: put the file itself there", .path.display(), .target.display())]
+    ManifestOutside {
+        /// The manifest.
+        path: PathBuf,
+        /// Where the link leads.
+        target: PathBuf,
     },
     /// The manifest is of another format version.
     #[error(
@@ -342,7 +355,7 @@ pub enum Error {
         source: ort::Error,
     },
     /// A graph has other inputs, outputs or metadata than its role asks for.
-    #[error("{}: the graph does not keep its contract: {}: export the bundle again", .path.display(), .problems.join("; "))]
+    #[error("{}: the graph does not keep its contract: {}: export the bundle again", .path.display(), first_of(.problems))]
     Contract {
         /// The graph.
         path: PathBuf,
@@ -506,6 +519,30 @@ fn missing_file(path: Option<&Path>) -> String {
 /// Where in a text, for a message.
 fn on_line(line: Option<u64>) -> String {
     line.map_or_else(String::new, |line| format!(" (line {line})"))
+}
+
+/// The first problems for a message; a contract of thousands of inputs may differ in each.
+fn first_of(problems: &[String]) -> String {
+    let shown = problems.len().min(SHOWN_PROBLEMS);
+    let text = problems[..shown].join("; ");
+    match problems.len() - shown {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    }
+}
+
+/// What a parser said, on one line and shortened: it may repeat any part of a hostile file.
+pub(crate) fn one_line(message: &impl Display) -> String {
+    let text = message.to_string();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(SHOWN_MESSAGE_CHARS)
+        .collect();
+    match text.chars().nth(SHOWN_MESSAGE_CHARS) {
+        None => clean,
+        Some(_) => format!("{clean}..."),
+    }
 }
 
 /// A list for a message: `a, b, c`, or `none`.

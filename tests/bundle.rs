@@ -228,7 +228,7 @@ fn hostile_manifests() {
         fs::copy(hostile.join(name), fixture.path().join("sllm.json")).unwrap();
         let error = fixture.open().unwrap_err();
         assert!(
-            matches!(error, Error::Json { .. } | Error::Read { .. }),
+            matches!(error, Error::Json { .. } | Error::NotText { .. }),
             "{name}: {error}"
         );
     }

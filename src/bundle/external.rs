@@ -4,13 +4,16 @@
 //! onnx.proto of ONNX, which never change). A graph is thereby checked before ONNX Runtime opens
 //! whatever file it names.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use super::GraphFile;
+use crate::config::fields::SHOWN_CHARS;
 use crate::error::{Error, Result, list};
 
 /// Deepest nesting of messages; control flow in control flow needs about eight levels each.
 const MAX_DEPTH: usize = 64;
+/// Bytes 4 to 8 of a model in ONNX Runtime's own format, which is no protobuf.
+const ORT_FORMAT: &[u8] = b"ORTM";
 
 /// The messages on the way to external data.
 #[derive(Clone, Copy)]
@@ -60,7 +63,12 @@ pub(super) fn check_references(graph: &GraphFile, bytes: &[u8]) -> Result<()> {
             } else {
                 format!("{dir}/{location}")
             };
-            graph.external_data.iter().any(|file| file.name == name)
+            // Where ONNX Runtime looks: a link to the graph must not lead it to another file.
+            let opened = graph.file.path.with_file_name(location);
+            graph.external_data.iter().any(|file| {
+                let same = || opened.canonicalize().is_ok_and(|path| path == file.path);
+                file.name == name && (opened == file.path || same())
+            })
         })
     };
     let mut walker = Walker {
@@ -69,15 +77,25 @@ pub(super) fn check_references(graph: &GraphFile, bytes: &[u8]) -> Result<()> {
         unlisted: None,
         is_listed: &is_listed,
     };
+    if bytes.get(4..8) == Some(ORT_FORMAT) || graph.file.path.extension().is_some_and(is_ort) {
+        return Err(walker.malformed("a model in ONNX Runtime's own format", bytes));
+    }
     walker.message(Message::Model, bytes, 0)?;
     match walker.unlisted {
         None => Ok(()),
         Some(location) => Err(Error::UnlistedExternalData {
             path: graph.file.path.clone(),
-            location: String::from_utf8_lossy(location).into_owned(),
+            location: String::from_utf8_lossy(location)
+                .chars()
+                .take(SHOWN_CHARS)
+                .collect(),
             listed: list(graph.external_data.iter().map(|file| &file.name)),
         }),
     }
+}
+
+fn is_ort(extension: &OsStr) -> bool {
+    extension.eq_ignore_ascii_case("ort")
 }
 
 struct Walker<'a> {
@@ -96,6 +114,10 @@ impl<'a> Walker<'a> {
         let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
         while !bytes.is_empty() {
             let tag = self.varint(&mut bytes)?;
+            // Protobuf reads 32 bits of it: with more it would see another field than is seen here.
+            if tag > u64::from(u32::MAX) {
+                return Err(self.malformed("a field number that is too large", bytes));
+            }
             let field = tag >> 3;
             match tag & 7 {
                 0 => {

@@ -3,13 +3,17 @@
 use std::{
     fmt::Write as _,
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::config::fields::{At, SHOWN_CHARS};
+use super::MAX_MANIFEST_BYTES;
+use crate::config::{
+    fields::{At, SHOWN_CHARS},
+    read_text,
+};
 use crate::error::{Error, Result};
 
 /// Longest file name in a manifest, in bytes.
@@ -96,7 +100,7 @@ impl BundleFile {
             let count = match file.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(failed(e)),
             };
             bytes = bytes.saturating_add(count as u64);
@@ -133,6 +137,27 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// The text of the manifest in `path`, which must be a regular file inside of `dir`.
+pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {
+    let failed = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let root = dir.canonicalize().map_err(failed)?;
+    let target = path.canonicalize().map_err(failed)?;
+    if !target.starts_with(&root) {
+        return Err(Error::ManifestOutside {
+            path: path.to_owned(),
+            target,
+        });
+    }
+    // Opening a pipe would wait for a writer.
+    if !target.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    read_text(path, MAX_MANIFEST_BYTES)
+}
+
 /// What forbids a file name, if anything does. Checked on the text, so that a bundle is safe on
 /// every system.
 fn name_problem(name: &str) -> Option<&'static str> {
@@ -144,6 +169,11 @@ fn name_problem(name: &str) -> Option<&'static str> {
     }
     if name.contains('\\') || name.contains(':') {
         return Some("has a backslash or a colon in its name");
+    }
+    // Windows allows none of them, and ONNX Runtime takes external data in `*/_ORT_MEM_ADDR_/*` for
+    // an address in memory.
+    if name.contains(['*', '?', '"', '<', '>', '|']) {
+        return Some("has one of * ? \" < > | in its name");
     }
     if name.starts_with('/') {
         return Some("is absolute");
@@ -182,6 +212,8 @@ mod tests {
             "C:x",
             "a\nb",
             "a\0",
+            "*/_ORT_MEM_ADDR_/*",
+            "a?",
         ] {
             assert!(name_problem(bad).is_some(), "{bad:?}");
         }

@@ -205,7 +205,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A value as JSON on one line, shortened.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(SHOWN_CHARS) {
         None => text,

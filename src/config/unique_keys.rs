@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::fields::shown;
+
 /// A value in which no object has a key twice.
 pub(super) struct UniqueKeys(pub Value);
 
@@ -63,7 +65,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut map = Map::new();
         while let Some((key, UniqueKeys(value))) = entries.next_entry::<String, _>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("key {key:?} is given twice")));
+                return Err(A::Error::custom(format_args!(
+                    "key {} is given twice",
+                    shown(&key.into())
+                )));
             }
             map.insert(key, value);
         }

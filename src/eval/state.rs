@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{records::Position, sums::Sums};
 use crate::{
     config::read_text,
-    error::{Error, Result},
+    error::{Error, Result, one_line},
     model::Model,
     whole_file::write_whole,
 };
@@ -89,7 +89,7 @@ impl Subject {
             problem,
         };
         let file: StateFile =
-            serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+            serde_json::from_str(&text).map_err(|error| refused(one_line(&error)))?;
         if file.format_version != FORMAT_VERSION {
             let found = file.format_version;
             return Err(refused(format!(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Session, sentences::ContextSentence};
 use crate::{
     config::{ModelKind, read_text},
-    error::{Error, Result},
+    error::{Error, Result, one_line},
     model::Model,
     whole_file::write_whole,
 };
@@ -73,7 +73,7 @@ pub(super) fn load(model: &Model, path: &Path) -> Result<Session> {
     };
     let text = read_text(path, MAX_SESSION_BYTES)?;
     let file: SessionFile =
-        serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| refused(one_line(&error)))?;
     if file.format_version != FORMAT_VERSION {
         return Err(refused(format!(
             "format_version is {}, this program reads {FORMAT_VERSION}",
@@ -123,6 +123,17 @@ fn check(model: &Model, file: &SessionFile) -> std::result::Result<(), String> {
         ));
     }
     let (config, longest) = (model.config(), model.parts().longest_sentence);
+    // In kind `opt` the whole context is one entry, which is at most `longest` long.
+    let most = config
+        .max_sentences
+        .filter(|_| config.kind != ModelKind::Opt);
+    let most = most.unwrap_or(1);
+    if file.sentences.len() > most {
+        let found = file.sentences.len();
+        return Err(format!(
+            "it has {found} sentences, at most {most} are allowed"
+        ));
+    }
     for (number, sentence) in file.sentences.iter().enumerate() {
         let least = usize::from(config.kind == ModelKind::Opt || config.reencode_mask);
         if !(least..=longest).contains(&sentence.ids.len()) {

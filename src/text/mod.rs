@@ -1,5 +1,6 @@
 //! From text to sentences of token ids, and back.
 
+mod guard;
 mod segment;
 mod split;
 mod stream;

@@ -1,17 +1,16 @@
 //! The tokenizer of a model.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
-use serde::de::IgnoredAny;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PostProcessorWrapper, Tokenizer};
 
-use super::{Detokenizer, check_length, token_bytes::TokenBytes};
+use super::{
+    Detokenizer, check_length,
+    guard::{Parts, guarded},
+    token_bytes::TokenBytes,
+};
 use crate::config::{ModelConfig, SpecialTokens, fields::json_error};
-use crate::error::{BoxedError, Error, Result};
+use crate::error::{BoxedError, Error, Result, one_line};
 
 /// Turns text into token ids and back. Cheap to clone, and shared between threads.
 ///
@@ -48,28 +47,28 @@ impl SentenceTokenizer {
     /// model's special tokens.
     pub fn from_bytes(bytes: &[u8], config: &ModelConfig, origin: &str) -> Result<Self> {
         // The library panics where the JSON breaks off inside some of its objects.
-        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|source| json_error(source, origin))?;
+        let parts: Parts =
+            serde_json::from_slice(bytes).map_err(|source| json_error(source, origin))?;
         let load_error = |source: BoxedError| Error::TokenizerLoad {
             origin: origin.to_owned(),
             source,
         };
-        // It also panics on some tokenizers that contradict themselves; nothing of it is used after
-        // that.
-        let mut tokenizer = catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(bytes)))
-            .unwrap_or_else(|_| Err("the tokenizer library panicked".into()))
-            .map_err(load_error)?;
+        let mismatch = |problem| Error::TokenizerMismatch {
+            origin: origin.to_owned(),
+            problem,
+        };
+        parts.check_growth().map_err(mismatch)?;
+        let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(load_error)?;
         // What a file asks for in training: bos in front (OPT's does), a fixed length.
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         tokenizer
             .with_padding(None)
             .with_truncation(None)
             .map_err(load_error)?;
-        let mismatch = |problem| Error::TokenizerMismatch {
-            origin: origin.to_owned(),
-            problem,
-        };
         let size = check_size(&tokenizer, config).map_err(mismatch)?;
-        protect_special_tokens(&mut tokenizer, config.tokens).map_err(mismatch)?;
+        guarded(|| Ok(protect_special_tokens(&mut tokenizer, config.tokens)))
+            .map_err(load_error)?
+            .map_err(mismatch)?;
         let byte_level = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         let bytes = match byte_level {
             true => Some(TokenBytes::new(&tokenizer, size)),
@@ -92,20 +91,14 @@ impl SentenceTokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         check_length(text)?;
         self.check_lost(text)?;
-        let encoding = self
-            .inner
-            .tokenizer
-            .encode_fast(text, false)
+        let encoding = guarded(|| self.inner.tokenizer.encode_fast(text, false))
             .map_err(|source| encode_error(text, source))?;
         Ok(encoding.get_ids().to_vec())
     }
 
     pub(super) fn encode_with_ends(&self, text: &str) -> Result<Encoded> {
         self.check_lost(text)?;
-        let encoding = self
-            .inner
-            .tokenizer
-            .encode(text, false)
+        let encoding = guarded(|| self.inner.tokenizer.encode(text, false))
             .map_err(|source| encode_error(text, source))?;
         Ok(Encoded {
             ids: encoding.get_ids().to_vec(),
@@ -143,7 +136,7 @@ impl SentenceTokenizer {
                     tokens: ids.len(),
                     source,
                 };
-                self.inner.tokenizer.decode(ids, true).map_err(failed)
+                guarded(|| self.inner.tokenizer.decode(ids, true)).map_err(failed)
             }
         }
     }
@@ -232,12 +225,17 @@ fn protect_special_tokens(tokenizer: &mut Tokenizer, tokens: SpecialTokens) -> R
     }
     for (role, id) in roles {
         let token = tokenizer.id_to_token(id).unwrap_or_default();
-        let encoding = tokenizer
-            .encode_fast(token.as_str(), false)
-            .map_err(|e| format!("it fails on {token:?} ({e})"))?;
+        let encoding = tokenizer.encode_fast(token.as_str(), false).map_err(|e| {
+            format!(
+                "it fails on {} ({})",
+                one_line(&format!("{token:?}")),
+                one_line(&e)
+            )
+        })?;
         if encoding.get_ids().contains(&id) {
             return Err(format!(
-                "the text {token:?} is turned into {role} (id {id})"
+                "the text {} is turned into {role} (id {id})",
+                one_line(&format!("{token:?}"))
             ));
         }
     }
