@@ -342,7 +342,7 @@ pub enum Error {
         /// The file that is missing, if it is known that one is.
         problem: String,
         /// What ONNX Runtime said.
-        source: ort::Error,
+        source: BoxedError,
     },
     /// ONNX Runtime refused a graph.
     #[error("{}: cannot be loaded with execution provider {provider:?}", .path.display())]
@@ -352,7 +352,7 @@ pub enum Error {
         /// The execution provider.
         provider: &'static str,
         /// What ONNX Runtime said.
-        source: ort::Error,
+        source: BoxedError,
     },
     /// A graph has other inputs, outputs or metadata than its role asks for.
     #[error("{}: the graph does not keep its contract: {}: export the bundle again", .path.display(), first_of(.problems))]
@@ -368,7 +368,7 @@ pub enum Error {
         /// The graph.
         path: PathBuf,
         /// What ONNX Runtime said.
-        source: ort::Error,
+        source: BoxedError,
     },
     /// A graph's output has NaN or infinity in it.
     #[error("{}: output {output} is not finite: the weights are damaged, or the precision is too low for them, try another variant", .path.display())]

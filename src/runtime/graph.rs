@@ -95,7 +95,7 @@ impl Graph {
         let failed = |source: ort::Error| Error::GraphLoad {
             path: path.to_owned(),
             provider: settings.provider.name(),
-            source,
+            source: source.into(),
         };
         let mut builder = builder(settings).map_err(failed)?;
         if let Some(provider) = settings
@@ -202,7 +202,7 @@ impl Graph {
     pub fn failed(&self, source: ort::Error) -> Error {
         Error::GraphRun {
             path: self.path.clone(),
-            source,
+            source: source.into(),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn start_error(provider: Provider, source: ort::Error) -> Error {
     Error::ProviderStart {
         provider: provider.name(),
         problem,
-        source,
+        source: source.into(),
     }
 }
 
