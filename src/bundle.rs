@@ -163,7 +163,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::BundleNotFound`], [`Error::BundleNotDirectory`], [`Error::ManifestMissing`] if
-    /// there is no bundle; [`Error::ManifestOutside`], [`Error::Read`], [`Error::FileTooLarge`], [`Error::Json`],
+    /// there is no bundle; [`Error::ManifestOutside`], [`Error::Read`], [`Error::NotText`], [`Error::FileTooLarge`], [`Error::Json`],
     /// [`Error::FormatVersion`], [`Error::MissingKey`], [`Error::UnknownKey`],
     /// [`Error::InvalidValue`], [`Error::DuplicateVariant`] if its manifest is not in order;
     /// [`Error::UnsafePath`], [`Error::BundleFile`] if a file that it names is not.

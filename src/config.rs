@@ -146,7 +146,8 @@ impl ModelConfig {
     /// Reads and checks a configuration file.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::FileTooLarge`], and those of [`ModelConfig::from_json_str`].
+    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::NotText`], and those of
+    /// [`ModelConfig::from_json_str`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = read_text(path, MAX_CONFIG_BYTES)?;

@@ -270,7 +270,7 @@ fn files() {
     std::fs::write(&path, [0xff; 3]).unwrap();
     assert!(matches!(
         ModelConfig::from_file(&path),
-        Err(Error::Read { .. })
+        Err(Error::NotText { byte: 0, .. })
     ));
     std::fs::write(&path, " ".repeat(MAX_CONFIG_BYTES as usize + 1)).unwrap();
     assert!(matches!(
