@@ -11,7 +11,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build hostile soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build embedding hostile soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,7 @@ run: build ## Build, and tell a story with the shipped model
 build: runtime ## Build the release binary
 	cargo build --release --locked
 
-test: lint rust-test export-test ## All checks and tests (fast)
+test: lint rust-test embedding export-test ## All checks and tests (fast)
 
 lint: need-cargo ## Formatting and clippy
 	cargo fmt --check
@@ -31,6 +31,15 @@ lint: need-cargo ## Formatting and clippy
 
 rust-test: runtime ## Rust tests, doc tests included
 	cargo test --locked
+
+EMBEDDED := stream search threads chat
+
+embedding: runtime ## Build and run the examples from a crate of their own
+	cargo build --locked --manifest-path tests/embedding/Cargo.toml --target-dir target
+	@for program in $(EMBEDDED); do \
+		printf 'Tom had a ball.\n/back\nTom had a dog.\n\n' | target/debug/$$program > target/$$program.txt || exit 1; \
+		test -s target/$$program.txt || { echo "$$program says nothing" >&2; exit 1; }; \
+	done
 
 hostile: runtime ## 100,000 random changes of hostile files (a minute; HOSTILE_SEED=1 for others)
 	SLLM_MUTATIONS=100000 SLLM_MUTATION_SEED=$(or $(HOSTILE_SEED),0) cargo test --release --locked --test mutations -- --nocapture
