@@ -12,6 +12,18 @@
     docsrs,
     doc = "[docs/training.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/training.md"
 )]
+#![cfg_attr(
+    docsrs,
+    doc = "[docs/concurrency.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/concurrency.md"
+)]
+#![cfg_attr(
+    docsrs,
+    doc = "[examples]: https://docs.rs/crate/sllm-ort/latest/source/examples/"
+)]
+#![cfg_attr(
+    docsrs,
+    doc = "[tests/embedding]: https://docs.rs/crate/sllm-ort/latest/source/tests/embedding/"
+)]
 #![cfg_attr(docsrs, doc = "[model card]: #the-shipped-model")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]

@@ -268,10 +268,8 @@ impl Session {
     /// Read a context that was saved with the same model, and compute its caches again.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::FileTooLarge`],
-    /// [`Error::SessionFile`] if it is no session,
-    /// [`Error::SessionModel`] if it belongs to another model,
-    /// [`Error::GraphRun`].
+    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::NotText`], [`Error::SessionFile`] if it is no
+    /// session, [`Error::SessionModel`] if it belongs to another model, [`Error::GraphRun`].
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         file::load(model, path.as_ref())
     }
