@@ -206,7 +206,8 @@ impl<'a> Fields<'a> {
 
 /// A value as JSON on one line, shortened.
 pub(super) fn shown(value: &Value) -> String {
-    let text = value.to_string();
+    // JSON leaves some control characters as they are.
+    let text = value.to_string().replace(char::is_control, " ");
     match text.char_indices().nth(SHOWN_CHARS) {
         None => text,
         Some((end, _)) => format!("{}...", &text[..end]),
