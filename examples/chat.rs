@@ -1,7 +1,5 @@
-//! Tells a story in turns: what you type goes on, `/back` takes back what the model said last,
-//! `/save FILE` and `/load FILE` keep and fetch the story, an empty line ends.
-//!
-//! `cargo run --release --example chat`
+//! A story in turns: `/back` takes back what the model said last, `/save FILE` and `/load FILE` keep
+//! and fetch the story, an empty line ends: `cargo run --release --example chat`
 
 use std::io::stdin;
 
@@ -18,6 +16,9 @@ fn main() -> Result<()> {
             ("/save", file) => session.save(file)?,
             ("/load", file) => session = Session::load(&model, file)?,
             _ => {
+                if session.len() > 100 {
+                    session.drop_oldest(50)?;
+                }
                 session.append(&(line + " "))?;
                 let sampling = SamplingOptions::default().with_temperature(0.7)?;
                 let options = GenerateOptions::default()

@@ -108,9 +108,7 @@ pub(crate) trait SentenceModel {
     ) -> Result<()>;
     /// Ids and texts of the sentences of the context.
     fn sentences(&self) -> impl Iterator<Item = (&[u32], &str)>;
-    /// Make room in a full context.
-    fn drop_oldest(&mut self) -> Result<()>;
-    /// Append a decoded sentence to the context; `token_ids` as in [`Sentence`].
+    /// Append a decoded sentence to the context, which loses its oldest ones if it is full; `token_ids` as in [`Sentence`].
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()>;
 }
 
@@ -147,10 +145,7 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
         }
         let span = sentence_span(self.progress.sentences);
         let _entered = span.enter();
-        if self.model.room() == 0 {
-            self.model.drop_oldest()?;
-        }
-        let prediction = self.model.prediction().ok_or(Error::EmptyContext)?.clone();
+        let prediction = prediction.clone();
         let Some(decoded) = self.decode(on_text)? else {
             return Ok(None);
         };

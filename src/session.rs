@@ -183,7 +183,9 @@ impl Session {
     /// the graphs, which a context leaves when it is finished. Returns why each ended, in their order.
     ///
     /// `on_sentence` gets each sentence with the number of its context. A context's sentences are
-    /// those that [`generate`](Self::generate) would give; they are part of it when its continuation
+    /// those that [`generate`](Self::generate) would give, token by token in a variant that
+    /// computes in float32; in the others graphs round differently for several contexts than for one,
+    /// so that texts may part after a while. They are part of it when its continuation
     /// has ended. Meanwhile its cache is there twice, and in the batch it is as large as that of the
     /// longest context. After an error each context holds what it held before the sentence that failed.
     ///
@@ -246,6 +248,22 @@ impl Session {
         }
     }
 
+    /// Forget the first `sentences` sentences, all of them where there are fewer; the others are
+    /// computed again, in one run.
+    ///
+    /// # Errors
+    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is as it was then.
+    pub fn drop_oldest(&mut self, sentences: usize) -> Result<()> {
+        if sentences >= self.len() {
+            return self.clear();
+        }
+        match &mut self.context {
+            Context::Sentences(context) => **context = context.without_first(sentences)?,
+            Context::Tokens(context) => **context = context.without_first(sentences)?,
+        }
+        Ok(())
+    }
+
     /// Forget the context.
     ///
     /// # Errors
@@ -265,7 +283,9 @@ impl Session {
         file::save(self, path.as_ref())
     }
 
-    /// Read a context that was saved with the same model, and compute its caches again.
+    /// Read a context that was saved with the same model, and compute its caches again: for all
+    /// sentences in one run, so that what a variant with weights of few bits says next may differ,
+    /// as in [`generate_batch`](Self::generate_batch).
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::NotText`], [`Error::SessionFile`] if it is no

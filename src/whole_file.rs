@@ -1,6 +1,7 @@
 //! Writing a file whole or not at all.
 
 use std::{
+    fs,
     io::{self, BufWriter, Write as _},
     path::Path,
 };
@@ -19,7 +20,17 @@ pub(crate) fn write_whole(
         path: path.to_owned(),
         source,
     };
-    let folder = path
+    // A link stays one; what is no file, such as a device, is not replaced by one.
+    let target = match fs::canonicalize(path) {
+        Ok(target) if target.is_file() => target,
+        Ok(_) => {
+            return Err(failed(io::Error::other(
+                "it is there and is no regular file",
+            )));
+        }
+        Err(_) => path.to_owned(),
+    };
+    let folder = target
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = Builder::new();
@@ -35,6 +46,8 @@ pub(crate) fn write_whole(
         .map_err(failed)?;
     drop(buffered);
     partial.as_file().sync_all().map_err(failed)?;
-    partial.persist(path).map_err(|error| failed(error.error))?;
+    partial
+        .persist(&target)
+        .map_err(|error| failed(error.error))?;
     Ok(())
 }

@@ -302,3 +302,59 @@ fn sentences_are_compared_and_mixed() {
     assert_eq!(way[4], "Tim found a ball. ");
     assert!(model.interpolate(fox, fox, 1).is_err());
 }
+
+/// A cancelled sentence costs a full context nothing.
+#[test]
+fn a_full_context_keeps_its_sentences_until_there_is_a_new_one() {
+    let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
+    let mut full = session(&model, TEXT);
+    let endless = || few().with_max_sentences(100);
+    generate(&mut full, endless());
+    let text = full.text();
+    let handle = CancelHandle::new();
+    let options = endless()
+        .with_when_full(WhenFull::DropOldest)
+        .with_cancel(handle.clone());
+    let mut generation = full.generate(options);
+    assert!(generation.next_with(|_| handle.cancel()).is_none());
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Cancelled));
+    assert_eq!(full.text(), text);
+}
+
+#[test]
+fn the_oldest_sentences_are_dropped() {
+    for (name, model) in models() {
+        let mut shorter = session(&model, text(&model));
+        shorter.drop_oldest(2).unwrap();
+        let start = text(&model).match_indices(". ").nth(1).unwrap().0 + 2;
+        let kept = &text(&model)[start..];
+        assert_eq!(
+            (shorter.text().as_str(), shorter.len()),
+            (kept, 2),
+            "{name}"
+        );
+        assert_eq!(
+            ids(&generate(&mut shorter, few())),
+            ids(&generate(&mut session(&model, kept), few())),
+            "{name}"
+        );
+        shorter.drop_oldest(usize::MAX).unwrap();
+        assert!(shorter.is_empty(), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_session_is_saved_through_a_link_and_not_over_a_device() {
+    let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
+    let saved = session(&model, TEXT);
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    std::fs::write(&real, "old").unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    saved.save(&link).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(Session::load(&model, &real).unwrap().text(), TEXT);
+    let device = saved.save("/dev/null");
+    assert!(matches!(device, Err(Error::Write { .. })), "{device:?}");
+}

@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
+use sllm_ort::{Error, LoadOptions, Model, ProviderChoice, bundle::MANIFEST_NAME};
 
 use provider_args::ProviderArgs;
 
@@ -137,7 +137,7 @@ fn shipped_bundle() -> Option<PathBuf> {
         .into_iter()
         .chain(above)
         .map(|folder| folder.join(SHIPPED_BUNDLE))
-        .find(|bundle| bundle.is_dir())
+        .find(|bundle| bundle.join(MANIFEST_NAME).is_file())
 }
 
 #[derive(Args, Debug)]

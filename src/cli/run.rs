@@ -128,7 +128,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let prompt_sentences = session.len();
     let started = Instant::now();
     let mut generation = session.generate(options);
-    let reason = stream(&mut generation, args.model.is_json())?;
+    let ended = stream(&mut generation, args.model.is_json());
     let timings = Timings {
         load,
         prefill,
@@ -138,6 +138,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
             .map(|time| load + prefill + time),
     };
     let (sentences, tokens) = (generation.sentences(), generation.tokens());
+    // What was said before an error, or before the reader was gone, is kept.
+    if let Some(path) = &args.save {
+        session.save(path)?;
+    }
+    let reason = ended?;
     if args.model.is_json() {
         let mut end = json!({
             "finish_reason": reason.as_str(),
@@ -153,9 +158,6 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         output::json(&end)?;
     } else {
         output::line("")?;
-    }
-    if let Some(path) = &args.save {
-        session.save(path)?;
     }
     if args.stats {
         eprintln!(

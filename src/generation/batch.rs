@@ -86,12 +86,6 @@ impl BatchLoop<'_, '_> {
                 return Ok(());
             }
             let _span = debug_span!("sentences", rows = self.rows.len()).entered();
-            for place in 0..self.rows.len() {
-                let context = &mut *self.contexts[self.rows[place].number];
-                if context.room() == self.batch.new_sentences(place) {
-                    self.batch.drop_oldest(place, context)?;
-                }
-            }
             let decoded = self.decode()?;
             self.leave(|place, _| decoded[place].is_none())?;
             let decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
@@ -99,6 +93,12 @@ impl BatchLoop<'_, '_> {
                 return Ok(());
             }
             let predictions = self.batch.predictions();
+            for place in 0..self.rows.len() {
+                let context = &mut *self.contexts[self.rows[place].number];
+                if context.room() == self.batch.new_sentences(place) {
+                    self.batch.drop_oldest(place, context)?;
+                }
+            }
             let said = decoded
                 .iter()
                 .map(|d| (d.token_ids.as_slice(), d.text.as_str()));

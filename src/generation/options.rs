@@ -71,7 +71,8 @@ impl GenerateOptions {
         self
     }
 
-    /// End before this text is generated.
+    /// End before this text is generated. The context then holds the sentence up to the token that
+    /// completed it, of which the sentence's text shows what is before it.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for an empty text, and for one that goes on after the end of a

@@ -160,10 +160,6 @@ impl SentenceModel for Scripted {
     fn sentences(&self) -> impl Iterator<Item = (&[u32], &str)> {
         self.said.iter().map(|(ids, text)| (&**ids, &**text))
     }
-    fn drop_oldest(&mut self) -> Result<()> {
-        self.room += 2;
-        Ok(())
-    }
     fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
         self.appended.push((token_ids.to_vec(), text.to_owned()));
         self.room -= 1;

@@ -7,7 +7,6 @@ use crate::{
     backbone::Prediction,
     candidates::Candidates,
     error::{Error, Result},
-    generation::SentenceModel as _,
     model::Model,
     runtime::KvCache,
 };
@@ -118,7 +117,7 @@ impl SentenceBatch {
     /// Make room in a context that is full with what was added to its row.
     pub fn drop_oldest(&mut self, row: usize, context: &mut SentenceContext) -> Result<()> {
         self.give_back(row, context)?;
-        context.drop_oldest()?;
+        *context = context.without_oldest()?;
         let cache = |other| match other == row {
             true => (&context.sentence_cache, 0),
             false => (&self.cache, other),
@@ -126,7 +125,9 @@ impl SentenceBatch {
         let rows: Vec<_> = (0..self.rows.len()).map(cache).collect();
         let joined = self.model.parts().backbone()?.join(&rows)?;
         self.cache = joined;
-        self.rows[row].prediction = context.prediction.clone().ok_or(Error::EmptyContext)?;
+        if let Some(prediction) = &context.prediction {
+            self.rows[row].prediction = prediction.clone();
+        }
         Ok(())
     }
 

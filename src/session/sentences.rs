@@ -185,6 +185,20 @@ impl SentenceContext {
         Ok(())
     }
 
+    /// This context without its first `sentences`, the others computed anew in one run.
+    pub fn without_first(&self, sentences: usize) -> Result<Self> {
+        let mut kept = Self::new(self.model.clone())?;
+        kept.append_run(self.sentences[sentences..].to_vec())?;
+        Ok(kept)
+    }
+
+    /// What is left of a full context.
+    pub fn without_oldest(&self) -> Result<Self> {
+        let dropped = self.sentences.len().div_ceil(DROPPED_PART);
+        debug!(sentences = dropped, "the oldest leave the full context");
+        self.without_first(dropped)
+    }
+
     /// Whether the context is the same however its sentences were split into runs.
     pub fn is_causal(&self) -> Result<bool> {
         Ok(self.model.parts().backbone()?.is_causal())
@@ -261,17 +275,18 @@ impl SentenceModel for SentenceContext {
         sentences.map(|sentence| (&*sentence.ids, &*sentence.text))
     }
 
-    fn drop_oldest(&mut self) -> Result<()> {
-        let dropped = self.sentences.len().div_ceil(DROPPED_PART);
-        debug!(sentences = dropped, "the oldest leave the full context");
-        let mut kept = Self::new(self.model.clone())?;
-        kept.append_run(self.sentences[dropped..].to_vec())?;
+    fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
+        let sentence = vec![ContextSentence::generated(
+            self.model.parts(),
+            token_ids,
+            text,
+        )];
+        if self.room() > 0 {
+            return self.append_run(sentence);
+        }
+        let mut kept = self.without_oldest()?;
+        kept.append_run(sentence)?;
         *self = kept;
         Ok(())
-    }
-
-    fn append_generated(&mut self, token_ids: &[u32], text: &str) -> Result<()> {
-        let sentence = ContextSentence::generated(self.model.parts(), token_ids, text);
-        self.append_run(vec![sentence])
     }
 }

@@ -108,6 +108,14 @@ impl TokenContext {
         Ok(())
     }
 
+    /// This context without its first sentences; the others' text is cut into tokens again.
+    pub fn without_first(&self, sentences: usize) -> Result<Self> {
+        let text: String = segments(&self.text, Tail::Keep).skip(sentences).collect();
+        let mut kept = Self::new(self.model.clone())?;
+        kept.append(&text)?;
+        Ok(kept)
+    }
+
     pub fn clear(&mut self) -> Result<()> {
         self.model.parts().opt()?.clear(&mut self.cache)?;
         self.text.clear();
