@@ -43,7 +43,8 @@ fn text(model: &Model) -> &'static str {
 }
 
 fn stories() -> Model {
-    Model::load("models/sllm-stories", LoadOptions::default()).unwrap()
+    let options = LoadOptions::default().with_variant("portable");
+    Model::load("models/sllm-stories", options).unwrap()
 }
 
 fn session(model: &Model, text: &str) -> Session {
