@@ -111,7 +111,10 @@ impl Decoder {
         let mut ids = vec![i64::from(bos); numbers.len()];
         let mut candidates = vec![Candidates::default(); numbers.len()];
         let mut going_on = Vec::with_capacity(numbers.len());
-        while !numbers.is_empty() {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        loop {
             self.append(&mut cache, &vectors, &ids, &mut candidates)?;
             going_on.clear();
             for (row, candidates) in candidates.iter_mut().enumerate() {
@@ -119,6 +122,9 @@ impl Decoder {
                     ids[going_on.len()] = i64::from(id);
                     going_on.push(row);
                 }
+            }
+            if going_on.is_empty() {
+                return Ok(());
             }
             if going_on.len() < numbers.len() {
                 cache = self.keep(&cache, &going_on)?;
@@ -129,7 +135,6 @@ impl Decoder {
                 candidates.truncate(numbers.len());
             }
         }
-        Ok(())
     }
 
     /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the

@@ -145,14 +145,14 @@ impl<'m, M: SentenceModel> Loop<'m, M> {
         }
         let span = sentence_span(self.progress.sentences);
         let _entered = span.enter();
-        let prediction = prediction.clone();
+        let stop_logits = prediction.stop_logits;
         let Some(decoded) = self.decode(on_text)? else {
             return Ok(None);
         };
         span.record("tokens", decoded.token_ids.len());
         self.model
             .append_generated(&decoded.token_ids, &decoded.text)?;
-        Ok(Some(self.progress.count(decoded, &prediction)))
+        Ok(Some(self.progress.count(decoded, stop_logits)))
     }
 
     fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<Option<Decoded>> {

@@ -170,12 +170,13 @@ impl Workload {
         }
     }
 
+    fn prompt_sentences(&self) -> Vec<ContextSentence> {
+        let sentences = self.prompt.iter();
+        sentences.map(|ids| self.context_sentence(ids)).collect()
+    }
+
     fn sentence_round(&self, model: &Model) -> Result<Round> {
-        let prompt = self
-            .prompt
-            .iter()
-            .map(|ids| self.context_sentence(ids))
-            .collect();
+        let prompt = self.prompt_sentences();
         let mut context = SentenceContext::new(model.clone())?;
         let started = Instant::now();
         context.append_run(prompt)?;
@@ -205,11 +206,7 @@ impl Workload {
 
     /// The same work for many contexts, which go on together.
     fn batch_round(&self, model: &Model) -> Result<Round> {
-        let prompt: Vec<_> = self
-            .prompt
-            .iter()
-            .map(|ids| self.context_sentence(ids))
-            .collect();
+        let prompt = self.prompt_sentences();
         let started = Instant::now();
         let mut contexts = Vec::with_capacity(self.batch);
         for _ in 0..self.batch {

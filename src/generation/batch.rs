@@ -92,7 +92,7 @@ impl BatchLoop<'_, '_> {
             if decoded.is_empty() {
                 return Ok(());
             }
-            let predictions = self.batch.predictions();
+            let stop_logits = self.batch.stop_logits();
             for place in 0..self.rows.len() {
                 let context = &mut *self.contexts[self.rows[place].number];
                 if context.room() == self.batch.new_sentences(place) {
@@ -103,8 +103,8 @@ impl BatchLoop<'_, '_> {
                 .iter()
                 .map(|d| (d.token_ids.as_slice(), d.text.as_str()));
             self.batch.append_generated(said)?;
-            for ((row, decoded), prediction) in self.rows.iter_mut().zip(decoded).zip(predictions) {
-                on_sentence(row.number, row.progress.count(decoded, &prediction));
+            for ((row, decoded), logits) in self.rows.iter_mut().zip(decoded).zip(stop_logits) {
+                on_sentence(row.number, row.progress.count(decoded, logits));
             }
         }
     }

@@ -202,9 +202,8 @@ impl Progress {
         Ok(Some(decoded).filter(|decoded| !(decoded.stopped && decoded.text.is_empty())))
     }
 
-    /// Count a sentence that is part of the context now; `prediction` is what it was decoded from.
-    pub fn count(&mut self, decoded: Decoded, prediction: &Prediction) -> Sentence {
-        let [stop, go_on] = prediction.stop_logits;
+    /// Count a sentence that is part of the context now; the stop logits are those before it.
+    pub fn count(&mut self, decoded: Decoded, [stop, go_on]: [f32; 2]) -> Sentence {
         let index = self.sentences;
         self.sentences += 1;
         self.tokens += decoded.token_ids.len();

@@ -51,9 +51,10 @@ impl SentenceBatch {
         &self.rows[row].prediction
     }
 
-    /// The predictions of all rows.
-    pub fn predictions(&self) -> Vec<Prediction> {
-        self.rows.iter().map(|row| row.prediction.clone()).collect()
+    /// The stop logits of all rows.
+    pub fn stop_logits(&self) -> Vec<[f32; 2]> {
+        let rows = self.rows.iter();
+        rows.map(|row| row.prediction.stop_logits).collect()
     }
 
     /// Number of sentences that were added to a row.

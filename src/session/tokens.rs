@@ -102,18 +102,21 @@ impl TokenContext {
     /// tokens, and run, again.
     pub fn truncate(&mut self, kept: usize) -> Result<()> {
         let text: String = segments(&self.text, Tail::Keep).take(kept).collect();
-        let mut rest = Self::new(self.model.clone())?;
-        rest.append(&text)?;
-        *self = rest;
+        *self = self.anew(&text)?;
         Ok(())
     }
 
     /// This context without its first sentences; the others' text is cut into tokens again.
     pub fn without_first(&self, sentences: usize) -> Result<Self> {
         let text: String = segments(&self.text, Tail::Keep).skip(sentences).collect();
-        let mut kept = Self::new(self.model.clone())?;
-        kept.append(&text)?;
-        Ok(kept)
+        self.anew(&text)
+    }
+
+    /// A context of this text alone.
+    fn anew(&self, text: &str) -> Result<Self> {
+        let mut context = Self::new(self.model.clone())?;
+        context.append(text)?;
+        Ok(context)
     }
 
     pub fn clear(&mut self) -> Result<()> {
