@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{ModelConfig, ModelKind};
 use crate::error::{Error, Result, list};
+use crate::generation::GenerationDefaults;
 use crate::text::{Segmentation, SentenceTokenizer};
 
 pub use files::BundleFile;
@@ -150,6 +151,8 @@ pub struct Bundle {
     pub config: ModelConfig,
     /// How text is cut for this model.
     pub segmentation: Segmentation,
+    /// How text is generated where a caller does not say; greedy if the manifest says nothing.
+    pub generation: GenerationDefaults,
     /// The tokenizer's file.
     pub tokenizer: BundleFile,
     /// At least one; the order is the order of preference.

@@ -68,12 +68,15 @@ pub struct SpecialTokens {
     pub pad: u32,
 }
 
-/// The sentence encoder and decoder, which have the same shape (arXiv 2408.00655, section 3.1).
+/// The sentence encoder and decoder (arXiv 2408.00655, section 3.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SvaeConfig {
-    /// Transformer layers of the encoder, and as many of the decoder.
+    /// Transformer layers of the encoder.
     pub layers: usize,
+    /// Transformer layers of the decoder, where it has another number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder_layers: Option<usize>,
     /// Attention heads; they divide `hidden_size`.
     pub heads: usize,
     /// Width of the feed-forward network.
@@ -82,6 +85,34 @@ pub struct SvaeConfig {
     pub word_embed_size: usize,
     /// Whether the encoder weighs each token by a learned scalar before it sums.
     pub learnable_add: bool,
+    /// Whether layer norms stand before attention and feed-forward, with one more after the last
+    /// layer; after them in the paper.
+    #[serde(skip_serializing_if = "is_false")]
+    pub norm_first: bool,
+    /// With 1, as in the paper, the encoder sums token states and the decoder attends to the whole
+    /// vector. With more, attention pools the token states into so many parts of the vector, and the
+    /// decoder attends to the whole and to each part.
+    #[serde(skip_serializing_if = "is_one")]
+    pub slots: usize,
+}
+
+impl SvaeConfig {
+    /// Transformer layers of the decoder.
+    #[must_use]
+    pub fn decoder_layers(&self) -> usize {
+        self.decoder_layers.unwrap_or(self.layers)
+    }
+}
+
+// The signatures are those that serde asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 /// The OPT layers: over sentences in a model of kind `sllm`, over tokens in one of kind `opt`.

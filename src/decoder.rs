@@ -24,7 +24,7 @@ impl Decoder {
         let svae = config.require_svae()?;
         let hidden_size = config.hidden_size;
         let shape = CacheShape {
-            layers: svae.layers,
+            layers: svae.decoder_layers(),
             heads: svae.heads,
             head_size: hidden_size / svae.heads,
             limit: config.require_max_sentence_tokens()?,

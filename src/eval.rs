@@ -27,7 +27,7 @@ use crate::{
     config::ModelKind,
     error::{Error, Result},
     model::Model,
-    text::{Segmentation, TextPipeline},
+    text::{LongSentence, Segmentation, Tail, TextPipeline},
 };
 use measure::{Measure, window_limit};
 pub use options::EvalOptions;
@@ -145,7 +145,11 @@ fn pipeline(model: &Model) -> Result<TextPipeline> {
     match model.config().kind {
         ModelKind::Opt => TextPipeline::new(
             pipeline.tokenizer().clone(),
-            Segmentation::default(),
+            Segmentation {
+                tail: Tail::Keep,
+                long_sentence: LongSentence::Split,
+                ..model.parts().bundle.segmentation
+            },
             model.config().longest_sentence()?,
         ),
         _ => Ok(pipeline.clone()),

@@ -21,7 +21,7 @@ use crate::{
 };
 pub(crate) use batch::generate_batch;
 pub use cancel::CancelHandle;
-pub use options::{GenerateOptions, WhenFull};
+pub use options::{GenerateOptions, GenerationDefaults, WhenFull};
 pub(crate) use progress::Emitted;
 use progress::{Decoded, Limits, Progress};
 use tokens::TokenLoop;
@@ -201,6 +201,7 @@ enum Inner<'s> {
 impl<'s> Generation<'s> {
     pub(crate) fn new(context: &'s mut Context, options: GenerateOptions) -> Self {
         let model = context.model();
+        let options = options.resolved(model.generation_defaults(), model.config().kind);
         let span = info_span!(
             "generate",
             model = model.config().name,

@@ -50,7 +50,8 @@ mod whole_file;
 
 pub use error::{Error, Result};
 pub use generation::{
-    CancelHandle, Continuation, FinishReason, GenerateOptions, Generation, Sentence, WhenFull,
+    CancelHandle, Continuation, FinishReason, GenerateOptions, Generation, GenerationDefaults,
+    Sentence, WhenFull,
 };
 pub use model::{LoadOptions, Model, Reconstruction};
 pub use runtime::{

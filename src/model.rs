@@ -15,9 +15,10 @@ use crate::{
     bundle::Bundle,
     config::{ModelConfig, SpecialTokens},
     error::{Error, Result},
-    generation::{Continuation, Emitted, GenerateOptions},
+    generation::{Continuation, Emitted, GenerateOptions, GenerationDefaults},
     opt::Opt,
     runtime::{EngineSettings, GraphSettings, Placement, Provider, environment},
+    sampling::SamplingOptions,
     session::Session,
     text::{TextPipeline, TextSentence},
 };
@@ -223,6 +224,19 @@ impl Model {
         &self.parts.warnings
     }
 
+    /// How tokens are chosen where [`GenerateOptions`] do not say, to change parts of it: what the
+    /// bundle's manifest says, greedy if that says nothing.
+    #[must_use]
+    pub fn sampling(&self) -> &SamplingOptions {
+        &self.generation_defaults().sampling
+    }
+
+    /// What the bundle's manifest says of generation.
+    #[must_use]
+    pub fn generation_defaults(&self) -> &GenerationDefaults {
+        &self.parts.bundle.generation
+    }
+
     /// An empty context.
     ///
     /// # Errors
@@ -284,7 +298,7 @@ impl Model {
         }
         let rows = vector.insert_axis(Axis(0));
         let ids = self.parts.decode_greedily(rows)?.swap_remove(0);
-        Ok((self.parts.pipeline.tokenizer().decode(&ids)?, ids))
+        Ok((self.parts.pipeline.decode(&ids)?, ids))
     }
 
     /// Cosine of the angle between the vectors of two texts, each taken as one sentence: -1 to 1.
@@ -324,8 +338,8 @@ impl Model {
             from * (1.0 - part(step)) + to * part(step)
         });
         let decoded = self.parts.decode_greedily(vectors.view())?;
-        let tokenizer = self.parts.pipeline.tokenizer();
-        decoded.iter().map(|ids| tokenizer.decode(ids)).collect()
+        let pipeline = &self.parts.pipeline;
+        decoded.iter().map(|ids| pipeline.decode(ids)).collect()
     }
 
     /// Encode sentences, all in few runs, and decode each again, all together.
@@ -340,7 +354,10 @@ impl Model {
             Ok(Reconstruction {
                 input: sentence.text.to_owned(),
                 input_ids: sentence.ids.clone(),
-                output: self.parts.pipeline.tokenizer().decode(&output_ids)?,
+                output: self
+                    .parts
+                    .pipeline
+                    .decode_like(&output_ids, sentence.text)?,
                 output_ids,
                 exact,
             })

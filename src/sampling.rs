@@ -111,7 +111,49 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// The seed: the same one gives the same tokens with the same version of this crate.
+    /// The temperature; 0 is greedy.
+    #[must_use]
+    pub fn temperature(&self) -> f32 {
+        self.temperature
+    }
+
+    /// How many of the best tokens may be drawn; `None` for all.
+    #[must_use]
+    pub fn top_k(&self) -> Option<usize> {
+        self.top_k
+    }
+
+    /// The probability that the tokens to draw from have together.
+    #[must_use]
+    pub fn top_p(&self) -> f32 {
+        self.top_p
+    }
+
+    /// The least part of the best token's probability that a token to draw has.
+    #[must_use]
+    pub fn min_p(&self) -> f32 {
+        self.min_p
+    }
+
+    /// How many tokens may not come twice in the same order; `None` without such a rule.
+    #[must_use]
+    pub fn no_repeat_ngram(&self) -> Option<usize> {
+        self.no_repeat_ngram
+    }
+
+    /// The repetition penalty; 1 is none.
+    #[must_use]
+    pub fn repetition_penalty(&self) -> f32 {
+        self.repetition_penalty
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Draw with this seed: the same one gives the same tokens with the same version of this crate.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;

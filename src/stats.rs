@@ -147,7 +147,7 @@ impl Counter<'_> {
         counts.sentences.add(part.ids.len() as u64);
         counts.tokens.add(&part.ids);
         let kept = match part.truncated {
-            true => &self.pipeline.tokenizer().decode(&part.ids)?,
+            true => &self.pipeline.decode(&part.ids)?,
             false => part.text,
         };
         counts.bytes += kept.len() as u64;

@@ -10,8 +10,9 @@ use sllm_ort::{
 use support::{copy_bundle, edit_manifest};
 
 /// Bundle, expected numbers and variants of the models with sentences.
-const MODELS: [(&str, &str, &[&str]); 9] = [
+const MODELS: [(&str, &str, &[&str]); 10] = [
     ("bundle", "tiny-causal", &VARIANTS),
+    ("bundle-slots", "tiny-slots", &VARIANTS),
     ("bundle-original", "tiny-original", &VARIANTS),
     ("bundle-125m", "tiny-125m", &VARIANTS),
     ("bundle-125m-add", "tiny-125m-add", &VARIANTS),
@@ -232,7 +233,7 @@ fn generation_after_the_end() {
         golden.assert_generates(golden.session_of(&texts), &expected["generation"]);
         ended += 1;
     }
-    assert_eq!(ended, 2 * VARIANTS.len());
+    assert_eq!(ended, 3 * VARIANTS.len());
 }
 
 #[test]

@@ -21,7 +21,7 @@ from transformers.models.opt.modeling_opt import OPTDecoderLayer
 
 from peers.opt_fields import opt_fields
 from sllm_export.config import ModelConfig
-from sllm_export.train.model import OPT_POSITION_OFFSET, sinusoidal_positions
+from sllm_train.model import OPT_POSITION_OFFSET, sinusoidal_positions
 
 
 class _TokenInput(nn.Module):

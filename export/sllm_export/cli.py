@@ -166,9 +166,9 @@ def _weights(
 
 def _train(arguments: list[str]) -> int:
     try:
-        from sllm_export.train.cli import main as train_main
+        from sllm_train.cli import main as train_main
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("sllm_export"):
+        if error.name is None or error.name.startswith("sllm_"):
             raise
         needed = "PyTorch" if error.name.split(".")[0] == "torch" else error.name
         raise ExportError(

@@ -35,6 +35,7 @@ MAX_VOCAB_SIZE = 2**20
 MAX_HIDDEN_SIZE = 2**16
 MAX_FFN_SIZE = 2**18
 MAX_LAYERS = 1024
+MAX_SLOTS = 1024
 MIN_SENTENCE_TOKENS = 2
 MAX_SENTENCE_TOKENS = 2**16
 MAX_POSITIONS = 2**20
@@ -51,14 +52,22 @@ class Tokens:
 
 @dataclass(frozen=True)
 class SvaeConfig:
-    """Sentence encoder and decoder: `layers` each, FFN of `ffn_size`, token embeddings of
-    `word_embed_size` channels (projected to the hidden size when it differs)."""
+    """Encoder of `layers`, decoder of `decoder_layers`, FFN of `ffn_size`, token embeddings of
+    `word_embed_size` channels (projected to the hidden size when it differs).
+
+    With one slot the encoder sums token states and the decoder attends to the whole vector, as in
+    the paper. With more, attention pools the token states into `slots` parts of the vector, and
+    the decoder attends to as many memory entries. `norm_first` is pre-norm.
+    """
 
     layers: int
     heads: int
     ffn_size: int
     word_embed_size: int
     learnable_add: bool
+    norm_first: bool
+    slots: int
+    decoder_layers: int
 
 
 @dataclass(frozen=True)
@@ -191,21 +200,31 @@ def _parse_tokens(f: Fields, vocab_size: int) -> Tokens:
     return tokens
 
 
-def _check_heads(f: Fields, heads: int, hidden_size: int) -> None:
-    if heads and hidden_size and hidden_size % heads:
-        f.problem("heads", heads, f"a divisor of hidden_size, which is {hidden_size}")
+def _check_divides(f: Fields, key: str, value: int, hidden_size: int) -> None:
+    if value and hidden_size and hidden_size % value:
+        f.problem(key, value, f"a divisor of hidden_size, which is {hidden_size}")
 
 
 def _parse_svae(f: Fields, hidden_size: int) -> SvaeConfig:
+    layers = f.integer("layers", 1, MAX_LAYERS)
+    deeper = "decoder_layers" in f
     svae = SvaeConfig(
-        layers=f.integer("layers", 1, MAX_LAYERS),
+        layers=layers,
         heads=f.integer("heads", 1, MAX_HIDDEN_SIZE),
         ffn_size=f.integer("ffn_size", 1, MAX_FFN_SIZE),
         word_embed_size=f.integer("word_embed_size", 1, MAX_HIDDEN_SIZE),
         learnable_add=f.boolean("learnable_add"),
+        norm_first="norm_first" in f and f.boolean("norm_first"),
+        slots=f.integer("slots", 1, MAX_SLOTS) if "slots" in f else 1,
+        decoder_layers=f.integer("decoder_layers", 1, MAX_LAYERS) if deeper else layers,
     )
-    _check_heads(f, svae.heads, hidden_size)
-    f.finish("layers, heads, ffn_size, word_embed_size, learnable_add")
+    _check_divides(f, "heads", svae.heads, hidden_size)
+    _check_divides(f, "slots", svae.slots, hidden_size)
+    if svae.slots > 1 and svae.learnable_add:
+        f.problem("learnable_add", True, "false where slots is above 1")
+    f.finish(
+        "layers, heads, ffn_size, word_embed_size, learnable_add, norm_first, slots, decoder_layers"
+    )
     return svae
 
 
@@ -225,7 +244,7 @@ def _parse_backbone(f: Fields, kind: Kind, hidden_size: int) -> BackboneConfig:
         prefill_attention=prefill,
         word_embed_size=f.integer("word_embed_size", 1, MAX_HIDDEN_SIZE) if opt else None,
     )
-    _check_heads(f, backbone.heads, hidden_size)
+    _check_divides(f, "heads", backbone.heads, hidden_size)
     f.finish(
         "layers, heads, ffn_size, norm_first, max_positions, prefill_attention"
         + (f", word_embed_size in a model of kind {kind}" if opt else f" in kind {kind}")

@@ -7,6 +7,8 @@ Shapes: B batch, S sentences, T tokens, D hidden, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sllm_export.checkpoint.state_dict import Weights
@@ -22,13 +24,45 @@ def encode(config: ModelConfig, weights: Weights, ids: np.ndarray, mask: np.ndar
     allowed = np.broadcast_to(mask[:, None, :] == 1, (*ids.shape, ids.shape[1]))
     for layer in range(svae.layers):
         w = weights.under(f"encoder.layers.{layer}.")
-        attended = _torch_attention(w.under("self_attn."), x, x, svae.heads, allowed)
-        x = _norm(w, "norm1", x + attended)
-        x = _norm(w, "norm2", x + _ffn(w, ("linear1", "linear2"), x))
+        x = _sublayer(
+            w,
+            "norm1",
+            x,
+            svae.norm_first,
+            lambda y, w=w: _torch_attention(w.under("self_attn."), y, y, svae.heads, allowed),
+        )
+        x = _sublayer(
+            w,
+            "norm2",
+            x,
+            svae.norm_first,
+            lambda y, w=w: _ffn(w, ("linear1", "linear2"), y),
+        )
+    if svae.norm_first:
+        x = _norm(weights, "encoder.norm", x)
+    if svae.slots > 1:
+        return _norm(weights, "lnorm", _pool(weights.under("pool."), x, mask, svae.slots))
     x = np.where(mask[..., None] == 1, x, np.float32(0))
     if svae.learnable_add:
         x = x * _linear(weights, "la", x)
     return _norm(weights, "lnorm", x.sum(axis=1))
+
+
+def _pool(w: Weights, x: np.ndarray, mask: np.ndarray, slots: int) -> np.ndarray:
+    """Attention pooling of states [B, T, D] into slots, each by a head of one learned query."""
+    batch, count, hidden = x.shape
+    keys, values = np.split(x @ w["in_proj_weight"].T + w["in_proj_bias"], 2, axis=-1)
+    size = hidden // slots
+    pooled = np.zeros((batch, slots, size), np.float32)
+    for slot in range(slots):
+        channels = slice(slot * size, (slot + 1) * size)
+        scores = keys[..., channels] @ w["query"][channels] / np.sqrt(np.float32(size))
+        scores = scores + w["position_bias"][:count, slot]
+        scores = np.where(mask == 1, scores, -np.inf)
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        pooled[:, slot] = (weights[..., None] * values[..., channels]).sum(axis=1)
+    return pooled.reshape(batch, hidden)
 
 
 def decode(
@@ -39,16 +73,54 @@ def decode(
     count = ids.shape[1]
     x = _embed_tokens(weights, ids) + _sinusoid(np.arange(count), config.hidden_size)
     causal = np.broadcast_to(np.tri(count, dtype=bool), (len(ids), count, count))
-    one_key = np.ones((len(ids), count, 1), dtype=bool)
-    for layer in range(svae.layers):
+    memory = _memory(weights.under("memory."), sentence, svae.slots)
+    seen = np.ones((len(ids), count, memory.shape[1]), dtype=bool)
+
+    for layer in range(svae.decoder_layers):
         w = weights.under(f"decoder.layers.{layer}.")
-        attended = _torch_attention(w.under("self_attn."), x, x, svae.heads, causal)
-        x = _norm(w, "norm1", x + attended)
         cross = w.under("multihead_attn.")
-        attended = _torch_attention(cross, x, sentence[:, None], svae.heads, one_key)
-        x = _norm(w, "norm2", x + attended)
-        x = _norm(w, "norm3", x + _ffn(w, ("linear1", "linear2"), x))
+        bias = cross["position_bias"][:count] if svae.slots > 1 else None
+        parts: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [
+            (
+                "norm1",
+                lambda y, w=w: _torch_attention(w.under("self_attn."), y, y, svae.heads, causal),
+            ),
+            (
+                "norm2",
+                lambda y, cross=cross, bias=bias: _torch_attention(
+                    cross, y, memory, svae.heads, seen, bias
+                ),
+            ),
+            ("norm3", lambda y, w=w: _ffn(w, ("linear1", "linear2"), y)),
+        ]
+        for norm, inner in parts:
+            x = _sublayer(w, norm, x, svae.norm_first, inner)
+    if svae.norm_first:
+        x = _norm(weights, "decoder.norm", x)
     return _linear(weights, "linear", x)
+
+
+def _memory(w: Weights, sentence: np.ndarray, slots: int) -> np.ndarray:
+    """What the decoder attends to: the vector itself [B, 1, D], or one entry for it and one for
+    each of its slots [B, slots + 1, D]."""
+    if slots == 1:
+        return sentence[:, None]
+    normed = _norm(w, "norm", sentence)
+    whole = normed[:, None] @ w["whole.weight"].T
+    parts = normed.reshape(len(sentence), slots, -1) @ w["linear.weight"].T
+    return np.concatenate([whole, parts], axis=1) + w["embedding"]
+
+
+def _sublayer(
+    w: Weights,
+    norm: str,
+    x: np.ndarray,
+    norm_first: bool,
+    inner: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    if norm_first:
+        return x + inner(_norm(w, norm, x))
+    return _norm(w, norm, x + inner(x))
 
 
 def run_backbone(
@@ -131,23 +203,36 @@ def _ffn(w: Weights, names: tuple[str, str], x: np.ndarray) -> np.ndarray:
 
 
 def _torch_attention(
-    w: Weights, x: np.ndarray, memory: np.ndarray, heads: int, allowed: np.ndarray
+    w: Weights,
+    x: np.ndarray,
+    memory: np.ndarray,
+    heads: int,
+    allowed: np.ndarray,
+    bias: np.ndarray | None = None,
 ) -> np.ndarray:
-    """torch.nn.MultiheadAttention: queries from x, keys and values from memory."""
+    """torch.nn.MultiheadAttention: queries from x, keys and values from memory; `bias` [S, T] is
+    added to the scores."""
     weights = np.split(w["in_proj_weight"], 3)
     biases = np.split(w["in_proj_bias"], 3)
     sources = (x, memory, memory)
     q, k, v = (s @ m.T + c for s, m, c in zip(sources, weights, biases, strict=True))
-    return _linear(w, "out_proj", _attention(q, k, v, heads, allowed))
+    return _linear(w, "out_proj", _attention(q, k, v, heads, allowed, bias))
 
 
 def _attention(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, allowed: np.ndarray
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    heads: int,
+    allowed: np.ndarray,
+    bias: np.ndarray | None = None,
 ) -> np.ndarray:
-    """q [B, S, D], k and v [B, T, D], allowed bool [B, S, T] -> [B, S, D]."""
+    """q [B, S, D], k and v [B, T, D], allowed bool [B, S, T], bias [S, T] -> [B, S, D]."""
     size = q.shape[-1] // heads
     q, k, v = (a.reshape(*a.shape[:2], heads, size).transpose(0, 2, 1, 3) for a in (q, k, v))
     scores = (q * np.float32(size**-0.5)) @ k.transpose(0, 1, 3, 2)
+    if bias is not None:
+        scores = scores + bias
     scores = np.where(allowed[:, None], scores, np.float32(-1e30))
     exponent = np.exp(scores - scores.max(axis=-1, keepdims=True))
     mixed = (exponent / exponent.sum(axis=-1, keepdims=True)) @ v

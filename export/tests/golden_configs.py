@@ -76,6 +76,22 @@ POST_NORM: dict[str, Any] = {
     "max_sentences": 6,
     "svae": {**ORIGINAL["svae"], "learnable_add": False},
 }
+SLOTS: dict[str, Any] = {
+    **CAUSAL,
+    "name": "tiny-slots",
+    "hidden_size": 16,
+    "svae": {
+        "layers": 1,
+        "heads": 2,
+        "ffn_size": 32,
+        "word_embed_size": 16,
+        "learnable_add": False,
+        "norm_first": True,
+        "slots": 4,
+        "decoder_layers": 2,
+    },
+    "backbone": {**CAUSAL["backbone"], "layers": 1, "heads": 2, "ffn_size": 32},
+}
 SVAE: dict[str, Any] = {
     "name": "tiny-svae",
     "kind": "svae",

@@ -41,7 +41,9 @@ class Coder(nn.Module):
             "dim_feedforward": svae.ffn_size,
             "dropout": 0.0,
             "batch_first": True,
+            "norm_first": svae.norm_first,
         }
+        self.norm = nn.LayerNorm(hidden) if svae.norm_first else None
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [B, T] -> [B, T, D]."""
@@ -58,16 +60,62 @@ class Encoder(Coder):
         super().__init__(config)
         svae = config.require_svae()
         layer = nn.TransformerEncoderLayer(**self.layer)
-        self.encoder = nn.TransformerEncoder(layer, svae.layers, enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(layer, svae.layers, self.norm, False)
+        self.norm = None
+        self.pool = Pool(config) if svae.slots > 1 else None
         self.la = nn.Linear(self.hidden, 1) if svae.learnable_add else None
         self.lnorm = nn.LayerNorm(self.hidden)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         x = self.encoder(self.embed(ids), src_key_padding_mask=mask == 0)
+        if self.pool is not None:
+            return self.lnorm(self.pool(x, mask))
         x = x.masked_fill((mask == 0)[..., None], 0.0)
         if self.la is not None:
             x = x * self.la(x)
         return self.lnorm(x.sum(dim=1))
+
+
+class Pool(nn.Module):
+    """Attention of one learned query to states [B, T, D]; its heads are the slots."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden, self.slots = config.hidden_size, config.require_svae().slots
+        self.query = nn.Parameter(torch.randn(hidden) * 0.5)
+        self.in_proj_weight = nn.Parameter(torch.randn(2 * hidden, hidden) * hidden**-0.5)
+        self.in_proj_bias = nn.Parameter(torch.randn(2 * hidden) * 0.1)
+        self.position_bias = nn.Parameter(torch.randn(config.max_sentence_tokens, self.slots))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        batch, count, hidden = x.shape
+        projected = nn.functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+        key, value = (
+            part.reshape(batch, count, self.slots, -1).transpose(1, 2)
+            for part in projected.chunk(2, dim=-1)
+        )
+        query = self.query.view(1, self.slots, 1, -1).expand(batch, -1, -1, -1)
+        bias = self.position_bias[:count].T[None, :, None]
+        bias = bias.masked_fill((mask == 0)[:, None, None], -math.inf)
+        pooled = nn.functional.scaled_dot_product_attention(query, key, value, bias)
+        return pooled.reshape(batch, hidden)
+
+
+class Memory(nn.Module):
+    """Sentence vectors [B, D] -> [B, slots + 1, D]: the whole and each slot."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden, self.slots = config.hidden_size, config.require_svae().slots
+        self.norm = nn.LayerNorm(hidden)
+        self.whole = nn.Linear(hidden, hidden, bias=False)
+        self.linear = nn.Linear(hidden // self.slots, hidden, bias=False)
+        self.embedding = nn.Parameter(torch.randn(self.slots + 1, hidden) * 0.1)
+
+    def forward(self, sentence: Tensor) -> Tensor:
+        normed = self.norm(sentence)
+        entries = [self.whole(normed), *map(self.linear, normed.chunk(self.slots, dim=-1))]
+        return torch.stack(entries, dim=1) + self.embedding
 
 
 class Decoder(Coder):
@@ -75,13 +123,29 @@ class Decoder(Coder):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
+        svae = config.require_svae()
         layer = nn.TransformerDecoderLayer(**self.layer)
-        self.decoder = nn.TransformerDecoder(layer, config.require_svae().layers)
+        self.decoder = nn.TransformerDecoder(layer, svae.decoder_layers, self.norm)
+        self.norm = None
+        self.memory = None
+        if svae.slots > 1:
+            self.memory = Memory(config)
+            shape = (config.max_sentence_tokens, svae.slots + 1)
+            for one in self.decoder.layers:
+                one.multihead_attn.position_bias = nn.Parameter(torch.randn(shape))
         self.linear = nn.Linear(self.hidden, config.vocab_size)
 
     def forward(self, ids: Tensor, sentence: Tensor) -> Tensor:
-        mask = nn.Transformer.generate_square_subsequent_mask(ids.shape[1])
-        return self.linear(self.decoder(self.embed(ids), sentence[:, None], tgt_mask=mask))
+        count = ids.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(count)
+        x = self.embed(ids)
+        if self.memory is None:
+            return self.linear(self.decoder(x, sentence[:, None], tgt_mask=mask))
+        memory = self.memory(sentence)
+        for layer in self.decoder.layers:
+            bias = layer.multihead_attn.position_bias[:count]
+            x = layer(x, memory, tgt_mask=mask, memory_mask=bias)
+        return self.linear(x if self.decoder.norm is None else self.decoder.norm(x))
 
 
 class SelfAttention(nn.Module):

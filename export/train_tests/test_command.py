@@ -9,9 +9,10 @@ import pytest
 from tiny_training import Case
 
 from sllm_export import cli
-from sllm_export.train.cli import parser, weighted_path
-from sllm_export.train.metrics import Tally
-from sllm_export.train.options import Options
+from sllm_train.cli import parser, weighted_path
+from sllm_train.corpus import file_digest
+from sllm_train.metrics import Tally
+from sllm_train.options import Options
 
 
 @pytest.fixture
@@ -135,7 +136,8 @@ def test_what_a_training_leaves(trained):
     told = json.loads((trained.out / "training.json").read_text())
     assert told["config"] == json.loads(trained.config.read_text())
     assert told["options"]["steps"] == 1
-    assert told["text"] == [[str(trained.text), 1.0]]
+    assert told["text"] == [[str(trained.text), 1.0, file_digest(trained.text)]]
+    assert told["valid"] == [[str(trained.valid), file_digest(trained.valid)]]
 
 
 def test_a_state_of_another_training_is_refused(resumable, capsys):
@@ -150,7 +152,10 @@ def test_a_state_of_another_training_is_refused(resumable, capsys):
     resumable.write_config()
     texts = ["--text", resumable.text, "--text", resumable.text]
     assert resumable.run("--steps", "2", *texts) == 1
-    assert "needs as many --text as before: 1" in error(capsys)
+    assert "belongs to other --text files or shares" in error(capsys)
+    resumable.text.write_text(resumable.text.read_text() + "One more sentence here.\n")
+    assert resumable.run("--steps", "2") == 1
+    assert "belongs to other --text files or shares" in error(capsys)
     (resumable.out / "training.json").write_text("{}")
     assert resumable.run("--steps", "2") == 1
     assert "training.json: is damaged" in error(capsys)

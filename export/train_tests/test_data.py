@@ -12,15 +12,16 @@ from tiny_training import stories, windows
 
 from sllm_export.config import parse_config
 from sllm_export.errors import ExportError
-from sllm_export.train.batches import (
+from sllm_train.batches import (
     MixedStream,
     RecordStream,
+    augment_repetition,
     collate,
-    echo_some,
     join_neighbours,
 )
-from sllm_export.train.bpe import train_tokenizer
-from sllm_export.train.corpus import load_tokenized, read_records, segment, tokenize
+from sllm_train.bpe import train_tokenizer
+from sllm_train.corpus import load_tokenized, read_records, sample_records, tokenize
+from sllm_train.text.original import segment
 
 # The table of the Rust side, tests/segmentation.rs.
 SEGMENTS = [
@@ -140,7 +141,8 @@ def test_tokenized_corpora_are_kept(tmp_path, tokenizer):
     load_tokenized(path, tokenizer, 20, cache)
     path.write_text(stories(6))
     other = load_tokenized(path, tokenizer, 63, cache)
-    assert [f.suffix for f in cache.iterdir()] == [".npz"] * 3
+    names = {"tokens.npy", "sentence_starts.npy", "record_starts.npy"}
+    assert [{f.name for f in d.iterdir()} for d in cache.iterdir()] == [names] * 3
     assert (first.records, again.records, other.records) == (5, 5, 6)
     assert np.array_equal(first.tokens, again.tokens)
 
@@ -217,7 +219,9 @@ def test_collate():
             assert targets == [*sentences[index], eos, *[-100] * padding]
     assert sorted(seen) == list(range(len(sentences)))
     predicted = [
-        n > 0 and n not in record.echoes for record in records for n in range(len(record.sentences))
+        n > 0 and n not in record.inserted
+        for record in records
+        for n in range(len(record.sentences))
     ]
     assert batch.predicted.tolist() == predicted
     ends = [
@@ -229,33 +233,31 @@ def test_collate():
     assert len(set(batch.slots.tolist())) == len(sentences)
 
 
-def test_echoes():
+def test_repetition_augmentation():
     """Some sentences come again, marked; without them the record is as it was, end included."""
     config = parse_config(tiny())
     found = windows(config)
     for seed in range(50):
-        changed = echo_some(found, 0.8, 8, np.random.default_rng(seed))
+        changed = augment_repetition(found, 0.8, 8, np.random.default_rng(seed))
         for old, new in zip(found, changed, strict=True):
             assert len(new.sentences) <= 8
             assert new.ends == old.ends
             if new is not old:
-                kept = [s for n, s in enumerate(new.sentences) if n not in new.echoes]
+                kept = [s for n, s in enumerate(new.sentences) if n not in new.inserted]
                 assert all(a is b for a, b in zip(kept, old.sentences, strict=True))
-                assert new.echoes
-                assert len(new.sentences) - 1 not in new.echoes
-                assert 0 not in new.echoes
-    assert echo_some(found, 0.0, 8, np.random.default_rng(0)) == found
+                assert new.inserted
+                assert len(new.sentences) - 1 not in new.inserted
+                assert 0 not in new.inserted
+    assert augment_repetition(found, 0.0, 8, np.random.default_rng(0)) == found
 
 
-@pytest.mark.parametrize(("longest", "expected"), [(63, 40), (20, 20), (14, 0), (11, 0)])
-def test_joined_neighbours_fit(longest, expected):
+@pytest.mark.parametrize("longest", [20, 14, 11])
+def test_joined_neighbours_have_all_lengths(longest):
     config = parse_config(tiny())
     draws = np.random.default_rng(0)
     found = join_neighbours(windows(config) * 3, 5000, longest, draws)
     lengths = {len(sentence) for sentence in found}
-    assert max(lengths, default=0) <= expected
-    assert bool(found) == bool(expected)
-    assert not found or min(lengths) >= 14
+    assert lengths == set(range(14, longest + 1))
     assert join_neighbours(windows(config), 0, longest, draws) == []
 
 
@@ -270,3 +272,18 @@ def test_seeds_do_not_depend_on_the_process():
         len({result.stdout for result in found} | {f"{hash((1, 12345, 3)) % 2**31}\n".encode()})
         == 1
     )
+
+
+def test_a_sample_of_a_large_corpus(tmp_path):
+    """About so many bytes, from everywhere in the file; compressed or not."""
+    records = [f"Record {number:03d} is here." for number in range(100)]
+    text = "\n<|endoftext|>\n".join(records)
+    path, packed = tmp_path / "a.txt", tmp_path / "a.txt.zst"
+    path.write_text(text)
+    packed.write_bytes(zstandard.compress(text.encode()))
+    sample = list(sample_records(path, len(text) // 4))
+    assert 23 <= len(sample) <= 25
+    gaps = np.diff([records.index(record) for record in sample])
+    assert set(gaps) <= {4, 5}
+    assert list(sample_records(packed, len(text) // 4)) == sample
+    assert list(sample_records(path, None)) == list(sample_records(path, 10**6)) == records

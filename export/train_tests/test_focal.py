@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sllm_export.train.focal import focal_slope
-from sllm_export.train.objective import OutputLoss
+from sllm_train.focal import focal_slope
+from sllm_train.objective import OutputLoss
 
 NONE = torch.zeros(0, dtype=torch.long)
 
@@ -18,18 +18,18 @@ def focal_loss(logits, targets, gamma):
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
 def test_gradients_of_the_focal_loss(gamma):
-    """The last two tokens are unwanted ones, whose loss has no focus; all losses are nats."""
+    """The last two tokens are negatives ones, whose loss has no focus; all losses are nats."""
     inputs = [torch.randn(9, 6), torch.randn(11, 6), torch.randn(11)]
     inputs = [x.double().requires_grad_() for x in inputs]
     targets, factors = torch.randint(11, (9,)), torch.rand(9)
-    unwanted = torch.tensor([0, 1])
+    negatives = torch.tensor([0, 1])
     logits = F.linear(*inputs)
     nats = F.cross_entropy(logits, targets, reduction="none")
     wanted = (focal_loss(logits[:7], targets[:7], gamma) * factors[:7]).sum()
     again = (-(1 - (-nats[7:]).exp()).log() * factors[7:]).sum()
     expected = torch.autograd.grad(wanted + again, inputs)
     singles = [x.detach().float().requires_grad_() for x in inputs]
-    found = OutputLoss.apply(*singles, targets, factors, unwanted, gamma)
+    found = OutputLoss.apply(*singles, targets, factors, negatives, gamma)
     torch.testing.assert_close(found, nats.float(), atol=1e-5, rtol=1e-5)
     for gradient, right in zip(torch.autograd.grad(found.sum(), singles), expected, strict=True):
         torch.testing.assert_close(gradient, right.float(), atol=1e-5, rtol=1e-4)

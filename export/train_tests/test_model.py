@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.config import parse_config
-from sllm_export.train.batches import collate
-from sllm_export.train.model import Sllm, attend
-from sllm_export.train.objective import encode, run_backbone
+from sllm_train.batches import collate
+from sllm_train.model import Sllm, attend
+from sllm_train.objective import encode, run_backbone
 
 CONFIGS = {
     "pre-norm": tiny(),

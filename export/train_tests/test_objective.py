@@ -10,10 +10,10 @@ from tiny_training import randomize, windows
 from torch.nn import functional as F
 
 from sllm_export.config import parse_config
-from sllm_export.train import objective
-from sllm_export.train.batches import Window, collate
-from sllm_export.train.model import Sllm
-from sllm_export.train.objective import (
+from sllm_train import objective
+from sllm_train.batches import Window, collate
+from sllm_train.model import Sllm
+from sllm_train.objective import (
     OutputLoss,
     Sums,
     Weights,
@@ -24,17 +24,17 @@ from sllm_export.train.objective import (
 )
 
 FP32 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=False)
-WEIGHTS = Weights(reconstruction=2.0, following=0.7, stop=0.3, repetition=30.0)
+WEIGHTS = Weights(reconstruction=2.0, following=0.7, stop=0.3, unlikelihood=30.0)
 NONE = torch.zeros(0, dtype=torch.long)
 
 
 @pytest.fixture
 def keep_all(monkeypatch):
-    """Every sentence is reconstructed, and not to be said again, also the short ones."""
-    every = lambda lengths: torch.ones_like(lengths, dtype=torch.bool)  # noqa: E731
+    """Every sentence is reconstructed, and is an unlikelihood negative, also the short ones."""
+    every = lambda lengths, share=1.0: torch.ones_like(lengths, dtype=torch.bool)  # noqa: E731
     monkeypatch.setattr(objective, "keep_for_reconstruction", every)
-    monkeypatch.setattr(objective, "SHORTEST_UNWANTED", 1)
-    monkeypatch.setattr(objective, "UNWANTED_SHARE", 2.0)
+    monkeypatch.setattr(objective, "MIN_NEGATIVE_TOKENS", 1)
+    monkeypatch.setattr(objective, "NEGATIVE_SHARE", 2.0)
     monkeypatch.setattr(objective, "choose_lags", lags)
 
 
@@ -56,7 +56,7 @@ def test_output_loss_equals_cross_entropy():
 
 
 def test_unlikelihood():
-    """Two unwanted sentences of two and one tokens behind two wanted tokens."""
+    """Two negatives sentences of two and one tokens behind two wanted tokens."""
     inputs = [torch.randn(5, 6), torch.randn(7, 6), torch.randn(7)]
     inputs = [x.requires_grad_() for x in inputs]
     targets, factors = torch.randint(7, (5,)), torch.rand(5)
@@ -79,7 +79,7 @@ def test_lags_stay_in_the_window():
 
 
 def test_unlikelihood_is_bounded():
-    """A sentence that is certain to be said again has a finite slope."""
+    """A sentence that is certain to be repeated has a finite slope."""
     slopes = unlikelihood_slope(torch.tensor([0.0, 0.0, 50.0]), torch.tensor([0, 0, 1]))
     assert slopes.tolist() == pytest.approx([-4, -4, 0], abs=1e-4)
 
@@ -98,7 +98,7 @@ def plain_losses(model, record, tokens):
         return F.cross_entropy(logits, targets[number], reduction="sum")
 
     reconstruction = sum(decode(i, vector) for i, vector in enumerate(vectors))
-    predicted = [i for i in range(1, len(tensors)) if i not in record.echoes]
+    predicted = [i for i in range(1, len(tensors)) if i not in record.inserted]
     following = sum(decode(i, hidden[None, i - 1]) for i in predicted)
     last = len(tensors) - 1
     again = [decode(i, hidden[None, min(i + 1, last)]) for i in range(len(tensors))]
@@ -124,7 +124,7 @@ def test_gradients_equal_those_of_the_whole_loss(group_tokens):
     for sentence in joined:
         totals[0] += plain_losses(model, Window([sentence], ends=True), config.tokens)[0]
     factors = [WEIGHTS.reconstruction / 50, WEIGHTS.following / 40, WEIGHTS.stop / 30]
-    factors.append(WEIGHTS.repetition * factors[1])
+    factors.append(WEIGHTS.unlikelihood * factors[1])
     sum(f * total for f, total in zip(factors, totals, strict=True)).backward()
     expected = {name: p.grad for name, p in model.named_parameters()}
     model.zero_grad()
@@ -151,14 +151,14 @@ def test_gradients_equal_those_of_the_whole_loss(group_tokens):
 @pytest.mark.parametrize("kept", [False, True])
 def test_records_of_one_sentence(kept, monkeypatch):
     """Nothing to predict from what came before, and perhaps nothing to reconstruct."""
-    rows = lambda lengths: torch.full(lengths.shape, kept)  # noqa: E731
+    rows = lambda lengths, share=1.0: torch.full(lengths.shape, kept)  # noqa: E731
     monkeypatch.setattr(objective, "keep_for_reconstruction", rows)
     config = parse_config(tiny())
     model, records = randomize(Sllm(config)), [w for w in windows(config) if w.tokens < 8]
     assert all(len(record.sentences) == 1 for record in records)
     batch = collate(records, config.tokens, 40)
-    weights = replace(WEIGHTS, repetition=0.0)
-    sums = train_batch(model, batch, weights, expected_sums(batch), FP32)
+    weights = replace(WEIGHTS, unlikelihood=0.0)
+    sums = train_batch(model, batch, weights, expected_sums(batch, WEIGHTS), FP32)
     assert (sums.following, sums.following_tokens) == (0.0, 0)
     assert (sums.reconstruction > 0) == kept
     assert sums.stop > 0
@@ -173,7 +173,7 @@ def test_scale_is_what_is_kept_on_average():
     tokens = group.lengths + 1
     kept = [objective.keep_for_reconstruction(group.lengths) for _ in range(2000)]
     average = sum(tokens[rows].sum().item() for rows in kept) / len(kept)
-    scale = expected_sums(batch)
+    scale = expected_sums(batch, WEIGHTS)
     assert scale.reconstruction_tokens == pytest.approx(average, rel=0.05)
     assert scale.sentences == 12
 
@@ -186,7 +186,7 @@ def test_bfloat16_gradients_are_near():
     for enabled in (False, True):
         torch.manual_seed(0)
         amp = torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
-        train_batch(model, batch, WEIGHTS, expected_sums(batch), amp)
+        train_batch(model, batch, WEIGHTS, expected_sums(batch, WEIGHTS), amp)
         grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
         gradients.append(torch.cat(grads))
         model.zero_grad()

@@ -6,8 +6,8 @@ from helpers import tiny
 from tiny_training import randomize
 
 from sllm_export.config import parse_config
-from sllm_export.train.model import Sllm
-from sllm_export.train.optimizer import Optimizer, learning_rate, orthogonalize
+from sllm_train.model import Sllm
+from sllm_train.optimizer import Optimizer, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 24, 96), (1, 1, 8)])
@@ -44,11 +44,3 @@ def test_every_parameter_is_updated_once():
         step = (parameter - before[name]).square().mean().sqrt().item()
         matrix = parameter.ndim == 2 and "layers." in name
         assert step == pytest.approx(0.002 if matrix else 0.01, rel=0.2), name
-
-
-def test_learning_rate():
-    """Step, rate: warm-up, peak, half way, end, beyond."""
-    cases = [(0, 0.1), (9, 1.0), (10, 1.0), (60, 0.51), (110, 0.02), (200, 0.02)]
-    for step, expected in cases:
-        assert learning_rate(step, 110, 10, peak=1.0) == pytest.approx(expected), step
-    assert learning_rate(0, 10, 0, peak=1.0) == 1.0

@@ -5,10 +5,10 @@ import torch
 from tiny_training import tiny_trained, windows
 
 from sllm_export.config import parse_config
-from sllm_export.train import rollout
-from sllm_export.train.batches import collate
-from sllm_export.train.model import Sllm
-from sllm_export.train.objective import Weights, choose_unwanted
+from sllm_train import rollout
+from sllm_train.batches import collate
+from sllm_train.model import Sllm
+from sllm_train.objective import Weights, choose_negatives
 
 SEED = 5
 
@@ -32,7 +32,7 @@ def greedy(config, model, sentences):
             vectors.append(model.svae.encoder(ids, torch.ones_like(ids, dtype=torch.bool)))
         hidden = model.predict(torch.cat(vectors)[None])[0, -1:]
         ids = []
-        while len(ids) < rollout.LONGEST:
+        while len(ids) < rollout.MAX_TOKENS:
             prefix = torch.tensor([[config.tokens.bos, *ids]])
             chosen = int(model.svae.decoder(prefix, hidden)[0, -1].argmax())
             if chosen == config.tokens.eos:
@@ -45,19 +45,19 @@ def test_replaced_sentences_are_what_the_model_says():
     config, model = tiny_model()
     texts = windows(config) * 4
     model.train()
-    said = rollout.say_some(model, texts, 1.0, config.tokens, np.random.default_rng(SEED))
+    rolled_out = rollout.roll_out(model, texts, 1.0, config.tokens, np.random.default_rng(SEED))
     assert model.training
     model.eval()
-    assert sorted(len(w.sentences) for w in said) == sorted(len(w.sentences) for w in texts)
+    assert sorted(len(w.sentences) for w in rolled_out) == sorted(len(w.sentences) for w in texts)
     replaced = 0
-    for window in said:
+    for window in rolled_out:
         for place, sentence in enumerate(window.sentences):
             own = all(
                 place >= len(w.sentences) or not np.array_equal(w.sentences[place], sentence)
                 for w in texts
             )
             if own:
-                assert place in window.echoes
+                assert place in window.inserted
                 assert list(sentence) == greedy(config, model, window.sentences[:place])
                 replaced += 1
     assert replaced > 0
@@ -66,8 +66,8 @@ def test_replaced_sentences_are_what_the_model_says():
 def test_without_a_share_nothing_changes():
     config, model = tiny_model()
     texts = windows(config)
-    said = rollout.say_some(model, texts, 0.0, config.tokens, np.random.default_rng(SEED))
-    assert said == texts
+    rolled_out = rollout.roll_out(model, texts, 0.0, config.tokens, np.random.default_rng(SEED))
+    assert rolled_out == texts
 
 
 def test_a_sentence_without_an_end_is_not_taken():
@@ -75,10 +75,10 @@ def test_a_sentence_without_an_end_is_not_taken():
     with torch.no_grad():
         model.svae.decoder.linear.bias[config.tokens.eos] = -100.0
     texts = windows(config)
-    said = rollout.say_some(model, texts, 1.0, config.tokens, np.random.default_rng(SEED))
+    rolled_out = rollout.roll_out(model, texts, 1.0, config.tokens, np.random.default_rng(SEED))
     key = len
     before = sorted((w.sentences for w in texts), key=key)
-    after = sorted((w.sentences for w in said), key=key)
+    after = sorted((w.sentences for w in rolled_out), key=key)
     for old, new in zip(before, after, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(old, new, strict=True))
 
@@ -87,9 +87,9 @@ def test_all_that_was_put_in_is_unwanted():
     config, _ = tiny_model()
     batch = collate(windows(config), config.tokens, 10_000)
     group = batch.groups[0]
-    put_in = batch.put_in[group.index]
-    rows = choose_unwanted(group, put_in, Weights(repetition=1.0))
-    wanted = put_in & (group.lengths >= 4)
+    inserted = batch.inserted[group.index]
+    rows = choose_negatives(group, inserted, Weights(unlikelihood=1.0))
+    wanted = inserted & (group.lengths >= 4)
     assert wanted.sum() == 1
     assert set(wanted.nonzero()[:, 0].tolist()) <= set(rows.tolist())
-    assert len(choose_unwanted(group, put_in, Weights())) == 0
+    assert len(choose_negatives(group, inserted, Weights())) == 0

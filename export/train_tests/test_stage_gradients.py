@@ -8,11 +8,11 @@ from test_focal import focal_loss
 from tiny_training import randomize, windows
 
 from sllm_export.config import parse_config
-from sllm_export.train.batches import collate
-from sllm_export.train.model import Sllm
-from sllm_export.train.objective import encode, run_backbone
-from sllm_export.train.options import Options
-from sllm_export.train.stages import STAGES
+from sllm_train.batches import collate
+from sllm_train.model import Sllm
+from sllm_train.objective import encode, run_backbone
+from sllm_train.options import Options
+from sllm_train.stages import STAGES
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
@@ -42,7 +42,7 @@ def plain_loss(model, record, tokens):
     hidden = model.predict(torch.stack(vectors, 1))[0]
     tokens_loss = torch.zeros(())
     for i in range(1, len(ids)):
-        if i not in record.echoes:
+        if i not in record.inserted:
             logits = model.svae.decoder(inputs[i], hidden[None, i - 1])[0]
             tokens_loss = tokens_loss + focal_loss(logits, torch.cat([ids[i], eos]), 2.0).sum()
     continues = torch.ones(len(ids), dtype=torch.long)

@@ -14,11 +14,11 @@ from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.config import load_config, parse_config
 from sllm_export.errors import CheckpointError, ExportError
-from sllm_export.train import cli as train_cli
-from sllm_export.train import initial
-from sllm_export.train.checkpoint import load_state
-from sllm_export.train.initial import InitialWeights
-from sllm_export.train.model import Sllm
+from sllm_train import cli as train_cli
+from sllm_train import initial
+from sllm_train.checkpoint import load_state
+from sllm_train.initial import InitialWeights
+from sllm_train.model import Sllm
 
 LAYERS = 5
 SVAE = {"kind": "svae", "backbone": None, "max_sentences": None, "reencode_bos": None}
@@ -142,7 +142,7 @@ def test_stop_and_resume_change_nothing(stage, begin, svae, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(train_cli, "MixedStream", SignalledStream)
         assert parts.run(*arguments) == 1
-    assert "stopped and saved at step 3 of 6" in error(capsys)
+    assert "stopped and saved after step 3" in error(capsys)
     checkpoint.unlink()
     assert parts.run(*arguments) == 0
     states = [load_state(case.out) for case in (whole, parts)]

@@ -18,10 +18,10 @@ from tiny_training import Case, losses, make_trainer
 from sllm_export.config import load_config
 from sllm_export.errors import ExportError
 from sllm_export.runner import GraphRunner
-from sllm_export.train import loop
-from sllm_export.train.batches import MixedStream
-from sllm_export.train.checkpoint import load_state
-from sllm_export.train.model import Sllm
+from sllm_train import loop
+from sllm_train.batches import MixedStream
+from sllm_train.checkpoint import load_state
+from sllm_train.model import Sllm
 
 
 def test_the_loss_falls(tmp_path):
@@ -49,11 +49,11 @@ class SignalledStream(MixedStream):
 def test_stop_and_resume_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     options = {"steps": 7, "dropout": 0.1}
-    options |= {"joined_share": 0.3, "echo_share": 0.5, "repetition_weight": 16.0}
+    options |= {"joined_share": 0.3, "repetition_share": 0.5, "unlikelihood_weight": 16.0}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     make_trainer(whole, **options).run()
     handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ExportError, match="stopped and saved at step 3 of 7"):
+    with pytest.raises(ExportError, match="stopped and saved after step 3"):
         make_trainer(parts, SignalledStream, **options).run()
     assert signal.getsignal(signal.SIGTERM) == handler
     assert sorted(losses(parts / "out")) == [1, 2, 3]
@@ -146,7 +146,7 @@ def test_torchrun_stops_and_saves(tmp_path):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    steps = re.findall(r"sllm_export: error: stopped and saved at step (\d+) of 100000", err)
+    steps = re.findall(r"sllm_export: error: stopped and saved after step (\d+);", err)
     assert len(steps) == 2, err
     assert [str(load_state(case.out)["step"])] * 2 == steps
 

@@ -11,11 +11,11 @@ from helpers import tiny
 
 from sllm_export import cli
 from sllm_export.config import parse_config
-from sllm_export.train.batches import MixedStream, Window
-from sllm_export.train.bpe import train_tokenizer
-from sllm_export.train.corpus import load_tokenized
-from sllm_export.train.loop import Trainer
-from sllm_export.train.options import Options
+from sllm_train.batches import MixedStream, Window
+from sllm_train.bpe import train_tokenizer
+from sllm_train.corpus import load_tokenized
+from sllm_train.loop import Trainer
+from sllm_train.options import Options
 
 # No more than bytes and special tokens: a token is a byte.
 VOCAB_SIZE = 259
@@ -53,7 +53,7 @@ def windows(config, seed=0):
         Window(
             [draw.integers(3, config.vocab_size, n) for n in ns],
             ends=number != 2,
-            echoes=frozenset({3} if number == 2 else ()),
+            inserted=frozenset({3} if number == 2 else ()),
         )
         for number, ns in enumerate(lengths)
     ]
@@ -69,7 +69,7 @@ def randomize(model, seed=0):
 
 
 def make_trainer(folder, stream_class=MixedStream, **options):
-    """A Trainer in this process on generated stories, fp32 if not said otherwise."""
+    """A Trainer in this process on generated stories, fp32 by default."""
     config = parse_config(tiny_trained())
     text = folder / "stories.txt"
     text.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +93,7 @@ class Case:
     """Files for the command line, and its arguments."""
 
     def __init__(self, folder, **changes):
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = folder / "config.json"
         self.text = folder / "stories.txt"
@@ -108,7 +109,7 @@ class Case:
     def arguments(self, *more):
         files = ["--config", self.config, "--out", self.out, "--valid", self.valid]
         text = [] if "--text" in more else ["--text", self.text]
-        sizes = ["--steps", 1] if "--steps" not in more else []
+        sizes = [] if {"--steps", "--minutes"} & set(more) else ["--steps", 1]
         sizes += ["--batch-tokens", 300, "--precision", "fp32"]
         return ["train", *map(str, [*files, *text, *sizes, *more])]
 

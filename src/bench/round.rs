@@ -275,7 +275,7 @@ impl Workload {
         let started = Instant::now();
         let vectors = graphs.encoder.encode(&prompt)?;
         let prefill = started.elapsed();
-        let mut greedy = self.greedy(model.text_pipeline().tokenizer().stream());
+        let mut greedy = self.greedy(model.text_pipeline().detokenizer());
         let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
         for number in 0..self.sentences {

@@ -1,5 +1,7 @@
 //! Parsing of `sllm.json`.
 
+mod generation;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -14,13 +16,19 @@ use super::{
 use crate::config::fields::{At, Fields, parse};
 use crate::config::{MAX_NAME_BYTES, ModelConfig, ModelKind};
 use crate::error::{Error, Result};
-use crate::text::{LongSentence, Segmentation, Tail};
+use crate::generation::GenerationDefaults;
+use crate::text::{LongSentence, Rule, Segmentation, Tail, WhiteSpace};
 
 /// Bytes of a hash in hexadecimal.
 const SHA256_HEX: usize = 64;
 /// Room for any file name; its own limit is checked where it is located.
 const MAX_FILE_FIELD_BYTES: usize = 1 << 16;
 
+const RULE: [(&str, Rule); 2] = [("original", Rule::Original), ("clauses", Rule::Clauses)];
+const WHITE_SPACE: [(&str, WhiteSpace); 2] = [
+    ("kept", WhiteSpace::Kept),
+    ("canonical", WhiteSpace::Canonical),
+];
 const TAIL: [(&str, Tail); 2] = [("keep", Tail::Keep), ("drop", Tail::Drop)];
 const LONG: [(&str, LongSentence); 2] = [
     ("split", LongSentence::Split),
@@ -43,6 +51,7 @@ pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
         "format_version",
         "model",
         "segmentation",
+        "generation",
         "tokenizer",
         "variants",
         "provenance",
@@ -56,6 +65,10 @@ pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
         ModelConfig::from_value(f.required("model", "an object")?, At { key: "model", ..at })?;
     let segmentation =
         reader.segmentation(f.required("segmentation", "an object with tail, long_sentence")?)?;
+    let generation = match f.optional("generation") {
+        Some(value) => generation::read(value, reader.at("generation"))?,
+        None => GenerationDefaults::default(),
+    };
     let tokenizer = reader.file(
         f.required("tokenizer", "an object with file, sha256")?,
         "tokenizer",
@@ -77,6 +90,7 @@ pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
         dir: dir.to_owned(),
         config,
         segmentation,
+        generation,
         tokenizer,
         variants,
         provenance,
@@ -99,8 +113,16 @@ impl Reader<'_> {
 
     fn segmentation(&self, value: Value) -> Result<Segmentation> {
         let mut f = Fields::new(value, self.at("segmentation"))?;
-        f.deny_unknown(&["tail", "long_sentence"])?;
+        f.deny_unknown(&["rule", "white_space", "tail", "long_sentence"])?;
         Ok(Segmentation {
+            rule: match f.contains("rule") {
+                true => f.choice("rule", &RULE)?,
+                false => Rule::default(),
+            },
+            white_space: match f.contains("white_space") {
+                true => f.choice("white_space", &WHITE_SPACE)?,
+                false => WhiteSpace::default(),
+            },
             tail: f.choice("tail", &TAIL)?,
             long_sentence: f.choice("long_sentence", &LONG)?,
         })

@@ -14,6 +14,7 @@ mod progress;
 mod provider_args;
 mod reconstruct;
 mod run;
+mod sampling;
 mod segment;
 mod stats;
 

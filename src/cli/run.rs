@@ -11,7 +11,7 @@ use sllm_ort::{
     Error, FinishReason, GenerateOptions, Generation, SamplingOptions, Session, WhenFull,
 };
 
-use super::{ModelArgs, input, output};
+use super::{ModelArgs, input, output, sampling::SamplingArgs};
 
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -28,38 +28,9 @@ pub struct RunArgs {
     /// Go on where the model says that the text is over
     #[arg(long)]
     ignore_stop: bool,
-    /// 0 takes the best token each time (greedy), above 0 draws (from the 64 best at most, in fast
-    /// variants with a large vocabulary)
-    #[arg(
-        long,
-        value_name = "T",
-        default_value_t = 0.0,
-        allow_negative_numbers = true
-    )]
-    temperature: f32,
-    /// Draw from the K best tokens only
-    #[arg(long, value_name = "K")]
-    top_k: Option<usize>,
-    /// Draw from the fewest best tokens with this probability together
-    #[arg(
-        long,
-        value_name = "P",
-        default_value_t = 1.0,
-        allow_negative_numbers = true
-    )]
-    top_p: f32,
-    /// Draw from the tokens with at least this part of the best one's probability only
-    #[arg(
-        long,
-        value_name = "P",
-        default_value_t = 0.0,
-        allow_negative_numbers = true
-    )]
-    min_p: f32,
-    /// No N tokens twice in the same order
-    #[arg(long, value_name = "N")]
-    no_repeat_ngram: Option<usize>,
-    /// Whether no sentence may come twice [default: true if tokens are drawn, false if greedy]
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Whether no sentence may come twice [default: the bundle's, else true if tokens are drawn]
     #[arg(long, value_name = "BOOL")]
     avoid_repeats: Option<bool>,
     /// Decode each sentence N times, and take the likeliest
@@ -71,17 +42,6 @@ pub struct RunArgs {
     /// End after this time
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     time_limit: Option<f64>,
-    /// Make the last 64 tokens less likely; 1 is off
-    #[arg(
-        long,
-        value_name = "R",
-        default_value_t = 1.0,
-        allow_negative_numbers = true
-    )]
-    repetition_penalty: f32,
-    /// The same seed draws the same tokens
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
     /// End before this text
     #[arg(long, value_name = "TEXT")]
     stop: Option<String>,
@@ -114,10 +74,17 @@ struct Timings {
 
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let options = args.generate_options()?;
+    // Before the model is loaded, which says what is not given.
+    args.sampling.apply(SamplingOptions::default())?;
     let prompt = args.prompt()?;
     let started = Instant::now();
     let model = args.model.load()?;
     let load = started.elapsed();
+    let sampling = args.sampling.apply(model.sampling().clone())?;
+    for option in args.sampling.without_effect(&sampling) {
+        output::warn(&format!("{option} has no effect at temperature 0"));
+    }
+    let options = options.with_sampling(sampling.clone());
     let started = Instant::now();
     let mut session = match &args.load {
         Some(path) => Session::load(&model, path)?,
@@ -152,6 +119,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
             "timings": timings.json(tokens),
         });
         if args.stats {
+            if sampling.temperature() > 0.0 {
+                end["seed"] = sampling.seed().into();
+            }
             end["provider"] = model.provider().name().into();
             end["nodes"] = output::placement(&model);
         }
@@ -161,13 +131,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     if args.stats {
         eprintln!(
-            "{}, {} on {} ({} of {} nodes), {} threads; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {} KiB",
+            "{}, {} on {} ({} of {} nodes), {} threads; {}; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {} KiB",
             model.config().name,
             model.variant(),
             model.provider(),
             model.placement().of(model.provider()),
             model.placement().total(),
             model.threads(),
+            match sampling.temperature() {
+                0.0 => "greedy".to_owned(),
+                temperature => format!("temperature {temperature}, seed {}", sampling.seed()),
+            },
             reason.as_str(),
             timings.text(tokens),
             session.memory_bytes() / 1024,
@@ -214,18 +188,9 @@ fn stream(generation: &mut Generation<'_>, json: bool) -> anyhow::Result<FinishR
 
 impl RunArgs {
     fn generate_options(&self) -> anyhow::Result<GenerateOptions> {
-        let sampling = SamplingOptions::default()
-            .with_temperature(self.temperature)?
-            .with_top_k(self.top_k)?
-            .with_top_p(self.top_p)?
-            .with_min_p(self.min_p)?
-            .with_no_repeat_ngram(self.no_repeat_ngram)?
-            .with_repetition_penalty(self.repetition_penalty)?
-            .with_seed(self.seed);
         let mut options = GenerateOptions::default()
             .with_max_sentences(self.max_sentences)
             .with_ignore_stop(self.ignore_stop)
-            .with_sampling(sampling)
             .with_best_of(self.best_of)?
             .with_when_full(match self.when_full {
                 Full::Stop => WhenFull::Stop,

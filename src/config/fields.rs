@@ -176,6 +176,16 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.invalid(name, value, allowed))
     }
 
+    pub fn optional_number(&mut self, name: &str) -> Result<Option<f32>> {
+        let Some(value) = self.optional(name) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(number) => Ok(Some(number as f32)),
+            None => Err(self.invalid(name, &value, "a number")),
+        }
+    }
+
     pub fn bool(&mut self, name: &str) -> Result<bool> {
         let value = self.required(name, "true or false")?;
         value
@@ -195,7 +205,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.invalid(name, &value, allowed))
     }
 
-    fn invalid(&self, name: &str, value: &Value, allowed: impl Into<String>) -> Error {
+    pub fn invalid(&self, name: &str, value: &Value, allowed: impl Into<String>) -> Error {
         At {
             origin: self.origin,
             key: &self.child(name),

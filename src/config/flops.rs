@@ -16,9 +16,8 @@ without norms and element-wise work";
 /// One multiply-add counts as 2. Matrix products and attention (scores, and the weighted sum of the
 /// values) are counted; norms, activations, softmax and other element-wise work are not, nor are
 /// embeddings, which are looked up. Attention counts the positions that are seen, not those that are
-/// masked. The decoder's attention to the one sentence vector is folded, so that it is one
-/// `hidden x hidden` map per layer, counted once per sentence; a graph that is run token by token
-/// repeats it in each run.
+/// masked. The maps of the sentence vector in the decoder's cross-attention are folded and counted
+/// once per sentence; a graph that is run token by token repeats them in each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Flops {
@@ -128,7 +127,12 @@ impl ModelConfig {
         let learnable_add = if svae.learnable_add { 2 * d } else { 0 };
         let inputs = self.projection(svae.word_embed_size) + learnable_add;
         let layer = positions * self.layer(svae.ffn_size) + attention;
-        positions * inputs + svae.layers as u64 * layer
+        // Scores of each slot, with the query folded into the keys; values; their weighted sum.
+        let pooling = match svae.slots {
+            1 => 0,
+            slots => 2 * (d * slots as u64 + d * d + d),
+        };
+        positions * (inputs + pooling) + svae.layers as u64 * layer
     }
 
     fn backbone_sentence(&self, backbone: &BackboneConfig, cached: usize) -> u64 {
@@ -140,11 +144,16 @@ impl ModelConfig {
         let d = self.hidden_size as u64;
         // Each token sees itself and those before it.
         let attention = self.attention(positions * (positions + 1) / 2);
-        let folded_cross_attention = 2 * d * d;
-        let layer = positions * self.layer(svae.ffn_size) + attention + folded_cross_attention;
+        let cross_attention = match svae.slots {
+            1 => 2 * d * d,
+            // Keys and values of the whole and of each slot, once; then query and output, scores
+            // and weighted values for each token.
+            slots => 8 * d * d + positions * (4 * d * d + self.attention(slots as u64 + 1)),
+        };
+        let layer = positions * self.layer(svae.ffn_size) + attention + cross_attention;
         let output = 2 * d * self.vocab_size as u64;
         let inputs_and_outputs = self.projection(svae.word_embed_size) + output;
-        positions * inputs_and_outputs + svae.layers as u64 * layer
+        positions * inputs_and_outputs + svae.decoder_layers() as u64 * layer
     }
 
     fn opt_token(&self, backbone: &BackboneConfig, cached: usize) -> u64 {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ModelConfig, ModelKind};
+use super::{ModelConfig, ModelKind, SvaeConfig};
 
 /// Bytes of a number in a KV cache.
 const CACHE_NUMBER_BYTES: usize = size_of::<f32>();
@@ -24,6 +24,14 @@ pub struct Parameters {
     pub total: usize,
 }
 
+/// Parameters that a vector of several slots adds to the parts of a model.
+#[derive(Default)]
+struct SlotParameters {
+    encoder: usize,
+    decoder: usize,
+    decoder_layer: usize,
+}
+
 impl ModelConfig {
     /// Numbers of parameters of the model's parts.
     #[must_use]
@@ -37,9 +45,15 @@ impl ModelConfig {
             let layer = attention + ffn(svae.ffn_size) + 2 * norm;
             let learnable_add = if svae.learnable_add { d + 1 } else { 0 };
             let output = self.vocab_size * (d + 1);
+            let last_norm = if svae.norm_first { norm } else { 0 };
+            let slots = self.slot_parameters(svae);
+            let encoder_layers = svae.layers * layer + last_norm;
+            let decoder_layer = layer + attention + norm + slots.decoder_layer;
+            let decoder_layers = svae.decoder_layers() * decoder_layer + last_norm;
+            let embedding = embedding(svae.word_embed_size);
             (
-                embedding(svae.word_embed_size) + svae.layers * layer + learnable_add + norm,
-                embedding(svae.word_embed_size) + svae.layers * (layer + attention + norm) + output,
+                embedding + encoder_layers + learnable_add + slots.encoder + norm,
+                embedding + decoder_layers + slots.decoder + output,
             )
         });
         let backbone = self.backbone.as_ref().map_or(0, |backbone| {
@@ -68,6 +82,22 @@ impl ModelConfig {
         }
     }
 
+    /// What a vector of several slots adds.
+    fn slot_parameters(&self, svae: &SvaeConfig) -> SlotParameters {
+        if svae.slots == 1 {
+            return SlotParameters::default();
+        }
+        let (d, slots) = (self.hidden_size, svae.slots);
+        let tokens = self.max_sentence_tokens.unwrap_or(0);
+        SlotParameters {
+            // The query, keys and values with their biases, the position bias.
+            encoder: d + 2 * (d * d + d) + tokens * slots,
+            // A norm, the maps of the whole and of a slot, the embeddings of the entries.
+            decoder: 2 * d + d * d + d * (d / slots) + (slots + 1) * d,
+            decoder_layer: tokens * (slots + 1),
+        }
+    }
+
     /// Bytes that the backbone's KV cache takes for each sentence (in kind `opt` for each token);
     /// `None` without a backbone.
     #[must_use]
@@ -80,7 +110,7 @@ impl ModelConfig {
     /// `None` without a decoder.
     #[must_use]
     pub fn kv_bytes_per_token(&self) -> Option<usize> {
-        let layers = self.svae.as_ref()?.layers;
+        let layers = self.svae.as_ref()?.decoder_layers();
         Some(2 * layers * self.hidden_size * CACHE_NUMBER_BYTES)
     }
 }

@@ -130,13 +130,19 @@ fn read_svae(mut f: Fields<'_>) -> Result<SvaeConfig> {
         "ffn_size",
         "word_embed_size",
         "learnable_add",
+        "norm_first",
+        "slots",
+        "decoder_layers",
     ])?;
     Ok(SvaeConfig {
         layers: f.integer("layers")?,
+        decoder_layers: f.optional_integer("decoder_layers")?,
         heads: f.integer("heads")?,
         ffn_size: f.integer("ffn_size")?,
         word_embed_size: f.integer("word_embed_size")?,
         learnable_add: f.bool("learnable_add")?,
+        norm_first: f.contains("norm_first") && f.bool("norm_first")?,
+        slots: f.optional_integer("slots")?.unwrap_or(1),
     })
 }
 

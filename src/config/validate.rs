@@ -18,6 +18,8 @@ pub const MAX_HIDDEN_SIZE: usize = 1 << 16;
 pub const MAX_FFN_SIZE: usize = 1 << 18;
 /// Most layers of a stack.
 pub const MAX_LAYERS: usize = 1024;
+/// Most slots of a sentence vector.
+pub const MAX_SLOTS: usize = 1024;
 /// Shortest allowed `max_sentence_tokens`: bos and one token.
 pub const MIN_SENTENCE_TOKENS: usize = 2;
 /// Longest allowed `max_sentence_tokens`.
@@ -85,7 +87,15 @@ impl ModelConfig {
         }
         if let Some(svae) = &self.svae {
             check.range("svae.layers", svae.layers, 1, MAX_LAYERS)?;
-            check.heads("svae.heads", svae.heads, self.hidden_size)?;
+            check.range("svae.decoder_layers", svae.decoder_layers(), 1, MAX_LAYERS)?;
+            check.divides("svae.heads", svae.heads, self.hidden_size)?;
+            check.range("svae.slots", svae.slots, 1, MAX_SLOTS)?;
+            check.divides("svae.slots", svae.slots, self.hidden_size)?;
+            check.holds(
+                svae.slots == 1 || !svae.learnable_add,
+                "svae.learnable_add",
+                || (json!(true), "false where svae.slots is above 1".to_owned()),
+            )?;
             check.range("svae.ffn_size", svae.ffn_size, 1, MAX_FFN_SIZE)?;
             check.range(
                 "svae.word_embed_size",
@@ -97,7 +107,7 @@ impl ModelConfig {
         let mut positions = MAX_POSITIONS;
         if let Some(backbone) = &self.backbone {
             check.range("backbone.layers", backbone.layers, 1, MAX_LAYERS)?;
-            check.heads("backbone.heads", backbone.heads, self.hidden_size)?;
+            check.divides("backbone.heads", backbone.heads, self.hidden_size)?;
             check.range("backbone.ffn_size", backbone.ffn_size, 1, MAX_FFN_SIZE)?;
             check.range(
                 "backbone.max_positions",
@@ -160,11 +170,11 @@ impl Check<'_> {
         })
     }
 
-    fn heads(&self, key: &str, heads: usize, hidden_size: usize) -> Result<()> {
+    fn divides(&self, key: &str, value: usize, hidden_size: usize) -> Result<()> {
         // `is_multiple_of(0)` is false for every size but 0, which is refused before.
-        self.holds(hidden_size.is_multiple_of(heads), key, || {
+        self.holds(hidden_size.is_multiple_of(value), key, || {
             (
-                json!(heads),
+                json!(value),
                 format!("a divisor of hidden_size ({hidden_size})"),
             )
         })

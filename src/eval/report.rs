@@ -61,6 +61,10 @@ pub struct ReconstructionScore {
     pub bits_per_byte: f64,
     /// Share of sentences of which every token is the most likely one, as if decoded greedily.
     pub exact: f64,
+    /// Share of the text's bytes that lie in these sentences.
+    pub round_trip: f64,
+    /// Mean length of a sentence, bos and eos not counted.
+    pub tokens_per_sentence: f64,
     /// Share of tokens that are the most likely one.
     pub token_accuracy: f64,
     /// The same by length; lengths without a sentence are left out.

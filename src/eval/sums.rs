@@ -41,6 +41,8 @@ pub struct Predicted {
     sentences: u64,
     bytes: u64,
     exact: u64,
+    #[serde(default)]
+    exact_bytes: u64,
     tokens: u64,
     correct: u64,
     #[serde(with = "exact")]
@@ -103,6 +105,8 @@ impl Sums {
             paper_perplexity: sums.paper_perplexity(),
             bits_per_byte: sums.bits_per_byte(),
             exact: share(sums.exact, sums.sentences),
+            round_trip: share(sums.exact_bytes, sums.bytes),
+            tokens_per_sentence: share(sums.tokens - sums.sentences, sums.sentences),
             token_accuracy: share(sums.correct, sums.tokens),
             by_length: by_length.collect(),
         })
@@ -112,7 +116,10 @@ impl Sums {
 impl Predicted {
     pub fn add_sentence(&mut self, bytes: u64, score: Score) {
         self.add_texts(1, bytes, score);
-        self.exact += u64::from(score.is_exact());
+        if score.is_exact() {
+            self.exact += 1;
+            self.exact_bytes += bytes;
+        }
     }
 
     /// Several sentences, or one text that is no sentence, with one score for all.

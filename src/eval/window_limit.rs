@@ -1,7 +1,7 @@
 //! How much of a text makes a window.
 
 use super::windows::FileSentence;
-use crate::{error::Result, text::SentenceTokenizer};
+use crate::{error::Result, text::TextPipeline};
 
 /// How long a window may be.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ impl WindowLimit {
     /// and the record has not `ended` with them.
     pub fn fitting(
         self,
-        tokenizer: &SentenceTokenizer,
+        pipeline: &TextPipeline,
         sentences: &[FileSentence],
         ended: bool,
     ) -> Result<Option<usize>> {
@@ -26,7 +26,7 @@ impl WindowLimit {
                 let known = sentences.len() > limit || ended;
                 Ok(known.then(|| sentences.len().min(limit)))
             }
-            Self::Tokens(limit) => fitting_tokens(tokenizer, sentences, ended, limit),
+            Self::Tokens(limit) => fitting_tokens(pipeline, sentences, ended, limit),
         }
     }
 }
@@ -35,14 +35,14 @@ impl WindowLimit {
 /// it. So sentences are added by their own tokens, in rounds, each of which begins with the tokens
 /// of the text so far.
 fn fitting_tokens(
-    tokenizer: &SentenceTokenizer,
+    pipeline: &TextPipeline,
     sentences: &[FileSentence],
     ended: bool,
     limit: usize,
 ) -> Result<Option<usize>> {
     let together = |count: usize| {
         let texts = sentences[..count].iter().map(|s| s.text.as_str());
-        Ok(tokenizer.encode(&texts.collect::<String>())?.len())
+        Ok(pipeline.encode(&texts.collect::<String>())?.len())
     };
     let (mut count, mut tokens) = (0, 0);
     while tokens <= limit {
@@ -85,7 +85,7 @@ mod tests {
             records::Position,
             windows::{Window, Windows},
         },
-        text::{Segmentation, TextPipeline},
+        text::{Segmentation, SentenceTokenizer, TextPipeline},
     };
 
     const LIMIT: usize = 20;

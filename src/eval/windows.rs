@@ -98,7 +98,7 @@ impl<'m> Windows<'m> {
     pub fn next_window(&mut self) -> Result<Option<Window>> {
         while self.left != Some(0) {
             let fitting = self.limit.fitting(
-                self.pipeline.tokenizer(),
+                self.pipeline,
                 self.pending.make_contiguous(),
                 self.next_record.is_some(),
             )?;
@@ -150,7 +150,7 @@ impl<'m> Windows<'m> {
         for sentence in self.pipeline.sentences(&piece.text)? {
             let sentence = sentence.map_err(failed(offset))?;
             let bytes = match sentence.truncated {
-                true => self.pipeline.tokenizer().decode(&sentence.ids)?.len(),
+                true => self.pipeline.decode(&sentence.ids)?.len(),
                 false => sentence.text.len(),
             };
             self.pending.push_back(FileSentence {

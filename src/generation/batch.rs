@@ -41,10 +41,18 @@ pub(crate) fn generate_batch(
         tokens = field::Empty,
     )
     .entered();
-    let row = |(number, (context, options)): (usize, (&&mut SentenceContext, _))| Row {
-        number,
-        progress: Progress::new(options, context.special_tokens(), context.sentences()),
-    };
+    let row =
+        |(number, (context, options)): (usize, (&&mut SentenceContext, GenerateOptions))| Row {
+            number,
+            progress: Progress::new(
+                options.resolved(
+                    context.model.generation_defaults(),
+                    context.model.config().kind,
+                ),
+                context.special_tokens(),
+                context.sentences(),
+            ),
+        };
     let rows = contexts.iter().zip(options).enumerate().map(row).collect();
     let mut batch = BatchLoop {
         batch: SentenceBatch::join(contexts)?,
@@ -113,8 +121,10 @@ impl BatchLoop<'_, '_> {
     fn decode(&mut self) -> Result<Vec<Option<Decoded>>> {
         let parts = self.batch.model().parts();
         let emitted = Emitted::new(parts.special_tokens(), parts.longest_sentence);
-        let tokenizer = parts.pipeline.tokenizer();
-        let begin = |row: &mut Row| row.progress.begin(&emitted, || tokenizer.stream());
+        let begin = |row: &mut Row| {
+            row.progress
+                .begin(&emitted, || parts.pipeline.detokenizer())
+        };
         let mut attempts: Vec<Vec<_>> = self.rows.iter_mut().map(begin).collect();
         let mut places = Vec::new();
         for (row, attempts) in attempts.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::CancelHandle;
 use crate::{
+    config::ModelKind,
     error::{Error, Result},
     sampling::SamplingOptions,
     text::{Tail, segments},
@@ -11,6 +12,17 @@ use crate::{
 
 /// Most candidates of [`GenerateOptions::with_best_of`].
 const MAX_BEST_OF: usize = 256;
+
+/// What a bundle's manifest says of generation (`generation`): how tokens are chosen where a caller
+/// does not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct GenerationDefaults {
+    /// Temperature and all that goes with it; greedy where the manifest says nothing.
+    pub sampling: SamplingOptions,
+    /// Whether no sentence may come twice; see [`GenerateOptions::with_avoid_repeats`].
+    pub avoid_repeats: Option<bool>,
+}
 
 /// What a continuation does when the context is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +43,8 @@ pub struct GenerateOptions {
     pub(super) max_sentences: usize,
     pub(super) ignore_stop: bool,
     pub(super) stop_text: Option<String>,
-    pub(super) sampling: SamplingOptions,
+    /// `None`: the bundle's.
+    pub(super) sampling: Option<SamplingOptions>,
     pub(super) avoid_repeats: Option<bool>,
     pub(super) best_of: usize,
     pub(super) when_full: WhenFull,
@@ -40,13 +53,14 @@ pub struct GenerateOptions {
 }
 
 impl Default for GenerateOptions {
-    /// Up to 16 sentences, greedy, to the end that the model sets.
+    /// Up to 16 sentences, to the end that the model sets, with the sampling that the model's bundle
+    /// asks for; greedy if it asks for none.
     fn default() -> Self {
         Self {
             max_sentences: 16,
             ignore_stop: false,
             stop_text: None,
-            sampling: SamplingOptions::default(),
+            sampling: None,
             avoid_repeats: None,
             best_of: 1,
             when_full: WhenFull::Stop,
@@ -90,17 +104,19 @@ impl GenerateOptions {
         Ok(self)
     }
 
-    /// How tokens are chosen.
+    /// How tokens are chosen; where not set as the bundle's manifest says
+    /// ([`Model::sampling`](crate::Model::sampling)).
     #[must_use]
     pub fn with_sampling(mut self, sampling: SamplingOptions) -> Self {
-        self.sampling = sampling;
+        self.sampling = Some(sampling);
         self
     }
 
     /// Whether no sentence may be one that is in the context already, token by token: the token that
     /// would complete it is not chosen where there is another. Only what ends with a full stop, an
-    /// exclamation mark or a question mark counts; a part such as `He said,` may come again. On where
-    /// not set if tokens are drawn, off if greedy. Only in kind `sllm`.
+    /// exclamation mark or a question mark counts; a part such as `He said,` may come twice. Where
+    /// not set as the bundle's manifest says, else on if tokens are drawn, off if greedy. Only in
+    /// kind `sllm`.
     #[must_use]
     pub fn with_avoid_repeats(mut self, avoid_repeats: bool) -> Self {
         self.avoid_repeats = Some(avoid_repeats);
@@ -148,9 +164,24 @@ impl GenerateOptions {
         self
     }
 
+    /// These options with what is not set taken from the bundle.
+    pub(super) fn resolved(mut self, defaults: &GenerationDefaults, kind: ModelKind) -> Self {
+        if self.sampling.is_none() {
+            self.sampling = Some(defaults.sampling.clone());
+        }
+        if kind == ModelKind::Sllm {
+            self.avoid_repeats = self.avoid_repeats.or(defaults.avoid_repeats);
+        }
+        self
+    }
+
+    pub(super) fn sampling(&self) -> SamplingOptions {
+        self.sampling.clone().unwrap_or_default()
+    }
+
     pub(super) fn avoids_repeats(&self) -> bool {
         self.avoid_repeats
-            .unwrap_or(self.sampling.temperature > 0.0)
+            .unwrap_or(self.sampling().temperature > 0.0)
     }
 
     /// Refuse what a model of kind `opt` cannot do.

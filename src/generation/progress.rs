@@ -13,6 +13,8 @@ use crate::{
     sampling::Sampler, text::Detokenizer,
 };
 
+/// How often a part of a sentence may come where no sentence may come twice.
+const MAX_PART_REPEATS: usize = 2;
 /// Marks that end a sentence of grammar; the segmentation rule cuts at others too.
 const WHOLE_MARKS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
 /// What may stand between such a mark and the end.
@@ -25,6 +27,8 @@ pub(super) struct Progress {
     limits: Limits,
     /// The sentences that are not to come again: tokens but the last, and what that may be.
     said: HashMap<Vec<u32>, Vec<u32>>,
+    /// How often each part of a sentence was there.
+    parts: HashMap<Vec<u32>, usize>,
     tokens_of: SpecialTokens,
     pub sentences: usize,
     pub tokens: usize,
@@ -68,10 +72,11 @@ impl Progress {
         context: impl IntoIterator<Item = (&'i [u32], &'i str)>,
     ) -> Self {
         let mut progress = Self {
-            sampler: Sampler::new(options.sampling.clone(), tokens_of.eos),
+            sampler: Sampler::new(options.sampling(), tokens_of.eos),
             limits: Limits::new(&options),
             options,
             said: HashMap::new(),
+            parts: HashMap::new(),
             tokens_of,
             sentences: 0,
             tokens: 0,
@@ -83,17 +88,23 @@ impl Progress {
         progress
     }
 
-    /// See to it that a sentence does not come again, if that is asked; what is only a part of one
-    /// may.
+    /// Forbid that a sentence comes again, if that is asked; a part of one may come twice.
     fn remember(&mut self, ids: &[u32], text: &str) {
         let closed = |mark: char| mark.is_whitespace() || QUOTES.contains(&mark);
         let is_whole = text.trim_end_matches(closed).ends_with(WHOLE_MARKS);
-        if !is_whole || !self.options.avoids_repeats() {
+        if !self.options.avoids_repeats() {
             return;
         }
         let SpecialTokens { bos, eos, .. } = self.tokens_of;
         let ids = ids.strip_prefix(&[bos]).unwrap_or(ids);
         let ids = ids.strip_suffix(&[eos]).unwrap_or(ids);
+        if !is_whole {
+            let count = self.parts.entry(ids.to_vec()).or_default();
+            *count += 1;
+            if *count < MAX_PART_REPEATS {
+                return;
+            }
+        }
         if let Some((last, before)) = ids.split_last() {
             self.said.entry(before.to_vec()).or_default().push(*last);
         }

@@ -6,7 +6,7 @@ use crate::{
     candidates::Candidates,
     error::{Error, Result},
     sampling::Sampler,
-    text::{Detokenizer, Tail, segments},
+    text::{Detokenizer, Segmentation},
 };
 
 use super::{FinishReason, GenerateOptions, Limits, Sentence, sentence_span, stop_text::StopText};
@@ -25,6 +25,8 @@ pub(crate) trait TokenModel {
     /// What may come next, `None` without a context.
     fn candidates(&self) -> Option<&Candidates>;
     fn detokenizer(&self) -> Detokenizer;
+    /// How text is cut into sentences, its end kept.
+    fn segmentation(&self) -> Segmentation;
     fn append_token(&mut self, id: u32) -> Result<()>;
     /// Append the text of the tokens that were appended.
     fn append_text(&mut self, text: &str);
@@ -56,7 +58,7 @@ pub(crate) struct TokenLoop<'m, M> {
 impl<'m, M: TokenModel> TokenLoop<'m, M> {
     pub fn new(model: &'m mut M, options: GenerateOptions) -> Self {
         Self {
-            sampler: Sampler::new(options.sampling.clone(), model.eos()),
+            sampler: Sampler::new(options.sampling(), model.eos()),
             detokenizer: model.detokenizer(),
             model,
             limits: Limits::new(&options),
@@ -129,6 +131,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
     /// The tokens of the next sentence and its text, which ends before the stop text.
     fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<(Vec<u32>, String)> {
         let (mut ids, mut text, mut whole) = (Vec::new(), String::new(), String::new());
+        let rule = self.model.segmentation();
         let mut watch = StopText::new(self.options.stop_text.clone());
         let mut emit = |new: &str| {
             on_text(new);
@@ -157,7 +160,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
                 }
                 break;
             }
-            if piece.is_empty() && begins_sentence(&whole, ANY_TEXT) {
+            if piece.is_empty() && begins_sentence(rule, &whole, ANY_TEXT) {
                 if before_parts.is_none() {
                     before_parts = Some(self.model.mark());
                 }
@@ -165,7 +168,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
                 parts.push(id);
                 continue;
             }
-            if begins_sentence(&whole, &piece) {
+            if begins_sentence(rule, &whole, &piece) {
                 if let Some(mark) = before_parts.take() {
                     self.model.go_back(mark)?;
                 }
@@ -216,9 +219,9 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
 
 /// Whether the text of a token is the beginning of a new sentence after `sentence`: nothing but
 /// white space lies between the last cut and the end of `sentence`.
-fn begins_sentence(sentence: &str, piece: &str) -> bool {
+fn begins_sentence(rule: Segmentation, sentence: &str, piece: &str) -> bool {
     let joined = [sentence, piece].concat();
-    let last = segments(&joined, Tail::Keep).last().map_or(0, str::len);
+    let last = rule.segments(&joined).last().map_or(0, str::len);
     let cut = joined.len() - last;
     cut > 0
         && joined

@@ -86,7 +86,7 @@ impl ShapeProfiles {
             GraphRole::Decoder => Some(
                 config
                     .require_svae()
-                    .map(|svae| (svae.layers, svae.heads))?,
+                    .map(|svae| (svae.decoder_layers(), svae.heads))?,
             ),
             GraphRole::Backbone | GraphRole::Opt => {
                 let backbone = config.require_backbone()?;

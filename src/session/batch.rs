@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{ContextSentence, SentenceContext};
+use super::{ContextSentence, SentenceContext, sentences::separate};
 use crate::{
     backbone::Prediction,
     candidates::Candidates,
@@ -109,6 +109,7 @@ impl SentenceBatch {
         let backbone = self.model.parts().backbone()?;
         context.sentence_cache = backbone.join(&[(&self.cache, row)])?;
         let added = &mut self.rows[row];
+        separate(self.model.parts(), &mut context.sentences);
         context.runs.extend(vec![1; added.sentences.len()]);
         context.sentences.append(&mut added.sentences);
         context.prediction = Some(added.prediction.clone());

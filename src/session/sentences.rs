@@ -43,6 +43,13 @@ impl ContextSentence {
     }
 }
 
+/// See that there is white space between the last sentence and those that are generated after it.
+pub(super) fn separate(parts: &Parts, sentences: &mut [ContextSentence]) {
+    if let Some(last) = sentences.last_mut() {
+        parts.pipeline.separate(&mut last.text);
+    }
+}
+
 /// The context of a model of kind `sllm`.
 #[derive(Debug)]
 pub(crate) struct SentenceContext {
@@ -236,7 +243,7 @@ impl SentenceModel for SentenceContext {
     }
 
     fn detokenizer(&self) -> Detokenizer {
-        self.model.parts().pipeline.tokenizer().stream()
+        self.model.parts().pipeline.detokenizer()
     }
 
     fn begin_sentence(&mut self) -> Result<()> {
@@ -282,11 +289,14 @@ impl SentenceModel for SentenceContext {
             text,
         )];
         if self.room() > 0 {
-            return self.append_run(sentence);
+            self.append_run(sentence)?;
+        } else {
+            let mut kept = self.without_oldest()?;
+            kept.append_run(sentence)?;
+            *self = kept;
         }
-        let mut kept = self.without_oldest()?;
-        kept.append_run(sentence)?;
-        *self = kept;
+        let (_, before) = self.sentences.split_last_mut().ok_or(Error::EmptyContext)?;
+        separate(self.model.parts(), before);
         Ok(())
     }
 }

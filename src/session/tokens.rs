@@ -7,7 +7,7 @@ use crate::{
     generation::TokenModel,
     model::Model,
     runtime::KvCache,
-    text::{Detokenizer, Tail, segments},
+    text::{Detokenizer, Segmentation, Segments, Tail},
 };
 
 /// The context of a model of kind `opt`.
@@ -43,7 +43,12 @@ impl TokenContext {
     }
 
     pub fn sentences(&self) -> usize {
-        segments(&self.text, Tail::Keep).count()
+        self.pieces().count()
+    }
+
+    /// The sentences of the text.
+    fn pieces(&self) -> Segments<'_> {
+        self.model.parts().pipeline.pieces(&self.text)
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -53,13 +58,14 @@ impl TokenContext {
     /// Append a text; its tokens do not depend on what is there already.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
         let parts = self.model.parts();
-        let mut ids = parts.pipeline.tokenizer().encode(text)?;
+        let mut ids = parts.pipeline.encode(text)?;
         if self.ids.is_empty() && !ids.is_empty() {
             ids = parts.prompt_ids(ids);
         }
+        let sentences = parts.pipeline.pieces(text).count();
         self.append_ids(&ids, text)?;
         Ok(Appended {
-            sentences: segments(text, Tail::Keep).count(),
+            sentences,
             ..Appended::default()
         })
     }
@@ -101,14 +107,14 @@ impl TokenContext {
     /// Forget all but the first `kept` sentences, of which there are more: their text is cut into
     /// tokens, and run, again.
     pub fn truncate(&mut self, kept: usize) -> Result<()> {
-        let text: String = segments(&self.text, Tail::Keep).take(kept).collect();
+        let text: String = self.pieces().take(kept).collect();
         *self = self.anew(&text)?;
         Ok(())
     }
 
     /// This context without its first sentences; the others' text is cut into tokens again.
     pub fn without_first(&self, sentences: usize) -> Result<Self> {
-        let text: String = segments(&self.text, Tail::Keep).skip(sentences).collect();
+        let text: String = self.pieces().skip(sentences).collect();
         self.anew(&text)
     }
 
@@ -135,6 +141,10 @@ impl TokenModel for TokenContext {
         self.model.parts().special_tokens().eos
     }
 
+    fn segmentation(&self) -> Segmentation {
+        self.model.parts().bundle.segmentation.with_tail(Tail::Keep)
+    }
+
     fn room(&self) -> usize {
         let limit = self
             .model
@@ -149,7 +159,7 @@ impl TokenModel for TokenContext {
     }
 
     fn detokenizer(&self) -> Detokenizer {
-        self.model.parts().pipeline.tokenizer().stream()
+        self.model.parts().pipeline.text_detokenizer(&self.text)
     }
 
     fn append_token(&mut self, id: u32) -> Result<()> {

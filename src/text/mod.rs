@@ -1,18 +1,26 @@
 //! From text to sentences of token ids, and back.
 
+mod clauses;
 mod guard;
+mod original;
 mod segment;
 mod split;
 mod stream;
 mod token_bytes;
 mod tokenizer;
+mod white_space;
+mod words;
+
+use std::borrow::Cow;
 
 use crate::error::{Error, Result};
 
-pub use segment::{Segments, Tail, segments};
+pub use segment::{Rule, Segments, Tail, segments};
 pub use split::LongSentence;
 pub use stream::Detokenizer;
+use stream::Spacing;
 pub use tokenizer::SentenceTokenizer;
+pub use white_space::WhiteSpace;
 
 /// Longest text that is accepted at once, in bytes. A context holds a few thousand sentences; this
 /// is far beyond it.
@@ -22,6 +30,10 @@ pub const MAX_TEXT_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Segmentation {
+    /// Where sentences end.
+    pub rule: Rule,
+    /// What the model sees of white space.
+    pub white_space: WhiteSpace,
     /// What becomes of the text after the last mark.
     pub tail: Tail,
     /// What becomes of a sentence that is too long for the model.
@@ -29,6 +41,20 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
+    /// The same with another rule.
+    #[must_use]
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// The same with white space in another form.
+    #[must_use]
+    pub fn with_white_space(mut self, white_space: WhiteSpace) -> Self {
+        self.white_space = white_space;
+        self
+    }
+
     /// The same with another treatment of the text after the last mark.
     #[must_use]
     pub fn with_tail(mut self, tail: Tail) -> Self {
@@ -41,6 +67,12 @@ impl Segmentation {
     pub fn with_long_sentence(mut self, long_sentence: LongSentence) -> Self {
         self.long_sentence = long_sentence;
         self
+    }
+
+    /// Cut `text` by the rule; joined, the pieces (and [`Segments::remainder`]) are `text`, byte for
+    /// byte.
+    pub fn segments(self, text: &str) -> Segments<'_> {
+        Segments::new(text, self.rule, self.tail)
     }
 }
 
@@ -101,7 +133,7 @@ impl TextPipeline {
         check_length(text)?;
         Ok(Sentences {
             pipeline: self,
-            segments: segments(text, self.segmentation.tail),
+            segments: self.segmentation.segments(text),
             rest: "",
             failed: false,
         })
@@ -120,6 +152,123 @@ impl TextPipeline {
             rest: text,
             failed: false,
         })
+    }
+
+    /// The beginning of `text` that the model takes as one sentence; `ends_text` if nothing follows
+    /// in the text that it is of.
+    fn first_sentence<'t>(&self, text: &'t str, ends_text: bool) -> Result<TextSentence<'t>> {
+        let Segmentation {
+            rule,
+            white_space,
+            long_sentence,
+            ..
+        } = self.segmentation;
+        if (rule, white_space) == (Rule::Original, WhiteSpace::Kept) {
+            return split::first_piece(&self.tokenizer, text, self.limit, long_sentence);
+        }
+        match long_sentence {
+            LongSentence::Split => words::first_part(&self.tokenizer, text, self.limit, |text| {
+                self.form(text, ends_text)
+            }),
+            LongSentence::Truncate => {
+                let formed = self.form(text, ends_text);
+                let first =
+                    split::first_piece(&self.tokenizer, &formed, self.limit, long_sentence)?;
+                Ok(TextSentence {
+                    text,
+                    ids: first.ids,
+                    truncated: first.truncated,
+                })
+            }
+        }
+    }
+
+    /// Token ids of a whole text, for a token-level model: in canonical form those of its sentences,
+    /// one after the other.
+    ///
+    /// # Errors
+    /// Those of [`SentenceTokenizer::encode`].
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        if self.segmentation.white_space == WhiteSpace::Kept {
+            return self.tokenizer.encode(text);
+        }
+        check_length(text)?;
+        let mut ids = Vec::new();
+        let mut pieces = self.pieces(text);
+        while let Some(piece) = pieces.next() {
+            let form = self.form(piece, pieces.remainder().is_empty());
+            ids.extend(self.tokenizer.encode(&form)?);
+        }
+        Ok(ids)
+    }
+
+    /// The sentences of `text` as the rule cuts it, its end included.
+    pub(crate) fn pieces<'t>(&self, text: &'t str) -> Segments<'t> {
+        self.segmentation.with_tail(Tail::Keep).segments(text)
+    }
+
+    /// What the model sees of `text`.
+    fn form<'t>(&self, text: &'t str, ends_text: bool) -> Cow<'t, str> {
+        match self.segmentation.white_space {
+            WhiteSpace::Kept => Cow::Borrowed(text),
+            WhiteSpace::Canonical => Cow::Owned(white_space::canonical(text, ends_text)),
+        }
+    }
+
+    /// The text of a sentence that was decoded, with white space behind it.
+    ///
+    /// # Errors
+    /// [`Error::Decode`], never for a byte-level tokenizer.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let text = self.tokenizer.decode(ids)?;
+        Ok(match self.segmentation.white_space {
+            WhiteSpace::Kept => text,
+            WhiteSpace::Canonical => white_space::sentence(&text),
+        })
+    }
+
+    /// As [`decode`](Self::decode), in canonical form with the white space around `original`.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub(crate) fn decode_like(&self, ids: &[u32], original: &str) -> Result<String> {
+        let text = self.tokenizer.decode(ids)?;
+        Ok(match self.segmentation.white_space {
+            WhiteSpace::Kept => text,
+            WhiteSpace::Canonical => white_space::surround(&text, original),
+        })
+    }
+
+    /// Put a blank behind a text that is continued and ends without white space, in canonical form.
+    pub(crate) fn separate(&self, text: &mut String) {
+        let separated = text.ends_with(char::is_whitespace);
+        if self.segmentation.white_space == WhiteSpace::Canonical && !separated {
+            text.push(' ');
+        }
+    }
+
+    /// A decoder that takes the ids of a sentence one by one.
+    pub fn detokenizer(&self) -> Detokenizer {
+        Detokenizer::new(
+            self.tokenizer.clone(),
+            match self.segmentation.white_space {
+                WhiteSpace::Kept => Spacing::Kept,
+                WhiteSpace::Canonical => Spacing::Sentence,
+            },
+        )
+    }
+
+    /// A decoder that takes the ids of a text after `before`, for a token-level model: in canonical
+    /// form each word has a blank in front of it, which is left out after white space.
+    pub(crate) fn text_detokenizer(&self, before: &str) -> Detokenizer {
+        let after_space = before.is_empty() || before.ends_with(char::is_whitespace);
+        Detokenizer::new(
+            self.tokenizer.clone(),
+            match self.segmentation.white_space {
+                WhiteSpace::Kept => Spacing::Kept,
+                WhiteSpace::Canonical => Spacing::Text { after_space },
+            },
+        )
     }
 }
 
@@ -147,22 +296,26 @@ impl<'t> Iterator for Sentences<'_, 't> {
         if self.failed {
             return None;
         }
-        let text = if self.rest.is_empty() {
-            self.segments.next()?
-        } else {
-            self.rest
-        };
-        let TextPipeline {
-            tokenizer,
-            segmentation,
-            limit,
-        } = self.pipeline;
-        let sentence = split::first_piece(tokenizer, text, *limit, segmentation.long_sentence);
-        match &sentence {
-            Ok(sentence) => self.rest = text.get(sentence.text.len()..).unwrap_or_default(),
-            Err(_) => self.failed = true,
+        loop {
+            let text = match self.rest {
+                "" => self.segments.next()?,
+                rest => rest,
+            };
+            let ends_text = self.segments.remainder().is_empty();
+            let sentence = self.pipeline.first_sentence(text, ends_text);
+            match &sentence {
+                Ok(sentence) => self.rest = text.get(sentence.text.len()..).unwrap_or_default(),
+                Err(_) => self.failed = true,
+            }
+            // White space alone says nothing in canonical form.
+            let says_nothing = self.pipeline.segmentation.white_space == WhiteSpace::Canonical
+                && sentence
+                    .as_ref()
+                    .is_ok_and(|sentence| sentence.ids.is_empty());
+            if !says_nothing {
+                return Some(sentence);
+            }
         }
-        Some(sentence)
     }
 }
 

@@ -1,10 +1,22 @@
-//! The segmentation rule: where one sentence ends and the next begins.
-//!
-//! It is the rule of the original (BestAnHongjun/SentenceVAE, `PassageCollate`), character for
-//! character, so that a model sees text cut as it was in training. It knows no abbreviations or
-//! decimals: "3.14" is cut after the point.
+//! Where one sentence ends and the next begins.
 
 use std::iter::FusedIterator;
+
+use super::{clauses, original};
+
+/// The rule that cuts a text into sentences: `segmentation.rule` of a bundle's manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Rule {
+    /// That of the original (BestAnHongjun/SentenceVAE): after each comma, stop, colon, straight
+    /// quote and line break, also in `3.14`.
+    #[default]
+    Original,
+    /// Sentences and long clauses: after a run of marks with its closing quotes and brackets, and
+    /// after a line break; not inside numbers, addresses and ellipses, after initials and
+    /// abbreviations, or at a comma shortly after the last cut.
+    Clauses,
+}
 
 /// What becomes of the text after the last mark, such as "Bye" in "Hello. Bye".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,14 +29,8 @@ pub enum Tail {
     Drop,
 }
 
-/// Cuts `text` after each mark; joined, the pieces (and [`Segments::remainder`]) are `text`, byte
-/// for byte.
-///
-/// The marks are the pairs `……` `，”` `”，` `。”` `”。` `!”` `”！` `？”` `”？` `,"` `",` `."` `".` `!"`
-/// `"!` `?"` `"?`, else one of `，` `。` `”` `！` `？` `；` `：` `,` `.` `!` `?` `;` `:` `"`, newline,
-/// carriage return. Spaces, newlines and carriage returns after a mark belong to the sentence that
-/// it ends; in front of the first sentence, spaces belong to it, while a newline is a mark like any
-/// other.
+/// Cut `text` by the original's rule; joined, the pieces (and [`Segments::remainder`]) are `text`,
+/// byte for byte. White space after a mark belongs to the sentence that the mark ends.
 ///
 /// ```
 /// use sllm_ort::text::{Tail, segments};
@@ -33,22 +39,28 @@ pub enum Tail {
 /// assert_eq!(pieces, ["Hello, ", "my friend. ", "Bye"]);
 /// ```
 pub fn segments(text: &str, tail: Tail) -> Segments<'_> {
-    Segments {
-        rest: text,
-        tail,
-        done: false,
-    }
+    Segments::new(text, Rule::Original, tail)
 }
 
 /// Iterator over the sentences of a text; see [`segments`].
 #[derive(Debug, Clone)]
 pub struct Segments<'t> {
     rest: &'t str,
+    rule: Rule,
     tail: Tail,
     done: bool,
 }
 
 impl<'t> Segments<'t> {
+    pub(super) fn new(text: &'t str, rule: Rule, tail: Tail) -> Self {
+        Self {
+            rest: text,
+            rule,
+            tail,
+            done: false,
+        }
+    }
+
     /// The text not yet handed out: in the end the tail, if it is dropped.
     pub fn remainder(&self) -> &'t str {
         self.rest
@@ -62,7 +74,11 @@ impl<'t> Iterator for Segments<'t> {
         if self.done || self.rest.is_empty() {
             return None;
         }
-        let end = match (sentence_end(self.rest.as_bytes()), self.tail) {
+        let end = match self.rule {
+            Rule::Original => original::sentence_end(self.rest.as_bytes()),
+            Rule::Clauses => clauses::piece_end(self.rest),
+        };
+        let end = match (end, self.tail) {
             (Some(end), _) => end,
             (None, Tail::Keep) => self.rest.len(),
             (None, Tail::Drop) => {
@@ -78,102 +94,3 @@ impl<'t> Iterator for Segments<'t> {
 }
 
 impl FusedIterator for Segments<'_> {}
-
-/// The characters that marks are made of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sign {
-    /// `…`, a mark only as a pair.
-    Ellipsis,
-    /// `，`
-    WideComma,
-    /// `。`
-    WideStop,
-    /// `”`
-    WideQuote,
-    /// `！`
-    WideExclamation,
-    /// `？`
-    WideQuestion,
-    /// `,` `.` and `?`, which pair alike.
-    CommaStopQuestion,
-    /// `!`, which also pairs with a following `”`, unlike its wide form: so it is in the original.
-    Exclamation,
-    /// `"`
-    Quote,
-    /// A mark that is in no pair: `；` `：` `;` `:` newline, carriage return.
-    Alone,
-}
-
-/// The first bytes of all signs in UTF-8. Bytes inside a character never look like a first byte.
-const FIRST_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b",.!?;:\"\n\r\xe2\xe3\xef";
-    let mut i = 0;
-    while i < bytes.len() {
-        table[bytes[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
-
-/// The sign that `bytes` starts with, and its length.
-fn sign(bytes: &[u8]) -> Option<(Sign, usize)> {
-    Some(match bytes {
-        [b',' | b'.' | b'?', ..] => (Sign::CommaStopQuestion, 1),
-        [b'!', ..] => (Sign::Exclamation, 1),
-        [b'"', ..] => (Sign::Quote, 1),
-        [b';' | b':' | b'\n' | b'\r', ..] => (Sign::Alone, 1),
-        [0xe2, 0x80, 0xa6, ..] => (Sign::Ellipsis, 3),
-        [0xe2, 0x80, 0x9d, ..] => (Sign::WideQuote, 3),
-        [0xe3, 0x80, 0x82, ..] => (Sign::WideStop, 3),
-        [0xef, 0xbc, 0x81, ..] => (Sign::WideExclamation, 3),
-        [0xef, 0xbc, 0x8c, ..] => (Sign::WideComma, 3),
-        [0xef, 0xbc, 0x9a | 0x9b, ..] => (Sign::Alone, 3),
-        [0xef, 0xbc, 0x9f, ..] => (Sign::WideQuestion, 3),
-        _ => return None,
-    })
-}
-
-/// The length of the mark that `bytes` starts with; a pair comes before a single sign.
-fn mark(bytes: &[u8]) -> Option<usize> {
-    use Sign::*;
-    let (first, length) = sign(bytes)?;
-    if let Some((second, more)) = bytes.get(length..).and_then(sign)
-        && matches!(
-            (first, second),
-            (Ellipsis, Ellipsis)
-                | (WideComma | WideStop | WideQuestion | Exclamation, WideQuote)
-                | (
-                    WideQuote,
-                    WideComma | WideStop | WideExclamation | WideQuestion
-                )
-                | (CommaStopQuestion | Exclamation, Quote)
-                | (Quote, CommaStopQuestion | Exclamation)
-        )
-    {
-        return Some(length + more);
-    }
-    (first != Ellipsis).then_some(length)
-}
-
-/// Where the first sentence of `bytes` ends, if a mark ends it.
-fn sentence_end(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += bytes
-            .get(at..)?
-            .iter()
-            .position(|&byte| FIRST_BYTES[usize::from(byte)])?;
-        let rest = bytes.get(at..)?;
-        if let Some(length) = mark(rest) {
-            let blank = rest
-                .iter()
-                .skip(length)
-                .take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r'))
-                .count();
-            return Some(at + length + blank);
-        }
-        // A character that only starts like a sign, or a single `…`.
-        at += 1;
-    }
-}

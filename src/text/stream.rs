@@ -1,11 +1,24 @@
 //! Text from token ids as they come, one by one.
 
-use super::SentenceTokenizer;
+use super::{SentenceTokenizer, white_space};
 use crate::error::Result;
+
+/// What becomes of the white space of decoded text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spacing {
+    Kept,
+    /// A sentence in canonical form.
+    Sentence,
+    /// Sentences in canonical form, one after the other.
+    Text {
+        after_space: bool,
+    },
+}
 
 /// Turns a stream of token ids into text as soon as whole characters are there.
 ///
-/// Joined, all that it gives is what [`SentenceTokenizer::decode`] makes of all ids. A tokenizer
+/// Joined, all that it gives is what [`SentenceTokenizer::decode`] makes of all ids, or
+/// [`TextPipeline::decode`](super::TextPipeline::decode) if it is a pipeline's. A tokenizer
 /// that is not byte-level is decoded anew from the beginning for each id; if it then changes text
 /// that was already given, that is not undone.
 ///
@@ -30,12 +43,19 @@ pub struct Detokenizer {
     given: String,
     /// The text to hand out.
     text: String,
+    spacing: Spacing,
+    /// Of a sentence in canonical form: whether a word was handed out, and the white space after it.
+    begun: bool,
+    space: String,
 }
 
 impl Detokenizer {
-    pub(super) fn new(tokenizer: SentenceTokenizer) -> Self {
+    pub(super) fn new(tokenizer: SentenceTokenizer, spacing: Spacing) -> Self {
         Self {
             tokenizer,
+            spacing,
+            begun: false,
+            space: String::new(),
             held: Vec::new(),
             ids: Vec::new(),
             given: String::new(),
@@ -70,6 +90,7 @@ impl Detokenizer {
                 }
             }
         }
+        self.space();
         Ok(self.ready())
     }
 
@@ -93,7 +114,41 @@ impl Detokenizer {
         self.held.clear();
         self.ids.clear();
         self.given.clear();
+        self.space();
+        if std::mem::take(&mut self.begun) {
+            let space = std::mem::take(&mut self.space);
+            self.text.push_str(white_space::end(&space));
+        }
         Ok(self.ready())
+    }
+
+    /// Leave out white space of the new text that is none of the text's.
+    fn space(&mut self) {
+        match &mut self.spacing {
+            Spacing::Kept => {}
+            Spacing::Sentence => self.hold_white_space(),
+            Spacing::Text { after_space } => {
+                if *after_space && self.text.starts_with(' ') {
+                    self.text.remove(0);
+                }
+                if let Some(last) = self.text.chars().next_back() {
+                    *after_space = last.is_whitespace();
+                }
+            }
+        }
+    }
+
+    /// Drop the white space in front of a sentence, and hold back what may be that at its end.
+    fn hold_white_space(&mut self) {
+        let new = match self.begun {
+            true => std::mem::take(&mut self.space) + &self.text,
+            false => self.text.trim_start().to_owned(),
+        };
+        let (words, space) = new.split_at(new.trim_end().len());
+        self.text.clear();
+        self.text.push_str(words);
+        self.begun |= !words.is_empty();
+        self.space = space.to_owned();
     }
 
     fn ready(&self) -> Option<&str> {

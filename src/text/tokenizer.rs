@@ -7,6 +7,7 @@ use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PostProcessorWrapper,
 use super::{
     Detokenizer, check_length,
     guard::{Parts, guarded},
+    stream::Spacing,
     token_bytes::TokenBytes,
 };
 use crate::config::{ModelConfig, SpecialTokens, fields::json_error};
@@ -143,7 +144,7 @@ impl SentenceTokenizer {
 
     /// A decoder that takes one id at a time.
     pub fn stream(&self) -> Detokenizer {
-        Detokenizer::new(self.clone())
+        Detokenizer::new(self.clone(), Spacing::Kept)
     }
 
     /// The bytes of a token, none for a special token or an id without one; `None` if tokens are

@@ -130,15 +130,23 @@ def _coder_shapes(config: ModelConfig, prefix: str, decoder: bool) -> Shapes:
     shapes: Shapes = {f"{prefix}embed_token.weight": (config.vocab_size, svae.word_embed_size)}
     if svae.word_embed_size != hidden:
         shapes[f"{prefix}project_in.weight"] = (hidden, svae.word_embed_size)
-    for layer in range(svae.layers):
-        name = f"{prefix}{'decoder' if decoder else 'encoder'}.layers.{layer}."
+    stack = f"{prefix}{'decoder' if decoder else 'encoder'}."
+    for layer in range(svae.decoder_layers if decoder else svae.layers):
+        name = f"{stack}layers.{layer}."
         shapes |= _attention(f"{name}self_attn", hidden)
         if decoder:
             shapes |= _attention(f"{name}multihead_attn", hidden)
+            if svae.slots > 1:
+                bias = (config.max_sentence_tokens, svae.slots + 1)
+                shapes[f"{name}multihead_attn.position_bias"] = bias
         shapes |= _linear(f"{name}linear1", svae.ffn_size, hidden)
         shapes |= _linear(f"{name}linear2", hidden, svae.ffn_size)
         for norm in range(1, 4 if decoder else 3):
             shapes |= _norm(f"{name}norm{norm}", hidden)
+    if svae.norm_first:
+        shapes |= _norm(f"{stack}norm", hidden)
+    if svae.slots > 1:
+        shapes |= _slot_shapes(config, prefix, decoder)
     if decoder:
         shapes |= _linear(f"{prefix}linear", config.vocab_size, hidden)
     else:
@@ -146,6 +154,25 @@ def _coder_shapes(config: ModelConfig, prefix: str, decoder: bool) -> Shapes:
             shapes |= _linear(f"{prefix}la", 1, hidden)
         shapes |= _norm(f"{prefix}lnorm", hidden)
     return shapes
+
+
+def _slot_shapes(config: ModelConfig, prefix: str, decoder: bool) -> Shapes:
+    hidden, slots = config.hidden_size, config.require_svae().slots
+    if decoder:
+        name = f"{prefix}memory."
+        return {
+            **_norm(f"{name}norm", hidden),
+            f"{name}whole.weight": (hidden, hidden),
+            f"{name}linear.weight": (hidden, hidden // slots),
+            f"{name}embedding": (slots + 1, hidden),
+        }
+    name = f"{prefix}pool."
+    return {
+        f"{name}query": (hidden,),
+        f"{name}in_proj_weight": (2 * hidden, hidden),
+        f"{name}in_proj_bias": (2 * hidden,),
+        f"{name}position_bias": (config.max_sentence_tokens, slots),
+    }
 
 
 def _opt_layer_shapes(prefix: str, hidden: int, ffn_size: int) -> Shapes:

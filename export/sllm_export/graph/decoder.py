@@ -4,8 +4,8 @@
 [batch, hidden], caches -> `logits` f32 [batch, tokens, vocab], caches; or the outputs of
 `vocabulary.best_logits`.
 
-Attention to a single sentence vector has one key, so its softmax is 1 and it is the linear map
-`W_o (W_v s + b_v) + b_o`, whatever the query: each layer holds that D x D map.
+With one slot, attention to the sentence vector has one key, so its softmax is 1 and it is the
+linear map `W_o (W_v s + b_v) + b_o`, whatever the query: each layer holds that D x D map.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.config import ModelConfig
-from sllm_export.graph import layers
+from sllm_export.graph import layers, slots
 from sllm_export.graph.attention import (
     CachedAttention,
     ConcatAttention,
@@ -59,25 +59,37 @@ def build_decoder(
     table = b.weight("positions", layers.sinusoid(config.max_sentence_tokens, hidden))
     positions = b.op("Gather", [table, position_ids], axis=0)
     x = b.op("Add", [layers.token_embedding(b, precision, ids, weights), positions])
-    for layer in range(svae.layers):
+    if svae.slots > 1:
+        memory = slots.memory(b, sentence, weights.under("memory."), svae.slots)
+
+    for layer in range(svae.decoder_layers):
         below = weights.under(f"decoder.layers.{layer}.")
-        qkv = precision.linear(
-            b,
-            x,
-            f"{below.prefix}self_attn.in_proj",
-            below["self_attn.in_proj_weight"],
-            below["self_attn.in_proj_bias"],
-        )
-        mixed = attention.attend(b, layer, qkv)
-        out = layers.linear(b, precision, mixed, "self_attn.out_proj", below)
-        x = layers.layer_norm(b, b.op("Add", [x, out]), "norm1", below)
-        cross = precision.fine_linear(
-            b, sentence, f"{below.prefix}multihead_attn.folded", *fold_cross_attention(below)
-        )
-        x = b.op("Add", [x, layers.unsqueeze(b, cross, [1])])
-        x = layers.layer_norm(b, x, "norm2", below)
-        out = layers.feed_forward(b, precision, x, ("linear1", "linear2"), below)
-        x = layers.layer_norm(b, b.op("Add", [x, out]), "norm3", below)
+
+        def self_attend(x: str, layer: int = layer, below: Weights = below) -> str:
+            packed, bias = below["self_attn.in_proj_weight"], below["self_attn.in_proj_bias"]
+            qkv = precision.linear(b, x, f"{below.prefix}self_attn.in_proj", packed, bias)
+            mixed = attention.attend(b, layer, qkv)
+            return layers.linear(b, precision, mixed, "self_attn.out_proj", below)
+
+        def cross_attend(x: str, below: Weights = below) -> str:
+            cross = below.under("multihead_attn.")
+            if svae.slots > 1:
+                return slots.attend(b, precision, x, memory, position_ids, cross, svae.heads)
+            name = f"{cross.prefix}folded"
+            constant = precision.fine_linear(b, sentence, name, *fold_cross_attention(below))
+            return layers.unsqueeze(b, constant, [1])
+
+        def feed_forward(x: str, below: Weights = below) -> str:
+            return layers.feed_forward(b, precision, x, ("linear1", "linear2"), below)
+
+        for norm, inner in (
+            ("norm1", self_attend),
+            ("norm2", cross_attend),
+            ("norm3", feed_forward),
+        ):
+            x = layers.sublayer(b, x, norm, below, svae.norm_first, inner)
+    if svae.norm_first:
+        x = layers.layer_norm(b, x, "decoder.norm", weights)
     name = f"{weights.prefix}linear"
     weight, bias = weights["linear.weight"], weights.optional("linear.bias")
     precision.vocabulary(b, x, OutputLayer(name, weight, bias, name, "tokens"))

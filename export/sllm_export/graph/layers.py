@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sllm_export.checkpoint.state_dict import Weights
@@ -70,6 +72,20 @@ def mask_bias(b: GraphBuilder, allowed: str) -> str:
     hidden = MASKED_HALF if b.half else MASKED
     zero, masked = b.constant(0.0, np.float32), b.constant(hidden, np.float32)
     return b.op("Where", [allowed, zero, masked])
+
+
+def sublayer(
+    b: GraphBuilder,
+    x: str,
+    norm: str,
+    weights: Weights,
+    norm_first: bool,
+    inner: Callable[[str], str],
+) -> str:
+    """Adds what `inner` makes of x to x, normed before (`norm_first`) or after the sum."""
+    if norm_first:
+        return b.op("Add", [x, inner(layer_norm(b, x, norm, weights))])
+    return layer_norm(b, b.op("Add", [x, inner(x)]), norm, weights)
 
 
 def dimension(b: GraphBuilder, x: str, axis: int) -> str:

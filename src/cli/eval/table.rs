@@ -66,6 +66,12 @@ fn rows(found: &[Evaluation]) -> Vec<Row> {
     rows.push(row("  exact", |e| {
         Some(percent(e.reconstruction.as_ref()?.exact))
     }));
+    rows.push(row("  round trip, of bytes", |e| {
+        Some(percent(e.reconstruction.as_ref()?.round_trip))
+    }));
+    rows.push(row("  tokens per sentence", |e| {
+        Some(number(e.reconstruction.as_ref()?.tokens_per_sentence))
+    }));
     rows.extend(rows_by_length(found));
     rows.extend(rows_of("next sentence", |e| {
         e.next_sentence.as_ref().map(of_next_sentence)

@@ -10,6 +10,7 @@ use crate::{
     model::{Model, Parts},
     opt::Opt,
     runtime::KvCache,
+    text::WhiteSpace,
 };
 
 /// Measures windows one by one, each in as many runs as its logits need.
@@ -45,9 +46,9 @@ impl<'m> TokenMeasure<'m> {
         // Behind the text there is no word whose token these spaces could begin, as they do in a
         // longer text.
         let text = text.trim_end();
-        let ids = self.parts.pipeline.tokenizer().encode(text)?;
+        let ids = self.parts.pipeline.encode(text)?;
         let first = window.sentences.first().map_or(0, |s| s.text.len());
-        let first_tokens = self.tokens_within(first, &ids)?;
+        let first_tokens = self.first_tokens(window, &ids)?;
         let end = window
             .ends_record
             .then_some(self.parts.special_tokens().eos);
@@ -74,6 +75,17 @@ impl<'m> TokenMeasure<'m> {
             }
         }
         Ok(())
+    }
+
+    /// How many of the window's `ids` are those of its first sentence.
+    fn first_tokens(&self, window: &Window, ids: &[u32]) -> Result<usize> {
+        let Some(first) = window.sentences.first() else {
+            return Ok(0);
+        };
+        match self.parts.bundle.segmentation.white_space {
+            WhiteSpace::Kept => self.tokens_within(first.text.len(), ids),
+            WhiteSpace::Canonical => Ok(first.ids.len().min(ids.len())),
+        }
     }
 
     /// How many of `ids` lie within the first `bytes` of their text.

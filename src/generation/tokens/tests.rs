@@ -53,6 +53,10 @@ impl TokenModel for Scripted {
         tokenizer().stream()
     }
 
+    fn segmentation(&self) -> Segmentation {
+        Segmentation::default()
+    }
+
     fn append_token(&mut self, _: u32) -> Result<()> {
         if self.fails_at == Some(self.place) {
             return Err(Error::EmptyContext);
@@ -209,7 +213,7 @@ fn where_a_token_begins_a_sentence() {
         ("Hi.", "", false),
     ] {
         assert_eq!(
-            begins_sentence(sentence, piece),
+            begins_sentence(Segmentation::default(), sentence, piece),
             begins,
             "{sentence:?} {piece:?}"
         );

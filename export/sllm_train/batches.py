@@ -17,17 +17,17 @@ from sllm_export.config import Tokens
 from .corpus import Corpus
 
 BACKBONE_GRIDS = 4
-JOINED_LENGTHS = (14, 40)
+SHORTEST_JOINED = 14
 
 
 @dataclass
 class Window:
-    """Consecutive sentences of one record; `ends` says whether the record ends with them. `echoes`
-    are the places of sentences that were put in as repetitions, not to be predicted."""
+    """Consecutive sentences of one record; `ends` says whether the record ends with them.
+    `inserted` are the places of sentences that are not the text's own: they are no targets."""
 
     sentences: list[np.ndarray]
     ends: bool
-    echoes: frozenset[int] = frozenset()
+    inserted: frozenset[int] = frozenset()
 
     @property
     def tokens(self) -> int:
@@ -56,7 +56,7 @@ class Batch:
     be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on,
     records of similar length in one; `slots` [n] place the batch's sentences in all grids,
     flattened and joined;
-    `predicted` [n] marks those that follow from the sentence before them; `put_in` [n] those that
+    `predicted` [n] marks those that follow from the sentence before them; `inserted` [n] those that
     are not the text's own; `left` [n] counts those
     that come after them in their window; `continues` [n] is the stop head's target: 0 where the
     record ends with that sentence, else 1."""
@@ -66,7 +66,7 @@ class Batch:
     grids: list[tuple[int, int]]
     slots: Tensor
     predicted: Tensor
-    put_in: Tensor
+    inserted: Tensor
     left: Tensor
     continues: Tensor
 
@@ -74,7 +74,7 @@ class Batch:
         """The batch on `device`."""
         groups = [group.to(device) for group in self.groups]
         joined = [group.to(device) for group in self.joined]
-        numbers = (self.slots, self.predicted, self.put_in, self.left, self.continues)
+        numbers = (self.slots, self.predicted, self.inserted, self.left, self.continues)
         moved = (x.to(device) for x in numbers)
         return Batch(groups, joined, self.grids, *moved)
 
@@ -149,19 +149,19 @@ class MixedStream:
             stream.cursor = cursor
 
 
-def echo_some(
+def augment_repetition(
     windows: list[Window], share: float, max_sentences: int, random: np.random.Generator
 ) -> list[Window]:
     """Repeat one or two sentences within this share of the windows: a model that has repeated
     itself learns to go on."""
-    echoed = [_echo(w, random) if random.random() < share else w for w in windows]
+    augmented = [_repeat_block(w, random) if random.random() < share else w for w in windows]
     return [
         new if len(new.sentences) <= max_sentences else old
-        for old, new in zip(windows, echoed, strict=True)
+        for old, new in zip(windows, augmented, strict=True)
     ]
 
 
-def _echo(window: Window, random: np.random.Generator) -> Window:
+def _repeat_block(window: Window, random: np.random.Generator) -> Window:
     block, copies = int(random.integers(1, 3)), int(random.integers(1, 3))
     if len(window.sentences) <= block:
         return window
@@ -175,23 +175,22 @@ def _echo(window: Window, random: np.random.Generator) -> Window:
 def join_neighbours(
     windows: list[Window], tokens: int, longest: int, random: np.random.Generator
 ) -> list[np.ndarray]:
-    """Sentences of `JOINED_LENGTHS` made of neighbours, together about `tokens` tokens: long
-    sentences are rare in simple text, and the last positions would hardly be trained. None has
-    more than `longest` tokens."""
-    low, high = JOINED_LENGTHS[0], min(JOINED_LENGTHS[1], longest)
-    if low >= high:
+    """Parts of `SHORTEST_JOINED` to `longest` tokens of concatenated neighbours, together about
+    `tokens` tokens: long sentences are rare in simple text, and the last positions would hardly be
+    trained."""
+    if longest < SHORTEST_JOINED:
         return []
     joined: list[np.ndarray] = []
-    for _ in range(tokens // low):
+    total = 0
+    for _ in range(tokens // SHORTEST_JOINED):
         sentences = windows[random.integers(len(windows))].sentences
-        first = last = int(random.integers(len(sentences)))
-        wanted, length = random.integers(low, high), 0
-        while last < len(sentences) and length < wanted:
-            length += len(sentences[last])
-            last += 1
-        if low <= length <= high:
-            joined.append(np.concatenate(sentences[first:last]))
-        if sum(map(len, joined)) >= tokens:
+        first = int(random.integers(len(sentences)))
+        wanted = int(random.integers(SHORTEST_JOINED, longest, endpoint=True))
+        part = np.concatenate(sentences[first : first + wanted])[:wanted]
+        if len(part) == wanted:
+            joined.append(part)
+            total += wanted
+        if total >= tokens:
             break
     return joined
 
@@ -204,7 +203,7 @@ def collate(
 ) -> Batch:
     """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
     windows = sorted(windows, key=lambda w: len(w.sentences))
-    grids, slots, predicted, put_in, left, continues = [], [], [], [], [], []
+    grids, slots, predicted, inserted, left, continues = [], [], [], [], [], []
     offset = 0
     for part in np.array_split(np.arange(len(windows)), min(BACKBONE_GRIDS, len(windows))):
         rows = [windows[i] for i in part]
@@ -213,15 +212,15 @@ def collate(
         for window in rows:
             count = len(window.sentences)
             slots += range(offset, offset + count)
-            predicted += [place > 0 and place not in window.echoes for place in range(count)]
-            put_in += [place in window.echoes for place in range(count)]
+            predicted += [place > 0 and place not in window.inserted for place in range(count)]
+            inserted += [place in window.inserted for place in range(count)]
             left += range(count - 1, -1, -1)
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
     groups = _groups(sentences, tokens, group_tokens)
     extra = _groups(joined or [], tokens, group_tokens)
-    tensors = map(torch.tensor, (slots, predicted, put_in, left, continues))
+    tensors = map(torch.tensor, (slots, predicted, inserted, left, continues))
     return Batch(groups, extra, grids, *tensors)
 
 

@@ -12,23 +12,25 @@ from .batches import Batch, Group
 from .focal import focal_slope
 from .model import SentenceVae, Sllm
 
-SHORTEST_UNWANTED = 4
-UNWANTED_SHARE = 0.3
+MIN_NEGATIVE_TOKENS = 4
+NEGATIVE_SHARE = 0.3
 MAX_LAG = 3
-MAX_UNWANTED_PROBABILITY = 0.8
+MAX_NEGATIVE_PROBABILITY = 0.8
 
 
 @dataclass
 class Weights:
     """What each loss counts. The first two are means over tokens; nothing is reconstructed where
-    `reconstruction` is None. `repetition` weighs the unlikelihood of saying a sentence again
+    `reconstruction` is None. `unlikelihood` weighs the unlikelihood of repeating a sentence
     (arXiv 1908.04319, for whole sentences), with the following tokens as its unit.
     `focal_gamma` makes focal losses of those of tokens and stop head; 0 is cross-entropy."""
 
     reconstruction: float | None = 1.0
+    reconstruction_share: float = 1.0
+    latent_noise: float = 0.0
     following: float = 1.0
     stop: float = 0.1
-    repetition: float = 0.0
+    unlikelihood: float = 0.0
     focal_gamma: float = 0.0
 
 
@@ -53,6 +55,7 @@ class Sums:
         return {
             "reconstruction": self.reconstruction / max(1, self.reconstruction_tokens),
             "next_sentence": self.following / max(1, self.following_tokens),
+            "next_token": self.following / max(1, self.following_tokens),
             "stop": self.stop / max(1, self.sentences),
         }
 
@@ -62,9 +65,10 @@ def keep_probability(lengths: Tensor) -> Tensor:
     return ((lengths + 2) / 16).clamp(max=1)
 
 
-def keep_for_reconstruction(lengths: Tensor) -> Tensor:
+def keep_for_reconstruction(lengths: Tensor, share: float = 1.0) -> Tensor:
     """Short sentences are learned first: spend less on them."""
-    return torch.rand(lengths.shape, device=lengths.device) < keep_probability(lengths)
+    draw = torch.rand(lengths.shape, device=lengths.device)
+    return draw < share * keep_probability(lengths)
 
 
 def encode(model: Sllm, batch: Batch) -> Tensor:
@@ -106,32 +110,32 @@ def decode_targets(
     states = svae.decoder.states(group.ids[rows], condition)
     targets = group.targets[rows]
     wanted = targets != -100
-    return states[wanted].to(_precision(states.device.type)), targets[wanted]
+    return states[wanted].to(precision_of(states.device.type)), targets[wanted]
 
 
 class OutputLoss(torch.autograd.Function):
     """Output projection and cross-entropy in one: the logits are written once, and the gradients
     come from them in place. Returns the loss of each token; `factors` weigh their gradients.
 
-    The last tokens, numbered by `unwanted` (which of the unwanted sentences each belongs to), have
+    The last tokens, numbered by `negatives` (which of the negative sentences each belongs to), have
     the loss -n log(1 - P) with the probability P of the n tokens of their sentence (geometric
     mean), weighed by their factor.
     The gradients of the others are those of the focal loss with `gamma`.
     """
 
     @staticmethod
-    def forward(ctx, states, weight, bias, targets, factors, unwanted, gamma=0.0):  # noqa: ANN001, ANN205
+    def forward(ctx, states, weight, bias, targets, factors, negatives, gamma=0.0):  # noqa: ANN001, ANN205
         logits = F.linear(states, weight.to(states.dtype), bias.to(states.dtype))
         peak = logits.max(-1, keepdim=True).values
         wanted = logits.gather(1, targets[:, None]).float()
         exponents = logits.sub_(peak).exp_()
         total = exponents.sum(-1, keepdim=True, dtype=torch.float32)
         losses = (total.log() + peak.float() - wanted)[:, 0]
-        factors, others = factors.clone(), len(losses) - len(unwanted)
+        factors, others = factors.clone(), len(losses) - len(negatives)
         if gamma:
             factors[:others] *= focal_slope(losses[:others], gamma)
-        if len(unwanted):
-            factors[others:] *= unlikelihood_slope(losses[others:], unwanted)
+        if len(negatives):
+            factors[others:] *= unlikelihood_slope(losses[others:], negatives)
         gradient = exponents.mul_((factors[:, None] / total).to(exponents.dtype))
         # In full precision: the difference of two close numbers is all that confident tokens have.
         chosen = factors[:, None] * ((wanted - peak.float()).exp() / total - 1)
@@ -158,7 +162,7 @@ def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:
     count = int(sentences.max()) + 1
     sums = losses.new_zeros(count).index_add_(0, sentences, losses)
     probability = (-sums / sentences.bincount(minlength=count)).exp()
-    probability = probability.clamp(max=MAX_UNWANTED_PROBABILITY)
+    probability = probability.clamp(max=MAX_NEGATIVE_PROBABILITY)
     return -(probability / (1 - probability))[sentences]
 
 
@@ -188,21 +192,22 @@ def train_batch(
     for group in batch.groups:
         kept = choose_reconstructed(group, weights)
         later = batch.predicted[group.index].nonzero()[:, 0]
-        again = choose_unwanted(group, batch.put_in[group.index], weights)
-        unwanted_after = group.index[again] + choose_lags(batch.left[group.index[again]])
+        again = choose_negatives(group, batch.inserted[group.index], weights)
+        negatives_after = group.index[again] + choose_lags(batch.left[group.index[again]])
         before = hidden_leaf[group.index[later] - 1]
         rows = torch.cat([kept, later, again])
         if not len(rows):
             continue
         with amp:
-            given = hidden_leaf[unwanted_after]
-            condition = torch.cat([vector_leaf[group.index[kept]], before, given])
+            given = hidden_leaf[negatives_after]
+            reconstructed = add_noise(vector_leaf[group.index[kept]], weights.latent_noise)
+            condition = torch.cat([reconstructed, before, given])
             states, targets = decode_targets(model.svae, group, rows, condition.float())
         tokens = [int((group.lengths[part] + 1).sum()) for part in (kept, later, again)]
         shares = (
             reconstruction_factor,
             following_factor,
-            following_factor * weights.repetition,
+            following_factor * weights.unlikelihood,
         )
         factors = torch.cat(
             [
@@ -211,8 +216,8 @@ def train_batch(
             ]
         )
         numbers = torch.arange(len(again), device=targets.device)
-        unwanted = numbers.repeat_interleave(group.lengths[again] + 1)
-        losses = output_losses(model.svae, states, targets, factors, unwanted, weights.focal_gamma)
+        negatives = numbers.repeat_interleave(group.lengths[again] + 1)
+        losses = output_losses(model.svae, states, targets, factors, negatives, weights.focal_gamma)
         losses.sum().backward()
         reconstruction, following, _ = losses.detach().split(tokens)
         sums.reconstruction += float(reconstruction.sum())
@@ -228,17 +233,23 @@ def train_batch(
     roots = [(root, gradient) for root, gradient in roots if root.requires_grad]
     torch.autograd.backward(*zip(*roots, strict=True))
     for group in batch.joined:
-        sums.add(reconstruct(model.svae, group, reconstruction_factor, weights.focal_gamma, amp))
+        sums.add(reconstruct(model.svae, group, reconstruction_factor, weights, amp))
     return sums
 
 
+def add_noise(vectors: Tensor, deviation: float) -> Tensor:
+    """Gaussian noise on sentence vectors, whose channels are about 1 in size."""
+    return vectors + deviation * torch.randn_like(vectors) if deviation else vectors
+
+
 def reconstruct(
-    svae: SentenceVae, group: Group, factor: float, focal_gamma: float, amp: torch.autocast
+    svae: SentenceVae, group: Group, factor: float, weights: Weights, amp: torch.autocast
 ) -> Sums:
     """Accumulate the gradients of reconstructing every sentence of the group, each token's loss
     multiplied by `factor`."""
+    latent_noise, focal_gamma = weights.latent_noise, weights.focal_gamma
     with amp:
-        condition = svae.encoder(group.ids, group.targets != -100)
+        condition = add_noise(svae.encoder(group.ids, group.targets != -100), latent_noise)
         every = torch.arange(len(group.lengths), device=group.lengths.device)
         states, targets = decode_targets(svae, group, every, condition)
     factors = torch.full(targets.shape, factor, device=targets.device)
@@ -249,7 +260,7 @@ def reconstruct(
     return Sums(reconstruction=total, reconstruction_tokens=len(losses))
 
 
-def _precision(device_type: str) -> torch.dtype:
+def precision_of(device_type: str) -> torch.dtype:
     """What matrix products are computed in under the present autocast."""
     enabled = torch.is_autocast_enabled(device_type)
     return torch.get_autocast_dtype(device_type) if enabled else torch.float32
@@ -259,21 +270,21 @@ def choose_reconstructed(group: Group, weights: Weights) -> Tensor:
     """Rows of the sentences to reconstruct in this step."""
     if weights.reconstruction is None:
         return group.lengths.new_zeros(0)
-    return keep_for_reconstruction(group.lengths).nonzero()[:, 0]
+    return keep_for_reconstruction(group.lengths, weights.reconstruction_share).nonzero()[:, 0]
 
 
-def choose_unwanted(group: Group, put_in: Tensor, weights: Weights) -> Tensor:
-    """Rows of sentences that shall not be said again: of those long enough all that were put into
-    the text (`put_in` [n]), and some of the text's own."""
-    if weights.repetition == 0:
+def choose_negatives(group: Group, inserted: Tensor, weights: Weights) -> Tensor:
+    """Rows of the unlikelihood negatives: of the sentences that are long enough all that were
+    inserted into the text (`inserted` [n]), and some of the text's own."""
+    if weights.unlikelihood == 0:
         return group.lengths.new_zeros(0)
-    chosen = torch.rand(group.lengths.shape, device=group.lengths.device) < UNWANTED_SHARE
-    chosen |= put_in
-    return (chosen & (group.lengths >= SHORTEST_UNWANTED)).nonzero()[:, 0]
+    chosen = torch.rand(group.lengths.shape, device=group.lengths.device) < NEGATIVE_SHARE
+    chosen |= inserted
+    return (chosen & (group.lengths >= MIN_NEGATIVE_TOKENS)).nonzero()[:, 0]
 
 
 def choose_lags(left: Tensor) -> Tensor:
-    """How many sentences later each sentence shall not be said again: at once for about half of
+    """How many sentences later each negative shall not come again: at once for about half of
     them, else up to `MAX_LAG` later; `left` [n] is how many there are."""
     lags = (torch.rand(left.shape, device=left.device) * 2 * MAX_LAG).long() - MAX_LAG + 1
     return torch.where(lags > left, 0, lags.clamp(min=0))
@@ -284,22 +295,23 @@ def output_losses(
     states: Tensor,
     targets: Tensor,
     factors: Tensor,
-    unwanted: Tensor,
+    negatives: Tensor,
     focal_gamma: float,
 ) -> Tensor:
     """Cross-entropy of each token, nats; see `OutputLoss`."""
     output = svae.decoder.linear
     return OutputLoss.apply(
-        states, output.weight, output.bias, targets, factors, unwanted, focal_gamma
+        states, output.weight, output.bias, targets, factors, negatives, focal_gamma
     )
 
 
-def expected_sums(batch: Batch) -> Sums:
+def expected_sums(batch: Batch, weights: Weights) -> Sums:
     """The numbers of tokens that `train_batch` divides by, before it runs."""
+    share = weights.reconstruction_share
     sums = Sums(sentences=len(batch.slots))
     for group in batch.groups:
         tokens = group.lengths + 1
-        sums.reconstruction_tokens += int((tokens * keep_probability(group.lengths)).sum())
+        sums.reconstruction_tokens += int((tokens * share * keep_probability(group.lengths)).sum())
         sums.following_tokens += int(tokens[batch.predicted[group.index]].sum())
     for group in batch.joined:
         sums.reconstruction_tokens += int((group.lengths + 1).sum())

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,6 +35,8 @@ class Bin:
     exact: int = 0
     tokens: int = 0
     right: int = 0
+    bytes: int = 0
+    exact_bytes: int = 0
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Tally:
     reconstruction: float = 0.0
     following: float = 0.0
     following_tokens: int = 0
+    following_bytes: int = 0
     stop_right: int = 0
     stop_found: int = 0
     ends: int = 0
@@ -59,6 +63,8 @@ class Tally:
         """All figures; None where nothing was counted."""
         return {
             **self.reconstruction_report(),
+            "loss": _ratio(self.following, self.following_tokens),
+            "bits_per_byte": _ratio(self.following / math.log(2), self.following_bytes),
             "next_sentence_perplexity": _perplexity(self.following, self.following_tokens),
             "next_sentence_tokens": self.following_tokens,
             "stop_accuracy": _ratio(self.stop_right, self.asked),
@@ -78,9 +84,15 @@ class Tally:
         }
         long = [b for number, b in bins if number >= LONG_BIN]
         tokens = sum(b.tokens for _, b in bins)
+        sentences = sum(b.sentences for _, b in bins)
         return {
             "reconstruction": reconstruction,
             "exact_17_and_more": _ratio(sum(b.exact for b in long), sum(b.sentences for b in long)),
+            "round_trip": _ratio(
+                sum(b.exact_bytes for _, b in bins), sum(b.bytes for _, b in bins)
+            ),
+            "tokens_per_sentence": _ratio(tokens - sentences, sentences),
+            "loss": _ratio(self.reconstruction, tokens),
             "reconstruction_perplexity": _perplexity(self.reconstruction, tokens),
         }
 
@@ -90,7 +102,7 @@ def _bin_name(number: int) -> str:
     return f"{high // 2 + 1 if number else 1}-{high}"
 
 
-def _ratio(part: int, whole: int) -> float | None:
+def _ratio(part: float, whole: int) -> float | None:
     return part / whole if whole else None
 
 
@@ -107,40 +119,64 @@ def draw_windows(corpus: Corpus, records: int, max_sentences: int) -> list[Windo
 
 @torch.no_grad()
 def evaluate(
-    model: TrainedModel, windows: list[Window], tokens: Tokens, amp: torch.autocast
+    model: TrainedModel,
+    windows: list[Window],
+    tokens: Tokens,
+    token_bytes: np.ndarray,
+    amp: torch.autocast,
 ) -> dict[str, Any]:
-    """Evaluate on `windows`, one at a time."""
+    """Evaluate on `windows`, one at a time; `token_bytes` [vocabulary] is how many bytes of text
+    each token has."""
     sllm = model if isinstance(model, Sllm) else None
     svae = sllm.svae if sllm else model
     device = next(model.parameters()).device
     model.eval()
     tally = Tally()
+    sizes = torch.from_numpy(token_bytes)
     for window in windows:
         batch = collate([window], tokens, GROUP_TOKENS).to(device)
         with amp:
             vectors = encode_groups(svae, batch.groups)
-            _count_reconstruction(svae, batch, vectors, tally)
+            _count_reconstruction(svae, batch, vectors, sizes, tally)
             if sllm:
-                _count_following(sllm, batch, vectors, tally)
+                _count_following(sllm, batch, vectors, sizes, tally)
     model.train()
     return tally.report() if sllm else tally.reconstruction_report()
 
 
-def _count_reconstruction(svae: SentenceVae, batch: Batch, vectors: Tensor, tally: Tally) -> None:
+def _count_reconstruction(
+    svae: SentenceVae, batch: Batch, vectors: Tensor, token_bytes: Tensor, tally: Tally
+) -> None:
     for group in batch.groups:
         every = torch.arange(len(group.index), device=group.index.device)
         nats, right = _decode(svae, group, every, vectors[group.index])
         tally.reconstruction += nats
         lengths = group.lengths.tolist()
-        for length, flags in zip(lengths, right.split([n + 1 for n in lengths]), strict=True):
+        for length, size, flags in zip(
+            lengths,
+            _text_bytes(group, token_bytes).tolist(),
+            right.split([n + 1 for n in lengths]),
+            strict=True,
+        ):
             counts = tally.bin(length)
+            exact = bool(flags.all())
             counts.sentences += 1
-            counts.exact += bool(flags.all())
+            counts.exact += exact
+            counts.bytes += size
+            counts.exact_bytes += size * exact
             counts.tokens += len(flags)
             counts.right += int(flags.sum())
 
 
-def _count_following(model: Sllm, batch: Batch, vectors: Tensor, tally: Tally) -> None:
+def _text_bytes(group: Group, token_bytes: Tensor) -> Tensor:
+    """Bytes of text of each sentence [n], on the CPU."""
+    targets = group.targets.cpu()
+    return (token_bytes[targets.clamp(min=0)] * (targets >= 0)).sum(1)
+
+
+def _count_following(
+    model: Sllm, batch: Batch, vectors: Tensor, token_bytes: Tensor, tally: Tally
+) -> None:
     hidden = run_backbone(model, batch, vectors)
     continues = model.fc(hidden).argmax(-1)
     ends = batch.continues == 0
@@ -155,6 +191,7 @@ def _count_following(model: Sllm, batch: Batch, vectors: Tensor, tally: Tally) -
             nats, right = _decode(model.svae, group, later, condition)
             tally.following += nats
             tally.following_tokens += len(right)
+            tally.following_bytes += int(_text_bytes(group, token_bytes)[later.cpu()].sum())
 
 
 def _decode(

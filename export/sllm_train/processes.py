@@ -75,6 +75,15 @@ def sum_over_processes(values: list[float]) -> list[float]:
     return summed.tolist()
 
 
+def max_over_processes(value: float) -> float:
+    """The largest of the values that the processes give."""
+    if not dist.is_initialized():
+        return value
+    largest = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return float(largest)
+
+
 @contextmanager
 def first_process_first() -> Iterator[None]:
     """The first process runs the block, then the others, which find the files that it made."""

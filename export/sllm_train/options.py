@@ -12,10 +12,12 @@ from sllm_export.errors import ExportError
 
 PRECISIONS = ("bf16", "fp32")
 OPTIMIZERS = ("muon", "adamw")
+SEGMENTATIONS = ("original", "clauses")
 LOSSES = ("cross-entropy", "focal")
-STAGES = ("joint", "svae", "sllm")
+STAGES = ("joint", "svae", "sllm", "opt")
 RECONSTRUCTING = ("joint", "svae")
 WITH_BACKBONE = ("joint", "sllm")
+WITH_DROPOUT = ("joint", "sllm", "opt")
 _ABOVE_ONE = math.nextafter(1, 2)
 
 
@@ -39,12 +41,32 @@ def _setting(text: str, default: Any = MISSING, **limits: Any) -> Any:
 class Options:
     """Settings of one training; what it gives depends on them, the model and the corpora."""
 
-    steps: int = _setting("updates in all, those before a resume included", low=1)
+    steps: int | None = _setting(
+        "updates in all, those before a resume included (default: as --minutes says)", None, low=1
+    )
+    minutes: float | None = _setting(
+        "minutes of training in all, on a GPU wall-clock time, on CPUs processor time by threads "
+        "(default: as --steps says)",
+        None,
+        low=1e-3,
+    )
     stage: str = _setting(
         "joint: all at once from random weights; svae: reconstruction alone (kind svae); sllm: "
-        "next sentence and stop head, from --svae and --opt",
+        "next sentence and stop head, from --svae and --opt; opt: a token-level model (kind opt), "
+        "the baseline, on the same sentences",
         "joint",
         choices=STAGES,
+    )
+    segmentation: str = _setting(
+        "rule that cuts texts into sentences: that of the original, or clauses (with canonical "
+        "white space and long sentences split between words)",
+        "original",
+        choices=SEGMENTATIONS,
+    )
+    max_text_bytes: int | None = _setting(
+        "of a larger --text use every n-th record, so many bytes in all (default: all of it)",
+        None,
+        low=1,
     )
     loss: str = _setting(
         "of tokens and stop head; what is logged is cross-entropy", "cross-entropy", choices=LOSSES
@@ -68,35 +90,52 @@ class Options:
         "tokens whose logits are in memory at a time; more is faster on a GPU", 1024, low=1
     )
     lr: float = _setting("peak learning rate, of both optimizers", 2e-3, high=10)
-    warmup: int = _setting("steps of linear warm-up; a cosine down to 2%% follows", 100)
+    warmup: int = _setting("steps of linear warm-up; then the rate is constant", 100)
+    decay: float = _setting(
+        "last part of the training, in which the rate falls to 0; what was trained before is kept, "
+        "so that a training can be prolonged: give a larger --steps or --minutes",
+        0.2,
+        high=_ABOVE_ONE,
+    )
     weight_decay: float = _setting("weight decay of all matrices", 0.01)
     max_norm: float = _setting("gradients are clipped to this norm", 1.0)
     ema: float = _setting(
         "decay of the averaged weights, which are those evaluated and kept", 0.999, high=1
     )
-    dropout: float = _setting("dropout in the backbone", 0.0, high=1, stages=WITH_BACKBONE)
+    dropout: float = _setting("dropout in the backbone", 0.0, high=1, stages=WITH_DROPOUT)
     reconstruction_weight: float = _setting(
         "weight of the reconstruction loss; that of the next sentence is 1", 1.0, stages=("joint",)
+    )
+    reconstruction_share: float = _setting(
+        "share of the sentences that are reconstructed in a step; short ones less",
+        1.0,
+        high=_ABOVE_ONE,
+        stages=("joint",),
+    )
+    latent_noise: float = _setting(
+        "standard deviation of the noise added to the vectors that are reconstructed",
+        0.0,
+        stages=RECONSTRUCTING,
     )
     joined_share: float = _setting(
         "tokens of long sentences made of neighbours, to be reconstructed only, per token of text",
         0.0,
         stages=RECONSTRUCTING,
     )
-    echo_share: float = _setting(
-        "share of the records in which a sentence or two are repeated, to learn to go on",
+    repetition_share: float = _setting(
+        "share of the records in which one or two sentences are repeated (repetition augmentation)",
         0.0,
         high=_ABOVE_ONE,
         stages=WITH_BACKBONE,
     )
-    own_share: float = _setting(
-        "share of the records in which some sentences are the model's own, to learn to go on",
+    rollout_share: float = _setting(
+        "share of the records in which some sentences are the model's own (self-rollout)",
         0.0,
         high=_ABOVE_ONE,
         stages=("joint",),
     )
-    repetition_weight: float = _setting(
-        "weight of the unlikelihood of saying a sentence again; a token to predict weighs 1",
+    unlikelihood_weight: float = _setting(
+        "weight of the unlikelihood of repeating a sentence; a token to predict weighs 1",
         0.0,
         stages=WITH_BACKBONE,
     )
@@ -113,6 +152,8 @@ class Options:
 
     def check(self) -> None:
         """Refuses what has no effect in the stage, or with the loss."""
+        if (self.steps is None) == (self.minutes is None):
+            raise ExportError("give either --steps or --minutes")
         if self.loss != "focal" and self.focal_gamma != Options.focal_gamma:
             raise ExportError("--focal-gamma has no effect without --loss focal")
         for option in fields(self):

@@ -20,7 +20,7 @@ from sllm_export.tokenizer import check_tokenizer, find_tokenizer
 
 from .bpe import SPECIAL_TOKENS, train_tokenizer
 from .checkpoint import STATE_FILE, write_file
-from .corpus import read_records, segment
+from .corpus import RULES, sample_records, text_bytes
 from .options import Options
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -28,7 +28,7 @@ TRAINING_FILE = "training.json"
 CORPORA = "corpora"
 
 # Options that a state cannot be resumed with other values of.
-STATE_OPTIONS = ("stage", "optimizer", "freeze_svae", "outer_layers")
+STATE_OPTIONS = ("stage", "segmentation", "optimizer", "freeze_svae", "outer_layers")
 
 WeightedPath = tuple[Path, float]
 
@@ -37,7 +37,7 @@ def check_trainable(config: ModelConfig, source: Path, options: Options) -> None
     """Refuses a configuration that the stage does not fit."""
     stage = options.stage
     wanted: list[tuple[str, Any, Any]] = [
-        ("kind", config.kind, "svae" if stage == "svae" else "sllm")
+        ("kind", config.kind, stage if stage in ("svae", "opt") else "sllm")
     ]
     if stage == "joint":
         wanted.append(("reencode_bos", config.reencode_bos, True))
@@ -63,6 +63,8 @@ def obtain_tokenizer(
     opt: Path | None,
     texts: list[WeightedPath],
     config: ModelConfig,
+    rule: str,
+    max_bytes: int | None,
 ) -> Tokenizer:
     """The folder's tokenizer; if it has none yet, `given`, that of the directory `opt`, or one
     trained on `texts` is put there.
@@ -83,7 +85,8 @@ def obtain_tokenizer(
         tokens = config.tokens
         if max(tokens.bos, tokens.eos, tokens.pad) >= len(SPECIAL_TOKENS):
             raise ExportError("without --tokenizer, the ids in tokens must be 0, 1 or 2")
-        content = train_tokenizer(_sample(texts), config.vocab_size).to_str(pretty=True).encode()
+        trained = train_tokenizer(_sample(texts, rule, max_bytes), config.vocab_size, rule)
+        content = trained.to_str(pretty=True).encode()
     check_tokenizer(content, config)
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,17 +97,21 @@ def obtain_tokenizer(
     return tokenizer
 
 
-def _sample(texts: list[WeightedPath]) -> Iterator[str]:
+def _sample(texts: list[WeightedPath], rule: str, max_bytes: int | None) -> Iterator[str]:
     """Sentences of the corpora in proportion to their weights, as many as there are."""
-    densities = [weight / max(1, path.stat().st_size) for path, weight in texts]
+    sizes = [text_bytes(path) or path.stat().st_size for path, _ in texts]
+    densities = [
+        weight / max(1, min(size, max_bytes or size))
+        for (_, weight), size in zip(texts, sizes, strict=True)
+    ]
     for (path, _), density in zip(texts, densities, strict=True):
         rate, kept, records = density / max(densities), 0.0, 0
-        for record in read_records(path):
+        for record in sample_records(path, max_bytes):
             records += 1
             kept += rate
             if kept >= 1:
                 kept -= 1
-                yield from segment(record)
+                yield from RULES[rule](record)
         if not records:
             raise ExportError(f"{path}: no text in it")
 
@@ -140,6 +147,11 @@ def claim_folder(folder: Path, config: ModelConfig, settings: dict[str, Any]) ->
                     f"{folder}: its state belongs to another {flag} ({json.dumps(value)}); choose "
                     "another --out"
                 )
+        texts_before = [entry[1:] for entry in stored["text"]]
+        if texts_before != [entry[1:] for entry in settings["text"]]:
+            raise ExportError(
+                f"{folder}: its state belongs to other --text files or shares; choose another --out"
+            )
         # What the state began with, whatever stands on this command line.
         if "initial" in stored:
             entry["initial"] = stored["initial"]

@@ -27,17 +27,17 @@ from sllm_export.errors import ExportError
 
 from .batches import MixedStream
 from .checkpoint import STATE_FILE
-from .corpus import load_tokenized
+from .corpus import Corpus, file_digest, load_tokenized
+from .evaluation import Evaluation
 from .folder import CORPORA, WeightedPath, check_trainable, claim_folder, obtain_tokenizer
 from .initial import InitialWeights
 from .loop import Trainer
-from .metrics import draw_windows, evaluate
-from .model import TrainedModel
+from .metrics import draw_windows
 from .options import Options, Setting
 from .processes import check_device, first_process_first, process_group, rank_and_world
 
 # Consecutive sentences of a record in a batch where the configuration says nothing of it.
-SVAE_SENTENCES = 64
+DEFAULT_SENTENCES = 64
 
 _DEFAULT = " (default: %(default)s)"
 _KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
@@ -66,8 +66,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE[=SHARE]",
         help=text_help,
     )
-    add("--valid", type=Path, required=True, metavar="FILE", help="corpus to evaluate on")
-    valid_help = "records of it to evaluate on (default: %(default)s)"
+    valid_text = (
+        "corpus to evaluate on; can be repeated: the weights kept are the best on the first"
+    )
+    add("--valid", type=Path, action="append", required=True, metavar="FILE", help=valid_text)
+    valid_help = "records of each to evaluate on (default: %(default)s)"
     add(
         "--valid-records",
         type=_number("int", Setting("", 1)),
@@ -164,29 +167,53 @@ def train(args: argparse.Namespace) -> int:
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     options.check()
     check_trainable(config, args.config, options)
-    for path in [args.valid, *(path for path, _ in args.text)]:
+    for path in [*args.valid, *(path for path, _ in args.text)]:
         if not path.is_file():
             raise ExportError(f"{path}: no such file")
     initial = open_initial(args, config)
-    max_sentences = config.max_sentences or SVAE_SENTENCES
-    limit, cache = config.max_sentence_tokens - 1, args.out / CORPORA
+    max_sentences = config.max_sentences or DEFAULT_SENTENCES
+    limit, cache = sentence_limit(config), args.out / CORPORA
     with first_process_first():
-        tokenizer = obtain_tokenizer(args.out, args.tokenizer, args.opt, args.text, config)
+        tokenizer = obtain_tokenizer(
+            args.out,
+            args.tokenizer,
+            args.opt,
+            args.text,
+            config,
+            options.segmentation,
+            options.max_text_bytes,
+        )
         if rank_and_world()[0] == 0:
-            texts = [[str(path), weight] for path, weight in args.text]
-            settings = {"options": asdict(options), "text": texts, "valid": str(args.valid)}
+            settings = {
+                "options": asdict(options),
+                "text": [[str(path), weight, file_digest(path)] for path, weight in args.text],
+                "valid": [[str(path), file_digest(path)] for path in args.valid],
+            }
             if initial:
                 settings["initial"] = {"svae": str(args.svae), "opt": str(args.opt)}
             claim_folder(args.out, config, settings)
-        corpora = [(load_tokenized(path, tokenizer, limit, cache), w) for path, w in args.text]
-        valid = load_tokenized(args.valid, tokenizer, limit, cache)
+
+        def load(path: Path) -> Corpus:
+            return load_tokenized(
+                path, tokenizer, limit, cache, options.segmentation, options.max_text_bytes
+            )
+
+        corpora = [(load(path), weight) for path, weight in args.text]
+        valid = {path.name.split(".")[0]: load(path) for path in args.valid}
     stream = MixedStream(corpora, options.seed, max_sentences)
-    windows = draw_windows(valid, args.valid_records, max_sentences)
-
-    def measure(model: TrainedModel) -> dict[str, Any]:
-        return evaluate(model, windows, config.tokens, options.autocast())
-
-    report = Trainer(config, options, stream, args.out, measure, initial).run()
+    windows = {
+        name: draw_windows(corpus, args.valid_records, max_sentences)
+        for name, corpus in valid.items()
+    }
+    evaluation = Evaluation(config, windows, tokenizer, options.autocast())
+    report = Trainer(config, options, stream, args.out, evaluation, initial).run()
     if report:
         print(json.dumps(report))
     return 0
+
+
+def sentence_limit(config: ModelConfig) -> int:
+    """Tokens of the longest sentence, bos not counted."""
+    if config.kind == "opt":
+        return config.require_backbone().max_positions - 1
+    return config.max_sentence_tokens - 1

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sllm_export.config import ModelConfig
 
-from .batches import Batch
+from .batches import Batch, Window, augment_repetition, collate, join_neighbours
 from .model import SentenceVae, Sllm, TrainedModel
 from .objective import Sums, Weights, expected_sums, reconstruct, train_batch
 from .options import Options
+from .rollout import roll_out
+from .token_model import TokenModel
+from .token_objective import TokenBatch, collate_tokens, train_tokens
 
 
 class Joint:
@@ -19,7 +24,9 @@ class Joint:
         self.options = options
         self.weights = Weights(
             reconstruction=options.reconstruction_weight,
-            repetition=options.repetition_weight,
+            reconstruction_share=options.reconstruction_share,
+            latent_noise=options.latent_noise,
+            unlikelihood=options.unlikelihood_weight,
             focal_gamma=_focal_gamma(options),
         )
 
@@ -27,9 +34,28 @@ class Joint:
         """A new model; what stays as it is needs no gradient."""
         return Sllm(config, self.options.dropout)
 
+    def batch(
+        self,
+        model: TrainedModel,
+        config: ModelConfig,
+        windows: list[Window],
+        random: np.random.Generator,
+    ) -> Batch:
+        """What one step is trained on: the windows, augmented, and long sentences made of them."""
+        options = self.options
+        windows = augment_repetition(
+            windows, options.repetition_share, config.max_sentences or len(windows), random
+        )
+        if isinstance(model, Sllm):
+            with options.autocast():
+                windows = roll_out(model, windows, options.rollout_share, config.tokens, random)
+        extra = int(options.joined_share * sum(window.tokens for window in windows))
+        joined = join_neighbours(windows, extra, config.max_sentence_tokens - 1, random)
+        return collate(windows, config.tokens, options.group_tokens, joined)
+
     def expected(self, batch: Batch) -> Sums:
         """The numbers that `train` divides by, before it runs."""
-        return expected_sums(batch)
+        return expected_sums(batch, self.weights)
 
     def tokens(self, sums: Sums) -> int:
         """The tokens of text that these sums are of."""
@@ -77,13 +103,50 @@ class Reconstruction(Joint):
 
     def train(self, model: TrainedModel, batch: Batch, scale: Sums) -> Sums:
         sums, factor = Sums(), 1 / max(1, scale.reconstruction_tokens)
-        gamma, amp = self.weights.focal_gamma, self.options.autocast()
+        amp = self.options.autocast()
         for group in [*batch.groups, *batch.joined]:
-            sums.add(reconstruct(model, group, factor, gamma, amp))
+            sums.add(reconstruct(model, group, factor, self.weights, amp))
         return sums
 
 
-STAGES: dict[str, type[Joint]] = {"joint": Joint, "svae": Reconstruction, "sllm": NextSentence}
+class TokenLevel:
+    """The baseline: a token-level OPT model, from random weights."""
+
+    losses = ("next_token",)
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def build(self, config: ModelConfig) -> TokenModel:
+        return TokenModel(config, self.options.dropout)
+
+    def batch(
+        self,
+        model: TrainedModel,
+        config: ModelConfig,
+        windows: list[Window],
+        random: np.random.Generator,
+    ) -> TokenBatch:
+        """The windows as sequences of tokens."""
+        longest = config.require_backbone().max_positions
+        return collate_tokens(windows, config.tokens, longest, self.options.group_tokens)
+
+    def expected(self, batch: TokenBatch) -> Sums:
+        return Sums(following_tokens=batch.tokens)
+
+    def tokens(self, sums: Sums) -> int:
+        return sums.following_tokens
+
+    def train(self, model: TokenModel, batch: TokenBatch, scale: Sums) -> Sums:
+        return train_tokens(model, batch, scale, self.options.autocast())
+
+
+STAGES: dict[str, type[Joint] | type[TokenLevel]] = {
+    "joint": Joint,
+    "svae": Reconstruction,
+    "sllm": NextSentence,
+    "opt": TokenLevel,
+}
 
 
 def _focal_gamma(options: Options) -> float:

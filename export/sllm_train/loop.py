@@ -18,15 +18,15 @@ from tqdm import tqdm
 from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
 
-from .batches import MixedStream, collate, echo_some, join_neighbours
-from .checkpoint import STATE_FILE, load_state, save_state, save_weights
+from .batches import MixedStream
+from .checkpoint import STABLE_FILE, STATE_FILE, load_state, save_state, save_weights
 from .initial import InitialWeights
 from .model import TrainedModel
 from .objective import Sums
-from .optimizer import Optimizer, learning_rate
+from .optimizer import Optimizer
 from .options import Options
-from .processes import rank_and_world, sum_over_processes
-from .rollout import say_some
+from .processes import max_over_processes, rank_and_world, sum_over_processes
+from .schedule import Clock, is_decaying, learning_rate, progress
 from .stages import STAGES
 from .stop import note_signals
 
@@ -52,56 +52,75 @@ class Trainer:
         self.stage = STAGES[options.stage](options)
         torch.manual_seed(options.seed)
         self.model = self.stage.build(config).to(options.device)
-        state = load_state(folder)
+        state = self._state_to_resume()
         if initial and not state:
             initial.fill(self.model)
         self.optimizer = Optimizer(self.model, options.weight_decay, options.optimizer == "muon")
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.step, self.tokens, self.best_loss = 0, 0, math.inf
+        self.decaying = False
+        self.clock = Clock(options.device)
         if state:
             self._restore(state)
 
+    def _state_to_resume(self) -> dict[str, Any] | None:
+        """The last state, or, if this training is to be longer than that state's was, the one
+        before the rate began to fall."""
+        state = load_state(self.folder)
+        if state and state["decaying"]:
+            done = progress(self.options, state["step"], state["seconds"])
+            if not is_decaying(self.options, done):
+                return load_state(self.folder, STABLE_FILE) or state
+        return state
+
     def run(self) -> dict[str, Any]:
-        """Train up to `options.steps`; returns the last evaluation of the averaged weights.
+        """Train as long as the options say; returns the last evaluation of the averaged weights.
 
         After SIGINT or SIGTERM the step is finished and saved, then ExportError says so.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with note_signals() as wished:
             stopped = self._train(wished)
+            report = {} if stopped else self._evaluate()
             self._save()
             if stopped:  # torchrun ends the others as soon as one is gone
                 sum_over_processes([0.0])
         if stopped:
-            at = f"step {self.step} of {self.options.steps}"
-            raise ExportError(f"stopped and saved at {at}; the same command goes on from there")
-        return self._evaluate()
+            raise ExportError(
+                f"stopped and saved after step {self.step}; the same command continues from there"
+            )
+        return report
+
+    def _progress(self) -> float:
+        """The largest of all processes, so that all stop after the same step."""
+        return max_over_processes(progress(self.options, self.step, self.clock.seconds()))
 
     def _train(self, wished: threading.Event) -> bool:
         """Run the steps; whether a signal has ended them early."""
         options = self.options
-        saved = started = time.monotonic()
-        before = self.seconds
+        saved = time.monotonic()
         bar = tqdm(total=options.steps, initial=self.step, disable=self.rank > 0 or None)
         recent = Sums()
-        while self.step < options.steps:
-            lr = learning_rate(self.step, options.steps, options.warmup, options.lr)
+        while (done := self._progress()) < 1:
+            if is_decaying(options, done) and not self.decaying:
+                self._save(STABLE_FILE)
+                self.decaying = True
+            lr = learning_rate(options, self.step, done)
             # Dropout and the choice of sentences must not depend on where a training was resumed.
             # The hash of a tuple of integers is the same in every process.
             torch.manual_seed(hash((options.seed, self.step, self.rank)) % 2**31)
             sums, norm = self._step(lr)
             recent.add(sums)
             self.step += 1
-            self.seconds = before + time.monotonic() - started
             bar.update()
             if self.step % LOG_EVERY == 0:
                 self._log(bar, recent, lr, norm)
                 recent = Sums()
             # All processes must stop after the same step, whichever has had the signal.
-            if self.step < options.steps and sum_over_processes([float(wished.is_set())])[0]:
+            if sum_over_processes([float(wished.is_set())])[0] and self._progress() < 1:
                 bar.close()
                 return True
-            if self.step % options.evaluate_every == 0 and self.step < options.steps:
+            if self.step % options.evaluate_every == 0 and self._progress() < 1:
                 self._evaluate()
             if time.monotonic() - saved > 60 * options.checkpoint_minutes:
                 self._save()
@@ -113,13 +132,7 @@ class Trainer:
         options = self.options
         windows = self.stream.next_share(options.batch_tokens, self.rank, self.world)
         random = np.random.default_rng((options.seed, 2, self.step, self.rank))
-        windows = echo_some(windows, options.echo_share, self.config.max_sentences, random)
-        with options.autocast():
-            windows = say_some(self.model, windows, options.own_share, self.config.tokens, random)
-        extra = int(options.joined_share * sum(window.tokens for window in windows))
-        longest = self.config.max_sentence_tokens - 1
-        joined = join_neighbours(windows, extra, longest, random)
-        batch = collate(windows, self.config.tokens, options.group_tokens, joined)
+        batch = self.stage.batch(self.model, self.config, windows, random)
         scale = _total(self.stage.expected(batch))
         batch = batch.to(torch.device(options.device))
         sums = self.stage.train(self.model, batch, scale)
@@ -140,17 +153,24 @@ class Trainer:
         means = sums.means()
         losses = {name: means[name] for name in self.stage.losses}
         bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-        speed = {"tokens": self.tokens, "seconds": round(self.seconds, 1)}
+        speed = {"tokens": self.tokens, "seconds": round(self.clock.seconds(), 1)}
         self._write({"step": self.step, "lr": lr, "norm": norm, **losses, **speed})
 
     def _evaluate(self) -> dict[str, Any]:
+        """Evaluate the averaged weights; keep them if they are the best yet."""
         if self.rank > 0:
             return {}
         trained = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.ema)
         report = self.evaluate(self.model)
         self.model.load_state_dict(trained)
-        self._write({"step": self.step, "seconds": round(self.seconds, 1), "valid": report})
+        loss = report.get("loss")
+        best = loss is None or loss <= self.best_loss
+        if best:
+            self.best_loss = self.best_loss if loss is None else loss
+            self._save_weights()
+        seconds = round(self.clock.seconds(), 1)
+        self._write({"step": self.step, "seconds": seconds, "best": best, "valid": report})
         return report
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -158,7 +178,7 @@ class Trainer:
             with (self.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(entry) + "\n")
 
-    def _save(self) -> None:
+    def _save(self, name: str = STATE_FILE) -> None:
         if self.rank > 0:
             return
         state = {
@@ -168,14 +188,20 @@ class Trainer:
             "stream": self.stream.state(),
             "step": self.step,
             "tokens": self.tokens,
-            "seconds": self.seconds,
+            "seconds": self.clock.seconds(),
+            "best_loss": self.best_loss,
+            "decaying": self.decaying,
         }
-        save_state(self.folder, state)
+        save_state(self.folder, state, name)
+        if self.best_loss == math.inf:
+            self._save_weights()
+
+    def _save_weights(self) -> None:
         provenance = {
             "options": asdict(self.options),
             "step": self.step,
             "tokens": self.tokens,
-            "seconds": round(self.seconds),
+            "seconds": round(self.clock.seconds()),
             "processes": self.world,
         }
         save_weights(self.folder, self.ema, provenance)
@@ -193,7 +219,9 @@ class Trainer:
         except ValueError as error:
             before = len(state["stream"]["cursors"])
             raise ExportError(f"{path}: needs as many --text as before: {before}") from error
-        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.step, self.tokens = state["step"], state["tokens"]
+        self.best_loss, self.decaying = state["best_loss"], state["decaying"]
+        self.clock = Clock(self.options.device, state["seconds"])
 
 
 def _total(sums: Sums) -> Sums:

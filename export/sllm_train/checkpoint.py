@@ -15,6 +15,8 @@ from torch import Tensor
 from sllm_export.errors import ExportError
 
 STATE_FILE = "state.pt"
+STABLE_FILE = "stable.pt"
+"""The state before the rate began to fall, which a longer training continues."""
 WEIGHTS_FILE = "model.safetensors"
 
 
@@ -25,19 +27,19 @@ def write_file(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
-def save_state(folder: Path, state: dict[str, Any]) -> None:
+def save_state(folder: Path, state: dict[str, Any], name: str = STATE_FILE) -> None:
     """Write the state beside the old one, then put it in its place."""
-    partial = folder / (STATE_FILE + ".partial")
+    partial = folder / (name + ".partial")
     with partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(folder / STATE_FILE)
+    partial.replace(folder / name)
 
 
-def load_state(folder: Path) -> dict[str, Any] | None:
+def load_state(folder: Path, name: str = STATE_FILE) -> dict[str, Any] | None:
     """The last complete state in `folder`, or None where there is none."""
-    path = folder / STATE_FILE
+    path = folder / name
     if not path.exists():
         return None
     try:

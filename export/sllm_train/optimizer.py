@@ -19,11 +19,18 @@ UPDATE_RMS = 0.2
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
+def _cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 products; without them they are ten times slower
+    than those of float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Nearest (semi-)orthogonal matrices of a batch [n, rows, columns], rows <= columns."""
     a, b, c = _NEWTON_SCHULZ
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    x = x.bfloat16()
+    if x.device.type != "cpu" or _cpu_multiplies_bf16():
+        x = x.bfloat16()
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -79,7 +86,10 @@ class Optimizer:
     def __init__(self, model: nn.Module, weight_decay: float, muon: bool = True) -> None:
         self.weight_decay = weight_decay
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        by_muon = [muon and p.ndim == 2 and "layers." in name for name, p in trained]
+        by_muon = [
+            muon and p.ndim == 2 and "layers." in name and name.endswith("weight")
+            for name, p in trained
+        ]
         matrices = [p for (_, p), chosen in zip(trained, by_muon, strict=True) if chosen]
         others = [p for (_, p), chosen in zip(trained, by_muon, strict=True) if not chosen]
         self.parameters = [p for _, p in trained]
@@ -129,11 +139,3 @@ class Optimizer:
         for momentum, stored in zip(self.muon.momentum, state["momentum"], strict=True):
             momentum.copy_(stored)
         self.adam.load_state_dict(state["adam"])
-
-
-def learning_rate(step: int, steps: int, warmup: int, peak: float, floor: float = 0.02) -> float:
-    """Linear warm-up, then a cosine from `peak` down to `floor * peak` at `steps`."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))

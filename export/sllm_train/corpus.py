@@ -1,0 +1,197 @@
+"""Reading a corpus, cutting it into sentences, and keeping it as memory-mapped token arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zstandard
+from tokenizers import Encoding, Tokenizer
+
+from sllm_export.errors import ExportError
+
+from .text import clauses, original
+from .text.split import split_words
+from .text.white_space import canonical
+
+RECORD_END = "<|endoftext|>"
+RULES: dict[str, Callable[[str], list[str]]] = {
+    "original": original.segment,
+    "clauses": lambda text: canonical_pieces(text),
+}
+ARRAYS = ("tokens", "sentence_starts", "record_starts")
+_HASHED_BLOCK = 2**20
+_FRAME_HEADER_BYTES = 18
+
+
+def canonical_pieces(text: str) -> list[str]:
+    """The pieces of `text` by the rule `clauses`, each in canonical form, none empty."""
+    pieces = clauses.segment(text)
+    last = len(pieces) - 1
+    forms = (canonical(piece, ends_text=number == last) for number, piece in enumerate(pieces))
+    return [form for form in forms if form]
+
+
+def sample_records(path: Path, max_bytes: int | None) -> Iterator[str]:
+    """All records of a corpus file, or, if it has more than `max_bytes` bytes of text, every n-th,
+    about so many bytes in all."""
+    size = text_bytes(path) if max_bytes else 0
+    rate = min(1.0, (max_bytes or 0) / size) if size else 1.0
+    kept = 0.0
+    for record in read_records(path):
+        kept += rate
+        if kept >= 1:
+            kept -= 1
+            yield record
+
+
+def text_bytes(path: Path) -> int:
+    """Bytes of text in a corpus file; 0 if a compressed one does not say."""
+    if path.suffix != ".zst":
+        return path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            size = zstandard.frame_content_size(file.read(_FRAME_HEADER_BYTES))
+        except zstandard.ZstdError as error:
+            raise ExportError(f"{path}: cannot be read: {error}") from error
+    return max(size, 0)
+
+
+def read_records(path: Path) -> Iterator[str]:
+    """Records of a corpus file (`.txt` or `.txt.zst`), each without its closing line."""
+    lines: list[str] = []
+    try:
+        with _open_text(path) as file:
+            for line in file:
+                if line.rstrip("\n") == RECORD_END:
+                    if record := "".join(lines).strip():
+                        yield record
+                    lines = []
+                else:
+                    lines.append(line)
+    except (UnicodeDecodeError, zstandard.ZstdError) as error:
+        raise ExportError(f"{path}: cannot be read: {error}") from error
+    if record := "".join(lines).strip():
+        yield record
+
+
+def _open_text(path: Path) -> io.TextIOBase:
+    if path.suffix != ".zst":
+        return path.open(encoding="utf-8")
+    return zstandard.open(path, "rt", encoding="utf-8")
+
+
+@dataclass
+class Corpus:
+    """Token ids of all sentences, concatenated, without bos and eos.
+
+    Sentence i is `tokens[sentence_starts[i]:sentence_starts[i + 1]]`; record r holds the sentences
+    `record_starts[r]` up to `record_starts[r + 1]`.
+    """
+
+    tokens: np.ndarray
+    sentence_starts: np.ndarray
+    record_starts: np.ndarray
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return len(self.record_starts) - 1
+
+    def sentence(self, index: int) -> np.ndarray:
+        """Token ids of one sentence."""
+        return self.tokens[self.sentence_starts[index] : self.sentence_starts[index + 1]]
+
+
+def tokenize(
+    path: Path,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    rule: str = "original",
+    max_bytes: int | None = None,
+) -> Corpus:
+    """Tokenize a corpus file, or a sample of `max_bytes` bytes; a sentence of more than
+    `max_tokens` tokens is split into several."""
+    tokens: list[np.ndarray] = []
+    lengths: list[int] = []
+    record_sentences: list[int] = []
+    dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.int32
+    split = _split_at_words if rule == "clauses" else _split_at_tokens
+    for record in sample_records(path, max_bytes):
+        count = 0
+        pieces = RULES[rule](record)
+        for piece, encoding in zip(
+            pieces, tokenizer.encode_batch(pieces, add_special_tokens=False), strict=True
+        ):
+            for ids in filter(None, split(piece, encoding, max_tokens)):
+                tokens.append(np.asarray(ids, dtype=dtype))
+                lengths.append(len(ids))
+                count += 1
+        if count:
+            record_sentences.append(count)
+    if not tokens:
+        raise ExportError(f"{path}: no text in it")
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    records = np.concatenate([[0], np.cumsum(record_sentences)]).astype(np.int64)
+    return Corpus(np.concatenate(tokens), starts, records)
+
+
+def _split_at_tokens(_: str, encoding: Encoding, limit: int) -> Iterator[list[int]]:
+    ids = encoding.ids
+    for start in range(0, len(ids), limit):
+        yield ids[start : start + limit]
+
+
+def _split_at_words(piece: str, encoding: Encoding, limit: int) -> Iterator[list[int]]:
+    """The parts of a canonical piece: a blank stands only between words, so that the words' tokens
+    are those that they have alone."""
+    ids = encoding.ids
+    if len(ids) <= limit:
+        yield ids
+        return
+    words = piece.split(" ")
+    blanks = np.flatnonzero(np.frombuffer(piece.encode("utf-32-le"), np.uint32) == ord(" "))
+    word_of_token = np.searchsorted(blanks, [end for _, end in encoding.offsets])
+    counts = np.bincount(word_of_token, minlength=len(words))
+    ends = np.cumsum(counts)
+    starts = [0, *(int(ends[word - 1]) for word in split_words(words, counts.tolist(), limit))]
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        for part in range(start, end, limit):
+            yield ids[part : min(part + limit, end)]
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASHED_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_tokenized(
+    path: Path,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    cache: Path,
+    rule: str = "original",
+    max_bytes: int | None = None,
+) -> Corpus:
+    """`tokenize`, kept in `cache` under a name made of all that the result depends on, and mapped
+    into memory from there."""
+    settings = [file_digest(path), tokenizer.to_str(), max_tokens, rule, max_bytes]
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    stored = cache / f"{path.name.split('.')[0]}-{digest[:16]}"
+    if not stored.exists():
+        corpus = tokenize(path, tokenizer, max_tokens, rule, max_bytes)
+        partial = stored.with_name(stored.name + ".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        for name in ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(corpus, name))
+        partial.rename(stored)
+    return Corpus(*(np.load(stored / f"{name}.npy", mmap_mode="r") for name in ARRAYS))

@@ -1,0 +1,95 @@
+//! How tokens are chosen: options that go over the bundle's defaults.
+
+use clap::Args;
+use sllm_ort::SamplingOptions;
+
+/// Where an option is not given, the value of the bundle (`generation` in its manifest) is taken,
+/// else the one named in its help.
+#[derive(Args, Debug)]
+pub struct SamplingArgs {
+    /// Take the best token each time: temperature 0
+    #[arg(long, conflicts_with = "temperature")]
+    greedy: bool,
+    /// 0 takes the best token each time (greedy), above 0 draws (from the 64 best at most, in fast
+    /// variants with a large vocabulary) [default: the bundle's, else 0]
+    #[arg(short, long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Draw from the K best tokens only [default: the bundle's, else all]
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw from the fewest best tokens with this probability together [default: the bundle's,
+    /// else 1]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f32>,
+    /// Draw from the tokens with at least this part of the best one's probability only [default:
+    /// the bundle's, else 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+    /// No N tokens twice in the same order [default: the bundle's, else any]
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram: Option<usize>,
+    /// Make the last 64 tokens less likely; 1 is off [default: the bundle's, else 1]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    repetition_penalty: Option<f32>,
+    /// The same seed draws the same tokens; -1 takes another one each time [default: -1]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    seed: Option<i64>,
+}
+
+impl SamplingArgs {
+    /// The bundle's options with those that were given; a seed is drawn where none was.
+    pub fn apply(&self, mut sampling: SamplingOptions) -> sllm_ort::Result<SamplingOptions> {
+        let temperature = if self.greedy {
+            Some(0.0)
+        } else {
+            self.temperature
+        };
+        if let Some(temperature) = temperature {
+            sampling = sampling.with_temperature(temperature)?;
+        }
+        if self.top_k.is_some() {
+            sampling = sampling.with_top_k(self.top_k)?;
+        }
+        if let Some(top_p) = self.top_p {
+            sampling = sampling.with_top_p(top_p)?;
+        }
+        if let Some(min_p) = self.min_p {
+            sampling = sampling.with_min_p(min_p)?;
+        }
+        if self.no_repeat_ngram.is_some() {
+            sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
+        }
+        if let Some(penalty) = self.repetition_penalty {
+            sampling = sampling.with_repetition_penalty(penalty)?;
+        }
+        let seed = match self.seed {
+            None | Some(-1) => random_seed(),
+            Some(seed) => u64::try_from(seed).map_err(|_| sllm_ort::Error::InvalidOption {
+                option: "seed",
+                value: seed.to_string(),
+                allowed: "0 or more, or -1 for another one each time".into(),
+            })?,
+        };
+        Ok(sampling.with_seed(seed))
+    }
+
+    /// Options that were given and have no effect with these.
+    pub fn without_effect(&self, sampling: &SamplingOptions) -> Vec<&'static str> {
+        if sampling.temperature() > 0.0 {
+            return Vec::new();
+        }
+        let given = [
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--min-p", self.min_p.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
+        let names = given.into_iter().filter(|(_, given)| *given);
+        names.map(|(name, _)| name).collect()
+    }
+}
+
+/// A seed of 32 bits, short enough to be typed.
+fn random_seed() -> u64 {
+    rand::random::<u32>().into()
+}

@@ -1,0 +1,82 @@
+//! Canonical white space: what a model sees of the blanks and line breaks of a sentence.
+//!
+//! A sentence keeps its own white space in the text; its token ids are those of the canonical form.
+//! `export/sllm_train/text/white_space.py` is the same rule in Python.
+
+/// How white space reaches the model: `segmentation.white_space` of a bundle's manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhiteSpace {
+    /// As it is in the text: what checkpoints of the original were trained with.
+    #[default]
+    Kept,
+    /// In canonical form: one blank between words, none in front, and at the end nothing but a
+    /// line break where the text has one. The end of a text counts as no line break. Line breaks
+    /// are LF whatever the text has (CRLF, CR, ...).
+    Canonical,
+}
+
+/// Whether `c` breaks a line.
+pub(super) fn is_line_break(c: char) -> bool {
+    matches!(
+        c,
+        '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'
+    )
+}
+
+/// The canonical form of `piece`, empty if it is all white space; `ends_text` drops the line break
+/// at its end.
+pub(super) fn canonical(piece: &str, ends_text: bool) -> String {
+    let mut form = String::with_capacity(piece.len());
+    for word in piece.split_whitespace() {
+        if !form.is_empty() {
+            form.push(' ');
+        }
+        form.push_str(word);
+    }
+    if !form.is_empty() && !ends_text && breaks_line_at_end(piece) {
+        form.push('\n');
+    }
+    form
+}
+
+/// Whether the white space at the end of `piece` holds a line break.
+fn breaks_line_at_end(piece: &str) -> bool {
+    piece
+        .chars()
+        .rev()
+        .take_while(|c| c.is_whitespace())
+        .any(is_line_break)
+}
+
+/// The text of a decoded sentence: no white space in front, and behind it a line break, if one was
+/// decoded there, or a blank.
+pub(super) fn sentence(decoded: &str) -> String {
+    let words = decoded.trim();
+    match words {
+        "" => String::new(),
+        _ => format!("{words}{}", end(decoded)),
+    }
+}
+
+/// What stands behind a decoded sentence that ends with this white space.
+pub(super) fn end(decoded: &str) -> &'static str {
+    if breaks_line_at_end(decoded) {
+        "\n"
+    } else {
+        " "
+    }
+}
+
+/// The words of a decoded sentence with the white space around `original`.
+pub(super) fn surround(decoded: &str, original: &str) -> String {
+    let start = original.len() - original.trim_start().len();
+    let end = original.trim_end().len().max(start);
+    let (before, after) = (original.get(..start), original.get(end..));
+    [
+        before.unwrap_or_default(),
+        decoded.trim(),
+        after.unwrap_or_default(),
+    ]
+    .concat()
+}
