@@ -11,6 +11,7 @@
 //! text of all sentences of a window but the first. Where a record is longer than a context, or a
 //! bundle's segmentation leaves text out, that text differs a little; `next_sentence.bytes` shows it.
 
+mod degenerate;
 mod measure;
 mod options;
 pub(crate) mod records;
@@ -29,6 +30,7 @@ use crate::{
     model::Model,
     text::{LongSentence, Segmentation, Tail, TextPipeline},
 };
+pub use degenerate::Degeneration;
 use measure::{Measure, window_limit};
 pub use options::EvalOptions;
 pub use records::SEPARATOR;

@@ -26,9 +26,15 @@ FORMAT_VERSION = 1
 MANIFEST = "sllm.json"
 CARD = "MODEL_CARD.md"
 TOKENIZER = "tokenizer.json"
-SEGMENTATIONS = {
+SEGMENTATIONS: dict[str, dict[str, str]] = {
     "keep-split": {"tail": "keep", "long_sentence": "split"},
     "drop-truncate": {"tail": "drop", "long_sentence": "truncate"},
+    "clauses": {
+        "rule": "clauses",
+        "white_space": "canonical",
+        "tail": "keep",
+        "long_sentence": "split",
+    },
 }
 _HASH_CHUNK = 2**20
 
@@ -42,6 +48,7 @@ class BundleSource:
     tokenizer: bytes
     variants: list[Variant]
     segmentation: str
+    generation: dict[str, Any]
     provenance: dict[str, Any]
     card: bytes | None
     ignored_tensors: frozenset[str] = frozenset()
@@ -66,6 +73,7 @@ def write_bundle(
             "format_version": FORMAT_VERSION,
             "model": source.config.raw,
             "segmentation": SEGMENTATIONS[source.segmentation],
+            **({"generation": source.generation} if source.generation else {}),
             "tokenizer": _file_entry(work, work / TOKENIZER),
             "variants": variants,
             "provenance": {**source.provenance, "exporter_version": __version__},

@@ -6,6 +6,7 @@ Progress goes to stderr, nothing else does but errors; exit status 0 done, 1 fai
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from sllm_export.checkpoint.sharded import INDEX_SUFFIX, shard_names
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, load_config
 from sllm_export.errors import ExportError
+from sllm_export.generation import parse_generation
 from sllm_export.model_card import CardEntry
 from sllm_export.opt_config import check_opt_config
 from sllm_export.opt_directory import find_opt_weights, open_opt
@@ -75,8 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--random", type=_seed, metavar="SEED", help="random weights in place of a checkpoint")
     add("--force", action="store_true", help="replace the bundle at --out if there is one")
     add("--model-card", type=Path, metavar="FILE", help="MODEL_CARD.md, not generated")
-    segmentation_help = "tail and long sentences (default: %(default)s; original: drop-truncate)"
+    segmentation_help = (
+        "how text is cut (default: %(default)s). keep-split: the original's rule, nothing lost; "
+        "drop-truncate: as the original; clauses: as sllm_train --segmentation clauses"
+    )
     add("--segmentation", choices=SEGMENTATIONS, default="keep-split", help=segmentation_help)
+    generation_help = "sampling defaults (default: greedy), such as {}".format(
+        json.dumps({"temperature": 0.7, "top_p": 0.9})
+    )
+    add("--generation", type=parse_generation, default={}, metavar="JSON", help=generation_help)
     add("--data", metavar="TEXT", help="what the model was trained on, for the manifest and card")
     return parser
 
@@ -110,6 +119,7 @@ def _bundle(arguments: argparse.Namespace) -> None:
         tokenizer=find_tokenizer(arguments.tokenizer, arguments.opt),
         variants=variants,
         segmentation=arguments.segmentation,
+        generation=arguments.generation,
         provenance=provenance,
         card=card,
         ignored_tensors=ignored,

@@ -1,6 +1,7 @@
 //! Arguments, and what the subcommands share.
 
 mod bench;
+mod check;
 mod completions;
 mod doctor;
 mod embed;
@@ -60,6 +61,8 @@ enum Command {
     Segment(segment::SegmentArgs),
     /// Measure perplexity, reconstruction and stopping on a text file
     Eval(eval::EvalArgs),
+    /// Continue prompts and count the continuations that degenerate: no text, marks, repetition
+    Check(check::CheckArgs),
     /// Measure speed and memory, beside another model if asked
     Bench(bench::BenchArgs),
     /// Count sentences, tokens and lengths of a text file
@@ -82,6 +85,7 @@ impl Command {
             Self::Embed(args) => embed::run(args),
             Self::Segment(args) => segment::run(args),
             Self::Eval(args) => eval::run(args),
+            Self::Check(args) => check::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Stats(args) => stats::run(args),
             Self::Info(args) => info::run(args),

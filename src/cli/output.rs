@@ -48,6 +48,11 @@ pub fn placement(model: &Model) -> Value {
     })
 }
 
+/// A share in percent.
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
 pub fn warn(text: &str) {
     eprintln!("sllm-ort: warning: {}", one_line(text));
 }

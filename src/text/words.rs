@@ -118,9 +118,10 @@ fn tokens_of_words(formed: &str, words: &[&str], ends: &[usize]) -> Vec<usize> {
         .map(|word| word.as_ptr().addr() - base)
         .collect();
     let mut counts = vec![0; words.len()];
+    // A blank that is a token of its own ends where its word begins.
     for &end in ends {
         let word = starts
-            .partition_point(|&start| start < end)
+            .partition_point(|&start| start <= end)
             .saturating_sub(1);
         if let Some(count) = counts.get_mut(word) {
             *count += 1;

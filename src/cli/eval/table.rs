@@ -4,7 +4,7 @@ use sllm_ort::eval::{
     Evaluation, LengthScore, NextSentenceScore, NextTokenScore, ReconstructionScore,
 };
 
-use crate::cli::output;
+use crate::cli::output::{self, percent};
 
 /// What a row is called, and its figure for a model.
 type Row = (String, Box<dyn Fn(&Evaluation) -> Option<String>>);
@@ -176,8 +176,4 @@ fn rows_by_length(found: &[Evaluation]) -> Vec<Row> {
 
 fn number(value: f64) -> String {
     format!("{value:.4}")
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
 }

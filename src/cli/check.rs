@@ -1,0 +1,101 @@
+//! `check`: how many continuations degenerate.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+use sllm_ort::{
+    FinishReason, GenerateOptions, Model, SamplingOptions, Sentence, eval::Degeneration,
+};
+
+use super::{
+    ModelArgs,
+    input::Lines,
+    output::{self, percent},
+    sampling::SamplingArgs,
+};
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Prompts, one a line; - for stdin
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// New sentences at most, for each prompt
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 16)]
+    max_sentences: usize,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+}
+
+pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
+    args.sampling.apply(SamplingOptions::default())?;
+    let prompts = match args.file.as_path() == Path::new("-") {
+        true => Lines::of_stdin(),
+        false => Lines::of_file(&args.file)?,
+    };
+    let model = args.model.load()?;
+    let sampling = args.sampling.apply(model.sampling().clone())?;
+    let json = args.model.is_json();
+    let (mut checked, mut degenerate) = (0u64, 0u64);
+    for prompt in prompts {
+        let prompt = prompt?;
+        if prompt.trim().is_empty() {
+            continue;
+        }
+        // Each its own seed, so that one draw does not decide on all.
+        let seed = sampling.seed().wrapping_add(checked);
+        let options = GenerateOptions::default()
+            .with_max_sentences(args.max_sentences)
+            .with_sampling(sampling.clone().with_seed(seed));
+        let (sentences, reason) = continue_prompt(&model, &prompt, options)?;
+        let kind = Degeneration::of(sentences.iter().map(|sentence| sentence.text.as_str()));
+        checked += 1;
+        degenerate += u64::from(kind.is_some());
+        let text: String = sentences.iter().map(|s| s.text.as_str()).collect();
+        if json {
+            output::json(&json!({
+                "prompt": prompt,
+                "text": text,
+                "sentences": sentences.len(),
+                "finish_reason": reason.as_str(),
+                "degenerate": kind,
+            }))?;
+        } else if let Some(kind) = kind {
+            output::line(&format!("{kind}: {prompt:?} -> {text:?}"))?;
+        }
+    }
+    if checked == 0 {
+        bail!("{}: no prompt in it", args.file.display());
+    }
+    let share = degenerate as f64 / checked as f64;
+    if json {
+        output::json(&json!({
+            "prompts": checked,
+            "degenerate": degenerate,
+            "share": share,
+            "seed": sampling.seed(),
+        }))?;
+    } else {
+        let shown = percent(share);
+        output::line(&format!(
+            "{degenerate} of {checked} continuations are degenerate ({shown})"
+        ))?;
+    }
+    Ok(())
+}
+
+fn continue_prompt(
+    model: &Model,
+    prompt: &str,
+    options: GenerateOptions,
+) -> sllm_ort::Result<(Vec<Sentence>, FinishReason)> {
+    let mut session = model.session()?;
+    session.append(prompt)?;
+    let mut generation = session.generate(options);
+    let sentences = generation.by_ref().collect::<sllm_ort::Result<Vec<_>>>()?;
+    let reason = generation.finish_reason().unwrap_or(FinishReason::Stop);
+    Ok((sentences, reason))
+}
