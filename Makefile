@@ -11,7 +11,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build embedding hostile soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install embedding hostile soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,16 @@ rust-test: runtime ## Rust tests, doc tests included
 	cargo test --locked
 
 EMBEDDED := stream search threads chat
+
+# Where the program looks for models and the runtime of its user.
+DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/sllm-ort
+
+install: runtime ## Install the program with cargo, and the shipped model and ONNX Runtime for its user
+	cargo install --locked --path . --force
+	mkdir -p $(DATA)/models $(DATA)/onnxruntime
+	rm -rf $(DATA)/models/sllm-stories
+	cp -R models/sllm-stories $(DATA)/models/
+	cp -L $(RUNTIME)/$(LIBRARY) $(DATA)/onnxruntime/
 
 embedding: runtime ## Build and run the examples from a crate of their own
 	cargo build --locked --manifest-path tests/embedding/Cargo.toml --target-dir target
@@ -134,8 +144,13 @@ clean: ## Remove all that was built
 	cargo clean
 	rm -rf $(VENV) $(PEERS_VENV) $(RUNTIME)
 
-# ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed.
+# ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed. The programs find it
+# beside themselves.
+LIBRARY := libonnxruntime.$(if $(filter Darwin,$(shell uname -s)),dylib,so)
 runtime: $(RUNTIME)/$(ORT_VERSION) ## Get ONNX Runtime
+	@for folder in target/debug target/release; do \
+		mkdir -p $$folder && ln -sf ../../$(RUNTIME)/$(LIBRARY) $$folder/$(LIBRARY) || exit 1; \
+	done
 
 $(RUNTIME)/$(ORT_VERSION): | need-cargo need-python
 	rm -rf $(RUNTIME)

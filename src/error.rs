@@ -175,6 +175,12 @@ pub enum Error {
         /// What the operating system said, if it said anything.
         source: Option<io::Error>,
     },
+    /// A Git LFS pointer stands in place of a file.
+    #[error("{} is a Git LFS pointer, not the file itself: fetch it with \"git lfs pull\"", .path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file's content is not what the manifest promises.
     #[error("{}: sha256 is {found}, expected {expected}: the file was cut short or changed, copy or export the bundle again", .path.display())]
     HashMismatch {
@@ -308,7 +314,7 @@ pub enum Error {
     },
 
     /// ONNX Runtime is not installed where it is looked for.
-    #[error("ONNX Runtime cannot be loaded ({}): `make runtime` or `pip install onnxruntime` gets it, `--onnxruntime` or ORT_DYLIB_PATH names the library's file", .attempts.join("; "))]
+    #[error("ONNX Runtime cannot be loaded ({}): install it with `python3 -m pip install onnxruntime`, or name the library or its folder (ORT_DYLIB_PATH)", .attempts.join("; "))]
     RuntimeNotFound {
         /// Each place with what was wrong there.
         attempts: Vec<String>,

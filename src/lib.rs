@@ -56,7 +56,8 @@ pub use generation::{
 pub use model::{LoadOptions, Model, Reconstruction};
 pub use runtime::{
     LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
-    library_info, load_library,
+    data_folder, library_info, load_library,
 };
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appended, Session};
+pub use whole_file::check_writable;

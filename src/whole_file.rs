@@ -1,53 +1,204 @@
 //! Writing a file whole or not at all.
 
 use std::{
-    fs,
-    io::{self, BufWriter, Write as _},
-    path::Path,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
 };
 
 use tempfile::{Builder, NamedTempFile};
 
 use crate::error::{Error, Result};
 
+/// Links that are followed to find a file that is not there yet.
+const MAX_LINKS: usize = 32;
+
+/// Where a result goes.
+enum Target {
+    /// A file, there already or not, that is replaced by a whole one.
+    File(PathBuf),
+    /// A pipe or a device: it is written into.
+    Stream(File),
+}
+
 /// Write a file beside `path` and put it in its place: whoever reads `path` finds the old content
-/// or the new one.
+/// or the new one. A link stays one, and its file is written; a pipe or a device is written into.
+///
+/// # Errors
+/// [`Error::Write`], with the path as it was given.
 pub(crate) fn write_whole(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let failed = |source| Error::Write {
         path: path.to_owned(),
         source,
     };
-    // A link stays one; what is no file, such as a device, is not replaced by one.
-    let target = match fs::canonicalize(path) {
-        Ok(target) if target.is_file() => target,
-        Ok(_) => {
-            return Err(failed(io::Error::other(
-                "it is there and is no regular file",
-            )));
+    match target(path).map_err(failed)? {
+        Target::Stream(file) => {
+            let mut buffered = BufWriter::new(file);
+            write(&mut buffered)
+                .and_then(|()| buffered.flush())
+                .map_err(failed)
         }
-        Err(_) => path.to_owned(),
+        Target::File(target) => {
+            let mut partial = partial(&target).map_err(failed)?;
+            let mut buffered = BufWriter::new(&mut partial);
+            write(&mut buffered)
+                .and_then(|()| buffered.flush())
+                .map_err(failed)?;
+            drop(buffered);
+            partial.as_file().sync_all().map_err(failed)?;
+            partial
+                .persist(&target)
+                .map_err(|error| failed(error.error))?;
+            Ok(())
+        }
+    }
+}
+
+/// Check that a file can be written at `path`, before the work whose result it is to hold.
+///
+/// # Errors
+/// [`Error::Write`].
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let checked = match fs::metadata(path) {
+        Ok(data) if !data.is_file() && !data.is_dir() => Ok(()),
+        _ => target(path).and_then(|target| match target {
+            Target::File(target) => partial(&target).map(|_| ()),
+            Target::Stream(_) => Ok(()),
+        }),
     };
-    let folder = target
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    checked.map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What `path` stands for, links followed.
+fn target(path: &Path) -> io::Result<Target> {
+    let mut place = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::metadata(&place) {
+            Ok(data) if data.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(data) if data.is_file() => return fs::canonicalize(&place).map(Target::File),
+            Ok(_) => {
+                return OpenOptions::new()
+                    .write(true)
+                    .open(&place)
+                    .map(Target::Stream);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // A link to a file that is not there, or no link and no file.
+            Err(_) => match fs::read_link(&place) {
+                Ok(link) => place = folder(&place).join(link),
+                Err(_) => return Ok(Target::File(place)),
+            },
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+/// A new file beside `target`.
+fn partial(target: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     // As for any other new file: what the process's mask leaves of these.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut partial = builder
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
-    let mut buffered = BufWriter::new(&mut partial);
-    write(&mut buffered)
-        .and_then(|()| buffered.flush())
-        .map_err(failed)?;
-    drop(buffered);
-    partial.as_file().sync_all().map_err(failed)?;
-    partial
-        .persist(&target)
-        .map_err(|error| failed(error.error))?;
-    Ok(())
+    builder.tempfile_in(folder(target))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{io::Read as _, os::unix::fs::symlink, thread};
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) -> Result<()> {
+        write_whole(path, |file| file.write_all(text.as_bytes()))
+    }
+
+    #[test]
+    fn links_are_followed_and_stay_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("below")).unwrap();
+        fs::write(at("old"), "old").unwrap();
+        // To a file, to none yet, through another link, relative to the link's own folder.
+        for (link, to) in [
+            ("a", "old"),
+            ("b", "new"),
+            ("c", "b2"),
+            ("b2", "below/new"),
+            ("below/d", "../up"),
+        ] {
+            symlink(to, at(link)).unwrap();
+        }
+        for (link, file) in [
+            ("a", "old"),
+            ("b", "new"),
+            ("c", "below/new"),
+            ("below/d", "up"),
+        ] {
+            check_writable(at(link)).unwrap();
+            write(&at(link), link).unwrap();
+            assert!(at(link).is_symlink(), "{link}");
+            assert_eq!(fs::read_to_string(at(file)).unwrap(), link);
+            assert!(!at(file).is_symlink());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink("loop", at("loop")).unwrap();
+        symlink("nowhere/file", at("lost")).unwrap();
+        for path in [
+            at("loop"),
+            at("lost"),
+            folder.path().to_owned(),
+            at("no/file"),
+        ] {
+            for result in [check_writable(&path), write(&path, "x")] {
+                let error = result.unwrap_err();
+                assert!(matches!(&error, Error::Write { path: named, .. } if *named == path));
+            }
+        }
+        assert!(at("loop").is_symlink() && at("lost").is_symlink());
+    }
+
+    #[test]
+    fn pipes_and_devices_are_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        check_writable(&pipe).unwrap();
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut text = String::new();
+                File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
+                text
+            }
+        });
+        write(&pipe, "through").unwrap();
+        assert_eq!(reader.join().unwrap(), "through");
+        write(Path::new("/dev/null"), "gone").unwrap();
+        assert!(fs::metadata("/dev/null").is_ok_and(|data| !data.is_file()));
+    }
 }

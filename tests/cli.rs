@@ -207,7 +207,9 @@ fn info_describes_the_model() {
     assert_eq!(info["variant"], "cpu-int8");
     assert_eq!(info["provider"], "cpu");
     assert_eq!(info["variants"].as_array().map(Vec::len), Some(2));
-    tiny(&["info"])
+    let text = tiny(&["info"]).output().unwrap().stdout;
+    assert_eq!(String::from_utf8(text).unwrap().lines().count(), 10);
+    tiny(&["info", "-v", "--log", "off"])
         .assert()
         .success()
         .stdout(contains("model.name"));

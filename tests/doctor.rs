@@ -96,7 +96,7 @@ fn what_is_not_there_is_said() {
 
 #[test]
 fn text_has_a_line_for_each_finding() {
-    let output = tiny(&["doctor"]).output().unwrap();
+    let output = tiny(&["doctor", "-v", "--log", "off"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     for key in [
         "version",
@@ -108,4 +108,12 @@ fn text_has_a_line_for_each_finding() {
         assert!(lines.any(|first| first == Some(key)), "{key}: {text}");
     }
     assert_eq!(output.status.code(), Some(0));
+    let short = String::from_utf8(tiny(&["doctor"]).output().unwrap().stdout).unwrap();
+    let mut lines = short.lines();
+    assert!(lines.next().unwrap().ends_with(" works"), "{short}");
+    assert!(
+        lines.next().unwrap().contains("ONNX Runtime  1."),
+        "{short}"
+    );
+    assert!(lines.all(|line| line.chars().count() <= 80), "{short}");
 }

@@ -17,6 +17,7 @@ from sllm_export.bundle import SEGMENTATIONS, BundleSource, sha256, write_bundle
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
+from sllm_export.checkpoint.rounded import RoundedToHalf
 from sllm_export.checkpoint.sharded import INDEX_SUFFIX, shard_names
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, load_config
@@ -26,7 +27,7 @@ from sllm_export.model_card import CardEntry
 from sllm_export.opt_config import check_opt_config
 from sllm_export.opt_directory import find_opt_weights, open_opt
 from sllm_export.tokenizer import find_tokenizer
-from sllm_export.variants import VARIANTS, in_place_problem, select_variants
+from sllm_export.variants import VARIANTS, in_place_problem, select_variants, stored_in_half
 
 FAILED = 1
 _DESCRIPTION = "Makes bundles for sllm-ort from checkpoints, and trains models."
@@ -74,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     usual = ", ".join(variant.name for variant in VARIANTS if variant.usual)
     variant_help = f"variant to write, can be repeated: {names} (default: {usual})"
     add("--variant", action="append", default=[], metavar="NAME", help=variant_help)
+    half_help = (
+        "round matrices to float16, and store them so in the portable variant: half its size"
+    )
+    add("--half-weights", action="store_true", help=half_help)
     add("--random", type=_seed, metavar="SEED", help="random weights in place of a checkpoint")
     add("--force", action="store_true", help="replace the bundle at --out if there is one")
     add("--model-card", type=Path, metavar="FILE", help="MODEL_CARD.md, not generated")
@@ -100,9 +105,13 @@ def _seed(text: str) -> int:
 def _bundle(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     variants = select_variants(arguments.variant, config)
+    if arguments.half_weights:
+        variants = [stored_in_half(variant) for variant in variants]
     for note in _notes(arguments, config):
         print(f"sllm_export: note: {note}", file=sys.stderr)
     state_dict, provenance, ignored = _weights(arguments, config)
+    if arguments.half_weights:
+        state_dict = RoundedToHalf(state_dict)
     if arguments.data:
         provenance["data"] = arguments.data
     card = None

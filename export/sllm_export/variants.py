@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sllm_export.checkpoint.expected import decoder_weights, encoder_weights, opt_weights
 from sllm_export.checkpoint.state_dict import StateDict, Weights
@@ -66,6 +66,13 @@ def select_variants(names: list[str], config: ModelConfig) -> list[Variant]:
             raise ExportError(f"{problem}; write the portable variant with --variant portable")
         chosen = [variant for variant in chosen if not variant.in_place]
     return chosen
+
+
+def stored_in_half(variant: Variant) -> Variant:
+    """The variant with its float32 weights stored in float16 where that can hold them."""
+    if not isinstance(variant.precision, Float32):
+        return variant
+    return replace(variant, precision=Float32(stored_half=True))
 
 
 def in_place_problem(config: ModelConfig) -> str:

@@ -1,6 +1,6 @@
 //! What was measured.
 
-use std::{io::Write as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde::Serialize;
 

@@ -95,7 +95,7 @@ impl BundleFile {
         let size = file.metadata().map_err(failed)?.len();
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; CHUNK_BYTES];
-        let mut bytes = 0u64;
+        let (mut bytes, mut is_lfs_pointer) = (0u64, false);
         loop {
             let count = match file.read(&mut buffer) {
                 Ok(0) => break,
@@ -112,12 +112,18 @@ impl BundleFile {
                 });
             }
             let chunk = buffer.get(..count).unwrap_or_default();
+            is_lfs_pointer |= bytes == count as u64 && chunk.starts_with(LFS_POINTER);
             hasher.update(chunk);
             take(size, chunk);
         }
         let found = hex(&hasher.finalize());
         if found == self.sha256 {
             return Ok(());
+        }
+        if is_lfs_pointer {
+            return Err(Error::LfsPointer {
+                path: self.path.clone(),
+            });
         }
         Err(Error::HashMismatch {
             path: self.path.clone(),
@@ -126,6 +132,9 @@ impl BundleFile {
         })
     }
 }
+
+/// How a file begins that Git LFS has not fetched yet.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 fn hex(bytes: &[u8]) -> String {
     bytes

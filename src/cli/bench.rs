@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde_json::json;
 use sllm_ort::{
     bench::{Bench, BenchOptions, BenchReport, Ratios, write_svg},
-    library_info,
+    check_writable, library_info,
 };
 
-use super::{ModelArgs, output, pass_warnings, progress};
+use super::{ModelArgs, models, output, pass_warnings, progress};
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
@@ -57,6 +57,9 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if let Some(path) = &args.svg {
+        check_writable(path)?;
+    }
     let bundles = args.bundles()?;
     let memory: Vec<Option<Memory>> = match bundles.len() {
         1 => vec![None],
@@ -129,9 +132,16 @@ impl BenchArgs {
             batch,
         };
         let model = self.model.bundle.dir()?;
-        let models = [&model].into_iter().chain(&self.also);
+        let find = |name: &PathBuf| models::find(Some(name));
+        let also = self
+            .also
+            .iter()
+            .map(find)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let baseline = self.baseline.as_ref().map(find).transpose()?;
+        let models = [&model].into_iter().chain(&also);
         let models = models.map(|dir| subject(dir, &self.model.variant, self.batch));
-        let baseline = self.baseline.iter();
+        let baseline = baseline.iter();
         Ok(models
             .chain(baseline.map(|dir| subject(dir, &self.baseline_variant, 1)))
             .collect())

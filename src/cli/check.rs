@@ -1,6 +1,6 @@
 //! `check`: how many continuations degenerate.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
@@ -32,16 +32,13 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     args.sampling.apply(SamplingOptions::default())?;
-    let prompts = match args.file.as_path() == Path::new("-") {
-        true => Lines::of_stdin(),
-        false => Lines::of_file(&args.file)?,
-    };
+    let prompts = Lines::of_file(&args.file)?;
     let model = args.model.load()?;
     let sampling = args.sampling.apply(model.sampling().clone())?;
     let json = args.model.is_json();
     let (mut checked, mut degenerate) = (0u64, 0u64);
     for prompt in prompts {
-        let prompt = prompt?;
+        let prompt = prompt?.text;
         if prompt.trim().is_empty() {
             continue;
         }

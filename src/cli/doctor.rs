@@ -1,5 +1,7 @@
 //! `doctor`: what is installed and what of it works.
 
+mod text;
+
 use std::{error::Error as _, path::Path, thread};
 
 use anyhow::Context as _;
@@ -24,7 +26,7 @@ pub struct DoctorArgs {
 }
 
 /// Print the findings; returns whether the bundle can be run.
-pub fn run(args: &DoctorArgs) -> anyhow::Result<bool> {
+pub fn run(args: &DoctorArgs, verbose: bool) -> anyhow::Result<bool> {
     let options = args.model.load_options(args.model.variant.as_deref())?;
     let mut findings = Map::new();
     findings.insert("version".into(), env!("CARGO_PKG_VERSION").into());
@@ -36,6 +38,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<bool> {
     let library = match library {
         Ok(library) => json!({
             "path": library.path.canonicalize().unwrap_or(library.path).display().to_string(),
+            "version": library.version,
             "build": library.build,
         }),
         Err(error) => json!({"problem": one_line(&error)}),
@@ -57,9 +60,14 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<bool> {
     };
     findings.insert("works".into(), works.into());
     let findings = Value::Object(findings);
-    match args.model.is_json() {
-        true => output::json(&findings)?,
-        false => output::fields(&findings)?,
+    if args.model.is_json() {
+        output::json(&findings)?;
+    } else if verbose {
+        output::fields(&findings)?;
+    } else {
+        for line in text::lines(&findings) {
+            output::line(&line)?;
+        }
     }
     Ok(works)
 }

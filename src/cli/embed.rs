@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use sllm_ort::Model;
+use sllm_ort::{Error, Model};
 
 use super::{
     ModelArgs,
-    input::{Lines, in_batches},
+    input::{self, Item, in_batches},
     output,
 };
 
@@ -17,10 +18,11 @@ const BATCH: usize = 64;
 
 #[derive(Args, Debug)]
 pub struct EmbedArgs {
-    /// Texts, each taken as one sentence [default: the lines of stdin]
+    /// Texts, each taken as one sentence; - for the lines of stdin [default: the lines of stdin]
+    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
     text: Vec<String>,
-    /// Take the lines of a file
-    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    /// Take the lines of a file; - for stdin
+    #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
@@ -28,22 +30,34 @@ pub struct EmbedArgs {
 
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let model = args.model.load()?;
-    match &args.file {
-        Some(path) => embed_all(&model, args, Lines::of_file(path)?),
-        None if args.text.is_empty() => embed_all(&model, args, Lines::of_stdin()),
-        None => embed_all(&model, args, args.text.iter().cloned().map(Ok)),
+    let count = embed_all(
+        &model,
+        args,
+        input::items(&args.text, args.file.as_deref())?,
+    )?;
+    if count == 0 {
+        bail!("there is no text: give one");
     }
+    Ok(())
 }
 
 fn embed_all(
     model: &Model,
     args: &EmbedArgs,
-    texts: impl Iterator<Item = anyhow::Result<String>>,
-) -> anyhow::Result<()> {
+    texts: impl Iterator<Item = anyhow::Result<Item>>,
+) -> anyhow::Result<usize> {
+    let mut count = 0;
     for batch in in_batches(texts, BATCH) {
         let batch = batch?;
-        let vectors = model.encode(&batch)?;
-        for (text, vector) in batch.iter().zip(vectors.outer_iter()) {
+        for item in &batch {
+            input::check_text(&item.text, &item.place)?;
+        }
+        let texts: Vec<&str> = batch.iter().map(|item| item.text.as_str()).collect();
+        let vectors = model
+            .encode(&texts)
+            .or_else(|error| name_text(model, &batch, error))?;
+        count += batch.len();
+        for (text, vector) in texts.iter().zip(vectors.outer_iter()) {
             if args.model.is_json() {
                 output::json(&json!({"text": text, "embedding": vector.to_vec()}))?;
             } else {
@@ -52,5 +66,15 @@ fn embed_all(
             }
         }
     }
-    Ok(())
+    Ok(count)
+}
+
+/// The error of a batch, with the text that it is about.
+fn name_text<T>(model: &Model, batch: &[Item], error: Error) -> anyhow::Result<T> {
+    for item in batch {
+        model
+            .encode(&[&item.text])
+            .with_context(|| item.place.clone())?;
+    }
+    Err(error.into())
 }

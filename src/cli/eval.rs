@@ -4,7 +4,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{
@@ -13,13 +13,18 @@ use sllm_ort::{
 };
 
 use self::table::table;
-use super::{ModelArgs, output, progress};
+use super::{
+    ModelArgs,
+    input::{self, Seekable},
+    models, output, progress,
+};
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// Text file; a line `<|endoftext|>` ends a record, without one the file is one record
-    #[arg(long, value_name = "FILE")]
-    text: PathBuf,
+    /// Text file, - for stdin; a line `<|endoftext|>` ends a record, without one the file is one
+    /// record
+    #[arg(short, long, alias = "text", value_name = "FILE")]
+    file: PathBuf,
     /// Only the first N records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -37,18 +42,24 @@ pub struct EvalArgs {
 }
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
+    let text = input::seekable(&args.file)?;
+    if args.state.is_some() && matches!(text, Seekable::Copied(_)) {
+        bail!("--state needs a regular file as --file: a pipe cannot be read again later");
+    }
+    let text = text.path();
     let model = args.model.load()?;
     let Some(dir) = &args.baseline else {
-        let found = measure(&model, args, args.state.as_deref())?;
+        let found = measure(&model, args, text, args.state.as_deref())?;
         return print(args, &[found]);
     };
+    let dir = models::find(Some(dir))?;
     let baseline = args
         .model
-        .load_bundle(dir, args.baseline_variant.as_deref())?;
+        .load_bundle(&dir, args.baseline_variant.as_deref())?;
     let baseline_state = args.state.as_deref().map(beside);
     let found = [
-        measure(&model, args, args.state.as_deref())?,
-        measure(&baseline, args, baseline_state.as_deref())?,
+        measure(&model, args, text, args.state.as_deref())?,
+        measure(&baseline, args, text, baseline_state.as_deref())?,
     ];
     for state in args.state.iter().chain(&baseline_state) {
         std::fs::remove_file(state)
@@ -64,7 +75,12 @@ fn beside(state: &Path) -> PathBuf {
     name.into()
 }
 
-fn measure(model: &Model, args: &EvalArgs, state: Option<&Path>) -> anyhow::Result<Evaluation> {
+fn measure(
+    model: &Model,
+    args: &EvalArgs,
+    text: &Path,
+    state: Option<&Path>,
+) -> anyhow::Result<Evaluation> {
     // Of two models, what the first one gave is kept until the second one is done.
     let mut options = EvalOptions::default().with_keep_state(args.baseline.is_some());
     if let Some(limit) = args.limit {
@@ -74,12 +90,15 @@ fn measure(model: &Model, args: &EvalArgs, state: Option<&Path>) -> anyhow::Resu
         options = options.with_state(state);
     }
     let bar = progress::bytes(&model.config().name)?;
-    let found = evaluate(model, &args.text, &options, |progress| {
+    let found = evaluate(model, text, &options, |progress| {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.bytes);
     });
     bar.finish_and_clear();
-    Ok(found?)
+    let mut found = found?;
+    // A pipe was read from a copy.
+    found.text = args.file.display().to_string();
+    Ok(found)
 }
 
 fn print(args: &EvalArgs, found: &[Evaluation]) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use sllm_ort::{Model, bundle::Variant, library_info};
+use sllm_ort::{Model, bundle::Variant, config::ModelKind, library_info};
 
 use super::{ModelArgs, output};
 
@@ -17,15 +17,132 @@ pub struct InfoArgs {
     model: ModelArgs,
 }
 
-pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
+pub fn run(args: &InfoArgs, verbose: bool) -> anyhow::Result<()> {
     let model = args.model.load()?;
     let description = describe(&model, args.sentence_tokens)?;
     if args.model.is_json() {
         output::json(&description)?;
-    } else {
+    } else if verbose {
         output::fields(&description)?;
+    } else {
+        for (name, told) in summary(&model, &description) {
+            output::line(&format!("{name:<11} {told}"))?;
+        }
     }
     Ok(())
+}
+
+/// What a person wants to know first.
+fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
+    let config = model.config();
+    let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+    let kib = |bytes: &Value| format!("{:.1} KiB", number(bytes) / 1024.0);
+    let names: Vec<&str> = model
+        .bundle()
+        .variants
+        .iter()
+        .map(|v| v.name.as_str())
+        .collect();
+    let memory = &description["memory"];
+    let unit = if config.kind == ModelKind::Opt {
+        "token"
+    } else {
+        "sentence"
+    };
+    let mut lines = vec![
+        ("model", format!("{} (kind {})", config.name, config.kind)),
+        (
+            "parameters",
+            format!(
+                "{:.2} million",
+                number(&description["parameters"]["total"]) / 1e6
+            ),
+        ),
+        (
+            "size",
+            format!(
+                "width {}, vocabulary {}",
+                config.hidden_size, config.vocab_size
+            ),
+        ),
+    ];
+    if let Some(longest) = config.max_sentence_tokens {
+        let context = config
+            .max_sentences
+            .map(|most| format!(", {most} of them in a context"));
+        lines.push((
+            "sentences",
+            format!(
+                "up to {} tokens{}",
+                longest - 1,
+                context.unwrap_or_default()
+            ),
+        ));
+    }
+    if let Some(bytes) = config.kv_bytes_per_sentence() {
+        let full = kib(&memory["kv_bytes_full_context"]);
+        lines.push((
+            "KV cache",
+            format!("{} a {unit}, {full} at most", kib(&json!(bytes))),
+        ));
+    }
+    lines.extend([
+        ("generation", generation(model)),
+        (
+            "variant",
+            format!("{} (of {})", model.variant(), names.join(", ")),
+        ),
+        (
+            "provider",
+            format!(
+                "{}, {} of {} nodes, {} threads",
+                model.provider(),
+                model.placement().of(model.provider()),
+                model.placement().total(),
+                model.threads()
+            ),
+        ),
+    ]);
+    if let Some(library) = library_info() {
+        let version = library.version.unwrap_or_default();
+        lines.push((
+            "runtime",
+            format!("ONNX Runtime {version}, {}", library.path.display()),
+        ));
+    }
+    lines.push(("bundle", model.bundle().dir.display().to_string()));
+    lines
+}
+
+/// How text is generated if nothing else is asked for.
+fn generation(model: &Model) -> String {
+    let sampling = model.sampling();
+    let mut parts = vec![match sampling.temperature() {
+        0.0 => "greedy".to_owned(),
+        temperature => format!("temperature {temperature}"),
+    }];
+    if sampling.top_p() < 1.0 {
+        parts.push(format!("top-p {}", sampling.top_p()));
+    }
+    if sampling.min_p() > 0.0 {
+        parts.push(format!("min-p {}", sampling.min_p()));
+    }
+    if let Some(k) = sampling.top_k() {
+        parts.push(format!("top-k {k}"));
+    }
+    if sampling.repetition_penalty() > 1.0 {
+        parts.push(format!(
+            "repetition penalty {}",
+            sampling.repetition_penalty()
+        ));
+    }
+    if let Some(n) = sampling.no_repeat_ngram() {
+        parts.push(format!("no {n} tokens twice"));
+    }
+    if model.generation_defaults().avoid_repeats == Some(true) {
+        parts.push("no sentence twice".to_owned());
+    }
+    parts.join(", ")
 }
 
 fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Value> {
@@ -44,6 +161,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "variants": model.bundle().variants.iter().map(variant).collect::<Vec<_>>(),
         "onnxruntime": library.map(|library| json!({
             "path": library.path.display().to_string(),
+            "version": library.version,
             "build": library.build,
         })),
         "provenance": model.bundle().provenance,

@@ -1,23 +1,101 @@
 //! Text from arguments, files and stdin.
 
 use std::{
+    env,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal as _, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use sllm_ort::text::MAX_TEXT_BYTES;
+use tempfile::NamedTempFile;
 
-/// All of a file.
-pub fn file(path: &Path) -> anyhow::Result<String> {
+use super::output;
+
+/// The name of stdin, as a text and as a file.
+const STDIN: &str = "-";
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// A text among the arguments. One that begins with a hyphen can be nothing else if it has white
+/// space in it or stands behind `--`.
+pub fn text_argument(text: &str) -> Result<String, String> {
+    let is_option = text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace);
+    if is_option && !env::args_os().any(|argument| argument == "--") {
+        return Err("there is no such option; put -- in front of a text that begins so".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// The text that was given: as an argument, in a file, or on stdin.
+pub fn text(argument: Option<&str>, file: Option<&Path>) -> anyhow::Result<String> {
+    let text = match (argument, file) {
+        (Some(STDIN), _) => stdin()?,
+        (Some(text), _) => {
+            warn_of_stdin();
+            text.to_owned()
+        }
+        (None, Some(path)) => self::file(path)?,
+        (None, None) => stdin()?,
+    };
+    Ok(text)
+}
+
+/// Refuse a text with nothing in it.
+pub fn check_text(text: &str, name: &str) -> anyhow::Result<()> {
+    if text.trim().is_empty() {
+        let what = if text.is_empty() {
+            "is empty"
+        } else {
+            "is all white space"
+        };
+        bail!("{name} {what}: give a text");
+    }
+    Ok(())
+}
+
+/// Say that what stands on stdin is not read, if anything does.
+fn warn_of_stdin() {
+    if something_on_stdin() {
+        output::warn(
+            "stdin is not read, since a text is given as an argument (- stands for stdin)",
+        );
+    }
+}
+
+#[cfg(unix)]
+fn something_on_stdin() -> bool {
+    use rustix::fs::{FileType, fstat};
+    let stdin = io::stdin();
+    let Ok(found) = fstat(&stdin) else {
+        return false;
+    };
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::Fifo | FileType::Socket => {
+            rustix::io::ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0)
+        }
+        FileType::RegularFile => found.st_size > 0,
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn something_on_stdin() -> bool {
+    false
+}
+
+/// All of a file, or of stdin where it is called `-`.
+fn file(path: &Path) -> anyhow::Result<String> {
+    if path == Path::new(STDIN) {
+        return stdin();
+    }
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     all(file, &name)
 }
 
 /// All of stdin.
-pub fn stdin() -> anyhow::Result<String> {
+fn stdin() -> anyhow::Result<String> {
     if io::stdin().is_terminal() {
         eprintln!("sllm-ort: reading the text from the terminal, end it with Ctrl-D");
     }
@@ -33,7 +111,11 @@ fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
     if bytes.len() > MAX_TEXT_BYTES {
         bail!("{name}: more than {MAX_TEXT_BYTES} bytes of text: give it in parts");
     }
-    utf8(bytes, name)
+    let text = utf8(bytes, name)?;
+    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }
 
 fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
@@ -43,11 +125,77 @@ fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
     })
 }
 
+/// The text with LF for each CRLF and lone CR.
+pub fn with_line_feeds(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// A file that can be read from any place, and more than once: a pipe is copied first.
+pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
+    let name = path.display().to_string();
+    let is_stdin = path == Path::new(STDIN);
+    if !is_stdin
+        && path
+            .metadata()
+            .is_ok_and(|data| data.is_file() || data.is_dir())
+    {
+        return Ok(Seekable::There(path.to_owned()));
+    }
+    let mut source: Box<dyn Read> = match is_stdin {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(File::open(path).with_context(|| format!("cannot read {name}"))?),
+    };
+    let mut copy = NamedTempFile::new().context("cannot make a temporary file")?;
+    io::copy(&mut source, &mut copy).with_context(|| format!("cannot read {name}"))?;
+    Ok(Seekable::Copied(copy))
+}
+
+/// A file to read, or the copy of a pipe.
+pub enum Seekable {
+    There(PathBuf),
+    Copied(NamedTempFile),
+}
+
+impl Seekable {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::There(path) => path,
+            Self::Copied(copy) => copy.path(),
+        }
+    }
+}
+
+/// A text and where it stands, for messages.
+pub struct Item {
+    pub text: String,
+    pub place: String,
+}
+
+/// Texts one by one: those of the arguments, or the lines of a file or of stdin.
+pub fn items(
+    arguments: &[String],
+    file: Option<&Path>,
+) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<Item>>>> {
+    Ok(match (arguments, file) {
+        ([], Some(path)) => Box::new(Lines::of_file(path)?),
+        ([], None) => Box::new(Lines::of_stdin()),
+        ([one], _) if one == STDIN => Box::new(Lines::of_stdin()),
+        _ => {
+            warn_of_stdin();
+            let items = arguments.iter().enumerate().map(|(number, text)| Item {
+                text: text.clone(),
+                place: format!("text {}", number + 1),
+            });
+            Box::new(items.collect::<Vec<_>>().into_iter().map(Ok))
+        }
+    })
+}
+
 /// The texts in batches of at most `size`, read as they are asked for.
 pub fn in_batches(
-    texts: impl Iterator<Item = anyhow::Result<String>>,
+    texts: impl Iterator<Item = anyhow::Result<Item>>,
     size: usize,
-) -> impl Iterator<Item = anyhow::Result<Vec<String>>> {
+) -> impl Iterator<Item = anyhow::Result<Vec<Item>>> {
     let mut texts = texts.peekable();
     std::iter::from_fn(move || {
         texts.peek()?;
@@ -55,7 +203,7 @@ pub fn in_batches(
     })
 }
 
-/// The lines of a file, or of stdin without one, read as they are asked for.
+/// The lines of a file, or of stdin where it is called `-`, read as they are asked for.
 pub struct Lines {
     reader: Box<dyn BufRead>,
     name: String,
@@ -64,6 +212,9 @@ pub struct Lines {
 
 impl Lines {
     pub fn of_file(path: &Path) -> anyhow::Result<Self> {
+        if path == Path::new(STDIN) {
+            return Ok(Self::of_stdin());
+        }
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
         Ok(Self {
@@ -83,7 +234,7 @@ impl Lines {
     }
 
     /// The next line without its end.
-    fn read(&mut self) -> anyhow::Result<Option<String>> {
+    fn read(&mut self) -> anyhow::Result<Option<Item>> {
         self.number += 1;
         let name = format!("{}, line {}", self.name, self.number);
         let mut bytes = Vec::new();
@@ -97,6 +248,9 @@ impl Lines {
         if bytes.len() > MAX_TEXT_BYTES {
             bail!("{name}: more than {MAX_TEXT_BYTES} bytes: give it in parts");
         }
+        if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK.as_bytes()) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
         let end = bytes.len()
             - bytes
                 .iter()
@@ -104,14 +258,35 @@ impl Lines {
                 .take_while(|b| b"\r\n".contains(b))
                 .count();
         bytes.truncate(end);
-        utf8(bytes, &name).map(Some)
+        let text = utf8(bytes, &name)?;
+        Ok(Some(Item { text, place: name }))
     }
 }
 
 impl Iterator for Lines {
-    type Item = anyhow::Result<String>;
+    type Item = anyhow::Result<Item>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_begin_with_a_hyphen() {
+        for text in ["-", "- a list", "-5 degrees outside", "--- it began", "a-b"] {
+            assert_eq!(text_argument(text).as_deref(), Ok(text));
+        }
+        for option in ["-x", "--temperatur", "--no=thing"] {
+            assert!(text_argument(option).is_err(), "{option}");
+        }
+    }
+
+    #[test]
+    fn line_ends() {
+        assert_eq!(with_line_feeds("a\r\nb\rc\n\r\n"), "a\nb\nc\n\n");
     }
 }

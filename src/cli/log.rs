@@ -47,13 +47,18 @@ impl LogArgs {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal() && !no_color())
             .with_span_events(FmtSpan::CLOSE)
             // It would say on stderr that stderr cannot be written.
             .log_internal_errors(false)
             .init();
         Ok(())
     }
+}
+
+/// Whether the user wants no colours (<https://no-color.org>).
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// A filter that is understood. A lone word must be a level: as the name of a module, which it could

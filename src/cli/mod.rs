@@ -10,6 +10,7 @@ mod info;
 mod input;
 mod log;
 mod man;
+mod models;
 mod output;
 mod progress;
 mod provider_args;
@@ -17,25 +18,25 @@ mod reconstruct;
 mod run;
 mod sampling;
 mod segment;
+mod setup;
+mod signals;
 mod stats;
 
 use std::{
-    env, io,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Context as _;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use sllm_ort::{Error, LoadOptions, Model, ProviderChoice, bundle::MANIFEST_NAME};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::Resettable,
+};
+use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
 
 use provider_args::ProviderArgs;
 
-/// The bundle that comes with the project, looked for at the root of a checkout and above the
-/// executable.
-const SHIPPED_BUNDLE: &str = "models/sllm-stories";
-const ANCESTORS: usize = 5;
 /// Exit status of wrong usage, clap's own.
 const USAGE: u8 = 2;
 
@@ -71,6 +72,8 @@ enum Command {
     Info(info::InfoArgs),
     /// Say what is installed, which execution providers start, and what keeps the others from it
     Doctor(doctor::DoctorArgs),
+    /// Say whether ONNX Runtime and the shipped model are installed, and how to get them
+    Setup(setup::SetupArgs),
     /// Print a script that completes arguments in a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for each command
@@ -78,9 +81,9 @@ enum Command {
 }
 
 impl Command {
-    fn run(&self) -> anyhow::Result<ExitCode> {
+    fn run(&self, verbose: bool) -> anyhow::Result<ExitCode> {
         let done = match self {
-            Self::Run(args) => run::run(args),
+            Self::Run(args) => return run::run(args),
             Self::Reconstruct(args) => reconstruct::run(args),
             Self::Embed(args) => embed::run(args),
             Self::Segment(args) => segment::run(args),
@@ -88,17 +91,21 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Stats(args) => stats::run(args),
-            Self::Info(args) => info::run(args),
-            Self::Doctor(args) => {
-                return Ok(match doctor::run(args)? {
-                    true => ExitCode::SUCCESS,
-                    false => ExitCode::FAILURE,
-                });
-            }
+            Self::Info(args) => info::run(args, verbose),
+            Self::Doctor(args) => return doctor::run(args, verbose).map(status),
+            Self::Setup(args) => return setup::run(args).map(status),
             Self::Completions(args) => completions::run(args, Cli::command()),
             Self::Man(args) => man::run(args, Cli::command()),
         };
         done.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// The exit status of a command that finds whether something works.
+fn status(works: bool) -> ExitCode {
+    match works {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 
@@ -112,8 +119,9 @@ enum Format {
 
 #[derive(Args, Debug)]
 struct BundleArgs {
-    /// Bundle directory [default: the shipped models/sllm-stories]
-    #[arg(long, value_name = "DIR", env = "SLLM_ORT_MODEL")]
+    /// Bundle: its folder, or its name in a folder of models, which SLLM_ORT_MODELS may list
+    /// [default: the shipped sllm-stories]
+    #[arg(short, long, value_name = "MODEL", env = "SLLM_ORT_MODEL")]
     model: Option<PathBuf>,
     /// Form of the results
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -122,27 +130,8 @@ struct BundleArgs {
 
 impl BundleArgs {
     fn dir(&self) -> anyhow::Result<PathBuf> {
-        match &self.model {
-            Some(dir) => Ok(dir.clone()),
-            None => shipped_bundle().with_context(|| {
-                format!(
-                    "the shipped bundle {SHIPPED_BUNDLE} is not here: name one with --model DIR"
-                )
-            }),
-        }
+        models::find(self.model.as_deref())
     }
-}
-
-fn shipped_bundle() -> Option<PathBuf> {
-    let executable = env::current_exe().ok();
-    let above = executable
-        .iter()
-        .flat_map(|path| path.ancestors().skip(1).take(ANCESTORS));
-    [Path::new("")]
-        .into_iter()
-        .chain(above)
-        .map(|folder| folder.join(SHIPPED_BUNDLE))
-        .find(|bundle| bundle.join(MANIFEST_NAME).is_file())
 }
 
 #[derive(Args, Debug)]
@@ -169,7 +158,7 @@ struct ModelArgs {
     /// [default: 200]
     #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
     spin: Option<u64>,
-    /// ONNX Runtime library to load [default: searched]
+    /// ONNX Runtime library to load, or a folder that has it [default: searched]
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
 }
@@ -220,9 +209,10 @@ fn pass_warnings(model: &Model) {
 
 /// Run the program: parse, dispatch, report.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let started = cli.log.start();
-    match started.and_then(|()| cli.command.run()) {
+    match started.and_then(|()| cli.command.run(cli.log.is_verbose())) {
         Ok(status) => status,
         Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -233,6 +223,21 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// The command in which a variable that is set to nothing is as good as none.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let name = argument.get_env().map(ToOwned::to_owned);
+        let is_empty = name
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
+        match is_empty {
+            true => argument.env(Resettable::Reset),
+            false => argument,
+        }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// Whoever reads the results, such as `head`, has read enough.

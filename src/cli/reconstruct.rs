@@ -5,13 +5,14 @@ use std::{
     path::PathBuf,
 };
 
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{Model, text::TextSentence};
 
 use super::{
     ModelArgs,
-    input::{Lines, in_batches},
+    input::{self, Item, in_batches},
     output,
 };
 
@@ -36,10 +37,12 @@ const SENTENCES: [&str; 12] = [
 
 #[derive(Args, Debug)]
 pub struct ReconstructArgs {
-    /// Sentences [default: the lines of stdin, or a built-in set]
+    /// Sentences; - for the lines of stdin [default: the lines of stdin; a built-in set where that
+    /// is a terminal]
+    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
     text: Vec<String>,
-    /// Take the lines of a file
-    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    /// Take the lines of a file; - for stdin
+    #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Cut each text into sentences first
     #[arg(long)]
@@ -57,18 +60,14 @@ struct Count {
 pub fn run(args: &ReconstructArgs) -> anyhow::Result<()> {
     let model = args.model.load()?;
     let mut count = Count::default();
-    if let Some(path) = &args.file {
-        reconstruct_all(&model, args, Lines::of_file(path)?, &mut count)?;
-    } else if !args.text.is_empty() {
-        reconstruct_all(&model, args, args.text.iter().cloned().map(Ok), &mut count)?;
-    } else {
-        if !io::stdin().is_terminal() {
-            reconstruct_all(&model, args, Lines::of_stdin(), &mut count)?;
-        }
-        if count.sentences == 0 {
-            let texts = SENTENCES.iter().map(|&text| Ok(text.to_owned()));
-            reconstruct_all(&model, args, texts, &mut count)?;
-        }
+    let nothing_given = args.text.is_empty() && args.file.is_none();
+    let texts = match nothing_given && io::stdin().is_terminal() {
+        true => input::items(&SENTENCES.map(str::to_owned), None)?,
+        false => input::items(&args.text, args.file.as_deref())?,
+    };
+    reconstruct_all(&model, args, texts, &mut count)?;
+    if count.sentences == 0 {
+        bail!("there is no sentence in the text: give one");
     }
     if !args.model.is_json() {
         output::line(&format!("{} of {} exact", count.exact, count.sentences))?;
@@ -80,14 +79,18 @@ pub fn run(args: &ReconstructArgs) -> anyhow::Result<()> {
 fn reconstruct_all(
     model: &Model,
     args: &ReconstructArgs,
-    texts: impl Iterator<Item = anyhow::Result<String>>,
+    texts: impl Iterator<Item = anyhow::Result<Item>>,
     count: &mut Count,
 ) -> anyhow::Result<()> {
     for batch in in_batches(texts, BATCH) {
         let batch = batch?;
         let mut sentences = Vec::new();
-        for text in &batch {
-            sentences.extend(cut(model, args, text)?);
+        for item in &batch {
+            // Paragraphs may have empty lines between them.
+            if !args.segment {
+                input::check_text(&item.text, &item.place)?;
+            }
+            sentences.extend(cut(model, args, &item.text).with_context(|| item.place.clone())?);
         }
         for sentences in sentences.chunks(BATCH) {
             show(model, args, sentences, count)?;

@@ -1,29 +1,38 @@
 //! `run`: continue a text.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
-    Error, FinishReason, GenerateOptions, Generation, SamplingOptions, Session, WhenFull,
+    CancelHandle, Error, FinishReason, GenerateOptions, Generation, SamplingOptions, Session,
+    WhenFull, check_writable,
 };
 
-use super::{ModelArgs, input, output, sampling::SamplingArgs};
+use super::{ModelArgs, input, output, sampling::SamplingArgs, signals::Interruptible};
 
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Text to continue [default: read from stdin]
+    /// Text to continue; - for stdin [default: read from stdin]
+    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
     prompt: Option<String>,
-    /// Read the text to continue from a file
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
-    prompt_file: Option<PathBuf>,
+    /// Read the text to continue from a file; - for stdin
+    #[arg(
+        short,
+        long,
+        alias = "prompt-file",
+        value_name = "FILE",
+        conflicts_with = "prompt"
+    )]
+    file: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
     /// New sentences at most
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 16)]
     max_sentences: usize,
     /// Go on where the model says that the text is over
     #[arg(long)]
@@ -42,15 +51,18 @@ pub struct RunArgs {
     /// End after this time
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     time_limit: Option<f64>,
-    /// End before this text
-    #[arg(long, value_name = "TEXT")]
-    stop: Option<String>,
+    /// End before this text; can be repeated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
     /// Keep prompt and continuation in a session file
     #[arg(long, value_name = "SESSION")]
     save: Option<PathBuf>,
-    /// Go on from a session file; a prompt is appended to it
+    /// Continue a session file; a prompt is appended to it
     #[arg(long, value_name = "SESSION")]
     load: Option<PathBuf>,
+    /// Continue a session file if it is there, and keep the session in it
+    #[arg(long, value_name = "SESSION", conflicts_with_all = ["save", "load"])]
+    session: Option<PathBuf>,
     /// Print times, memory and where the graphs' nodes run to stderr; with JSON the last is in the
     /// last line too
     #[arg(long)]
@@ -72,10 +84,14 @@ struct Timings {
     first_sentence: Option<Duration>,
 }
 
-pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+/// Print the continuation; returns the exit status.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let options = args.generate_options()?;
     // Before the model is loaded, which says what is not given.
     args.sampling.apply(SamplingOptions::default())?;
+    if let Some(path) = args.save_path() {
+        check_writable(path)?;
+    }
     let prompt = args.prompt()?;
     let started = Instant::now();
     let model = args.model.load()?;
@@ -84,15 +100,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     for option in args.sampling.without_effect(&sampling) {
         output::warn(&format!("{option} has no effect at temperature 0"));
     }
-    let options = options.with_sampling(sampling.clone());
+    let cancel = CancelHandle::new();
+    let options = options
+        .with_sampling(sampling.clone())
+        .with_cancel(cancel.clone());
     let started = Instant::now();
-    let mut session = match &args.load {
+    let mut session = match args.load_path() {
         Some(path) => Session::load(&model, path)?,
         None => model.session()?,
     };
     append(&mut session, &prompt)?;
     let prefill = started.elapsed();
     let prompt_sentences = session.len();
+    let interruptible = Interruptible::watch(cancel)?;
     let started = Instant::now();
     let mut generation = session.generate(options);
     let ended = stream(&mut generation, args.model.is_json());
@@ -106,7 +126,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let (sentences, tokens) = (generation.sentences(), generation.tokens());
     // What was said before an error, or before the reader was gone, is kept.
-    if let Some(path) = &args.save {
+    if let Some(path) = args.save_path() {
         session.save(path)?;
     }
     let reason = ended?;
@@ -147,7 +167,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
             session.memory_bytes() / 1024,
         );
     }
-    Ok(())
+    Ok(interruptible.status())
 }
 
 fn append(session: &mut Session, prompt: &str) -> anyhow::Result<()> {
@@ -207,19 +227,37 @@ impl RunArgs {
                 allowed: "0 or more seconds".into(),
             })?);
         }
-        if let Some(text) = &self.stop {
+        for text in &self.stop {
             options = options.with_stop_text(text)?;
         }
         Ok(options)
     }
 
+    /// The session file to continue.
+    fn load_path(&self) -> Option<&Path> {
+        let there = self.session.as_deref().filter(|path| path.exists());
+        self.load.as_deref().or(there)
+    }
+
+    /// The session file to write.
+    fn save_path(&self) -> Option<&Path> {
+        self.save.as_deref().or(self.session.as_deref())
+    }
+
+    /// Whether a session is continued, so that there may be no prompt.
+    fn goes_on(&self) -> bool {
+        self.load_path().is_some()
+    }
+
     fn prompt(&self) -> anyhow::Result<String> {
-        match (&self.prompt, &self.prompt_file) {
-            (Some(prompt), _) => Ok(prompt.clone()),
-            (None, Some(path)) => input::file(path),
-            (None, None) if self.load.is_some() => Ok(String::new()),
-            (None, None) => input::stdin(),
+        if self.prompt.is_none() && self.file.is_none() && self.goes_on() {
+            return Ok(String::new());
         }
+        let text = input::text(self.prompt.as_deref(), self.file.as_deref())?;
+        if !self.goes_on() {
+            input::check_text(&text, "the prompt")?;
+        }
+        Ok(input::with_line_feeds(&text))
     }
 }
 

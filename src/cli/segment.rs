@@ -1,5 +1,7 @@
 //! `segment`: show where a text is cut. Needs a bundle's tokenizer, but no ONNX Runtime.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{bundle::Bundle, text::TextPipeline};
@@ -8,8 +10,12 @@ use super::{BundleArgs, Format, input, output};
 
 #[derive(Args, Debug)]
 pub struct SegmentArgs {
-    /// Text [default: read from stdin]
+    /// Text; - for stdin [default: read from stdin]
+    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
     text: Option<String>,
+    /// Read the text from a file; - for stdin
+    #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     bundle: BundleArgs,
 }
@@ -18,10 +24,8 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<()> {
     let bundle = Bundle::open(args.bundle.dir()?)?;
     let longest = bundle.config.longest_sentence()?;
     let pipeline = TextPipeline::new(bundle.load_tokenizer()?, bundle.segmentation, longest)?;
-    let text = match &args.text {
-        Some(text) => text.clone(),
-        None => input::stdin()?,
-    };
+    let text = input::text(args.text.as_deref(), args.file.as_deref())?;
+    input::check_text(&text, "the text")?;
     let mut pieces = pipeline.sentences(&text)?;
     for (index, piece) in pieces.by_ref().enumerate() {
         let piece = piece?;

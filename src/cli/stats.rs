@@ -9,10 +9,11 @@ use std::{
 use clap::Args;
 use sllm_ort::{
     bundle::Bundle,
+    check_writable,
     stats::{LengthSummary, TextStats, text_stats},
 };
 
-use super::{BundleArgs, Format, output, progress};
+use super::{BundleArgs, Format, input, output, progress};
 
 /// Rows of the histogram, and width of its longest bar.
 const ROWS: usize = 24;
@@ -20,9 +21,10 @@ const BAR_WIDTH: f64 = 40.0;
 
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Text file; a line `<|endoftext|>` ends a record, without one the file is one record
-    #[arg(long, value_name = "FILE")]
-    text: PathBuf,
+    /// Text file, - for stdin; a line `<|endoftext|>` ends a record, without one the file is one
+    /// record
+    #[arg(short, long, alias = "text", value_name = "FILE")]
+    file: PathBuf,
     /// Draw the lengths of the sentences into an SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -31,8 +33,12 @@ pub struct StatsArgs {
 }
 
 pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
+    if let Some(path) = &args.svg {
+        check_writable(path)?;
+    }
+    let text = input::seekable(&args.file)?;
     let bundle = Bundle::open(args.bundle.dir()?)?;
-    let found = count(&bundle, &args.text)?;
+    let found = count(&bundle, text.path())?;
     match args.bundle.format {
         Format::Json => output::json(&found)?,
         Format::Text => {

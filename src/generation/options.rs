@@ -10,6 +10,8 @@ use crate::{
     text::{Tail, segments},
 };
 
+/// Most texts of [`GenerateOptions::with_stop_text`].
+const MAX_STOP_TEXTS: usize = 16;
 /// Most candidates of [`GenerateOptions::with_best_of`].
 const MAX_BEST_OF: usize = 256;
 
@@ -42,7 +44,7 @@ pub enum WhenFull {
 pub struct GenerateOptions {
     pub(super) max_sentences: usize,
     pub(super) ignore_stop: bool,
-    pub(super) stop_text: Option<String>,
+    pub(super) stop_texts: Vec<String>,
     /// `None`: the bundle's.
     pub(super) sampling: Option<SamplingOptions>,
     pub(super) avoid_repeats: Option<bool>,
@@ -59,7 +61,7 @@ impl Default for GenerateOptions {
         Self {
             max_sentences: 16,
             ignore_stop: false,
-            stop_text: None,
+            stop_texts: Vec::new(),
             sampling: None,
             avoid_repeats: None,
             best_of: 1,
@@ -85,22 +87,31 @@ impl GenerateOptions {
         self
     }
 
-    /// End before this text is generated. The context then holds the sentence up to the token that
+    /// End before this text is generated; call it again for more of them, of which the first one that
+    /// comes ends the continuation. The context then holds the sentence up to the token that
     /// completed it, of which the sentence's text shows what is before it.
     ///
+    /// White space at the beginning of a stop text may be that behind the sentence before: `\nUser:`
+    /// ends at a line that begins with `User:`. That white space was given out already.
+    ///
     /// # Errors
-    /// [`Error::InvalidOption`] for an empty text, and for one that goes on after the end of a
-    /// sentence: it is looked for within each sentence.
+    /// [`Error::InvalidOption`] for an empty text, for one that continues after the end of a sentence
+    /// (it is looked for within each sentence), and for more than 16 of them.
     pub fn with_stop_text(mut self, stop_text: impl Into<String>) -> Result<Self> {
         let stop_text = stop_text.into();
-        if segments(&stop_text, Tail::Keep).count() != 1 {
-            return Err(Error::InvalidOption {
-                option: "stop",
-                value: format!("{stop_text:?}"),
-                allowed: "a text that ends with its first sentence".into(),
-            });
+        let refused = |allowed: String| Error::InvalidOption {
+            option: "stop",
+            value: format!("{stop_text:?}"),
+            allowed,
+        };
+        let sentences = segments(stop_text.trim_start(), Tail::Keep).count();
+        if stop_text.is_empty() || sentences > 1 {
+            return Err(refused("a text that ends with its first sentence".into()));
         }
-        self.stop_text = Some(stop_text);
+        if self.stop_texts.len() >= MAX_STOP_TEXTS {
+            return Err(refused(format!("{MAX_STOP_TEXTS} stop texts at most")));
+        }
+        self.stop_texts.push(stop_text);
         Ok(self)
     }
 

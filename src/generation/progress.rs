@@ -29,6 +29,8 @@ pub(super) struct Progress {
     said: HashMap<Vec<u32>, Vec<u32>>,
     /// How often each part of a sentence was there.
     parts: HashMap<Vec<u32>, usize>,
+    /// The text of the last sentence.
+    last_text: String,
     tokens_of: SpecialTokens,
     pub sentences: usize,
     pub tokens: usize,
@@ -77,6 +79,7 @@ impl Progress {
             options,
             said: HashMap::new(),
             parts: HashMap::new(),
+            last_text: String::new(),
             tokens_of,
             sentences: 0,
             tokens: 0,
@@ -90,6 +93,7 @@ impl Progress {
 
     /// Forbid that a sentence comes again, if that is asked; a part of one may come twice.
     fn remember(&mut self, ids: &[u32], text: &str) {
+        text.clone_into(&mut self.last_text);
         let closed = |mark: char| mark.is_whitespace() || QUOTES.contains(&mark);
         let is_whole = text.trim_end_matches(closed).ends_with(WHOLE_MARKS);
         if !self.options.avoids_repeats() {
@@ -141,7 +145,7 @@ impl Progress {
             choices: 0,
             emitted: emitted.clone(),
             detokenizer: detokenizer(),
-            watch: StopText::new(self.options.stop_text.clone()),
+            watch: StopText::new(&self.options.stop_texts, &self.last_text),
             text: String::new(),
         };
         (0..count).map(attempt).collect()

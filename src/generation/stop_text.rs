@@ -1,19 +1,28 @@
-//! Looking for the stop text in a sentence that comes piece by piece.
+//! Looking for stop texts in a sentence that comes piece by piece.
 
 use std::ops::ControlFlow;
 
-/// Passes text on, but never a part of the stop text: what may be its beginning is held back.
+/// Passes text on, but never a part of a stop text: what may be its beginning is held back.
 pub(super) struct StopText {
-    stop_text: Option<String>,
+    stop_texts: Vec<String>,
+    /// Text that was not passed on, behind white space that was passed on before.
     held: String,
+    /// Bytes of that white space.
+    passed: usize,
     found: bool,
 }
 
 impl StopText {
-    pub fn new(stop_text: Option<String>) -> Self {
+    /// For a sentence after `before`, whose white space at the end may begin a stop text.
+    pub fn new(stop_texts: &[String], before: &str) -> Self {
+        let space = match stop_texts.is_empty() {
+            true => "",
+            false => &before[before.trim_end().len()..],
+        };
         Self {
-            stop_text,
-            held: String::new(),
+            stop_texts: stop_texts.to_vec(),
+            held: space.to_owned(),
+            passed: space.len(),
             found: false,
         }
     }
@@ -22,28 +31,40 @@ impl StopText {
         self.found
     }
 
-    /// Take the next piece; breaks when the stop text is complete.
+    /// Take the next piece; breaks when a stop text is complete.
     pub fn push(&mut self, piece: &str, emit: &mut impl FnMut(&str)) -> ControlFlow<()> {
-        let Some(stop_text) = self.stop_text.as_deref() else {
+        if self.stop_texts.is_empty() {
             emit_some(piece, emit);
             return ControlFlow::Continue(());
-        };
+        }
         self.held.push_str(piece);
-        if let Some(start) = self.held.find(stop_text) {
-            emit_some(&self.held[..start], emit);
+        // What was passed on before is no text of this sentence.
+        let ends_new = |&(start, length): &(usize, usize)| start + length > self.passed;
+        let found = self.stop_texts.iter();
+        let found = found.filter_map(|text| self.held.find(text).map(|start| (start, text.len())));
+        if let Some((start, _)) = found.filter(ends_new).min() {
+            self.emit_up_to(start, emit);
             self.found = true;
             return ControlFlow::Break(());
         }
-        let safe = self.held.len() - beginning_at_end(&self.held, stop_text);
-        emit_some(&self.held[..safe], emit);
+        let kept = self.stop_texts.iter();
+        let kept = kept.map(|text| beginning_at_end(&self.held, text)).max();
+        let safe = self.held.len() - kept.unwrap_or(0);
+        self.emit_up_to(safe, emit);
         self.held.drain(..safe);
+        self.passed = self.passed.saturating_sub(safe);
         ControlFlow::Continue(())
     }
 
     /// The sentence is over: what was held back is no stop text.
     pub fn finish(&mut self, emit: &mut impl FnMut(&str)) {
-        emit_some(&self.held, emit);
+        self.emit_up_to(self.held.len(), emit);
         self.held.clear();
+        self.passed = 0;
+    }
+
+    fn emit_up_to(&self, end: usize, emit: &mut impl FnMut(&str)) {
+        emit_some(self.held.get(self.passed..end).unwrap_or_default(), emit);
     }
 }
 
@@ -69,9 +90,10 @@ fn beginning_at_end(text: &str, stop_text: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn run(stop_text: Option<&str>, pieces: &[&str]) -> (Vec<String>, bool) {
+    fn run(stop_texts: &[&str], before: &str, pieces: &[&str]) -> (Vec<String>, bool) {
         let mut given = Vec::new();
-        let mut watch = StopText::new(stop_text.map(str::to_owned));
+        let stop_texts: Vec<String> = stop_texts.iter().map(ToString::to_string).collect();
+        let mut watch = StopText::new(&stop_texts, before);
         let mut emit = |text: &str| given.push(text.to_owned());
         let ended = pieces
             .iter()
@@ -84,19 +106,31 @@ mod tests {
 
     #[test]
     fn cases() {
-        for (stop_text, pieces, given, found) in [
-            (None, &["a", "", "b"][..], &["a", "b"][..], false),
-            (Some("end"), &["the e", "n", "d of"], &["the "], true),
-            (Some("end"), &["the e", "nt"], &["the ", "ent"], false),
-            (Some("end"), &["the en"], &["the ", "en"], false),
-            (Some("end"), &["end"], &[], true),
-            (Some("aab"), &["a", "a", "a", "b", "c"], &["a"], true),
-            (Some("é!"), &["caf", "é", "?"], &["caf", "é?"], false),
-        ] {
+        type Case<'a> = (&'a [&'a str], &'a str, &'a [&'a str], &'a [&'a str], bool);
+        let cases: &[Case<'_>] = &[
+            (&[], "", &["a", "", "b"], &["a", "b"], false),
+            (&["end"], "", &["the e", "n", "d of"], &["the "], true),
+            (&["end"], "", &["the e", "nt"], &["the ", "ent"], false),
+            (&["end"], "", &["the en"], &["the ", "en"], false),
+            (&["end"], "", &["end"], &[], true),
+            (&["aab"], "", &["a", "a", "a", "b", "c"], &["a"], true),
+            (&["é!"], "", &["caf", "é", "?"], &["caf", "é?"], false),
+            // The first that comes, of several.
+            (&["end", "he"], "", &["the end"], &["t"], true),
+            (&["xy", "x"], "", &["ab", "x"], &["ab"], true),
+            // White space behind the text before.
+            (&["\nUser:"], "So.\n", &["Us", "er: hi"], &[], true),
+            (&["\nUser:"], "So.\n", &["Usual."], &["Usual."], false),
+            (&["\nUser:"], "So. ", &["User: hi"], &["User: hi"], false),
+            (&["\n"], "So.\n", &["Well", ".\n"], &["Well", "."], true),
+            (&["\n\n"], "So.\n", &["Well.", "\n\n"], &["Well."], true),
+            (&["\n\n"], "So.\n", &["\nWell"], &[], true),
+        ];
+        for (stop_texts, before, pieces, given, found) in cases {
             assert_eq!(
-                run(stop_text, pieces),
-                (given.iter().map(ToString::to_string).collect(), found),
-                "{stop_text:?} in {pieces:?}"
+                run(stop_texts, before, pieces),
+                (given.iter().map(ToString::to_string).collect(), *found),
+                "{stop_texts:?} in {pieces:?} after {before:?}"
             );
         }
     }

@@ -25,6 +25,8 @@ pub(crate) trait TokenModel {
     /// What may come next, `None` without a context.
     fn candidates(&self) -> Option<&Candidates>;
     fn detokenizer(&self) -> Detokenizer;
+    /// The text of the context.
+    fn text(&self) -> &str;
     /// How text is cut into sentences, its end kept.
     fn segmentation(&self) -> Segmentation;
     fn append_token(&mut self, id: u32) -> Result<()>;
@@ -132,7 +134,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
     fn decode(&mut self, on_text: &mut dyn FnMut(&str)) -> Result<(Vec<u32>, String)> {
         let (mut ids, mut text, mut whole) = (Vec::new(), String::new(), String::new());
         let rule = self.model.segmentation();
-        let mut watch = StopText::new(self.options.stop_text.clone());
+        let mut watch = StopText::new(&self.options.stop_texts, self.model.text());
         let mut emit = |new: &str| {
             on_text(new);
             text.push_str(new);

@@ -1,7 +1,10 @@
 //! Finding and loading the ONNX Runtime library, once per process.
 
+mod image;
+mod search;
+mod version;
+
 use std::{
-    env,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -11,12 +14,7 @@ use tracing::debug;
 
 use crate::error::{Error, Result};
 
-/// The variable that names the library, as everywhere in the `ort` world.
-const VARIABLE: &str = "ORT_DYLIB_PATH";
-/// The folder that `make` fills, at the root of the project.
-const PROJECT_FOLDER: &str = ".onnxruntime";
-/// How far above the executable that folder is looked for (`target/release/deps` is three below).
-const ANCESTORS: usize = 5;
+pub use search::data_folder;
 
 /// The library that this process runs on.
 #[derive(Clone, Debug)]
@@ -24,6 +22,8 @@ const ANCESTORS: usize = 5;
 pub struct LibraryInfo {
     /// The file that was loaded; a bare file name where the system's loader found it.
     pub path: PathBuf,
+    /// Its version, such as `1.31.1`; `None` if it does not say.
+    pub version: Option<String>,
     /// What the library says of its build (version, commit, compiler flags).
     pub build: String,
 }
@@ -32,9 +32,10 @@ static LOADED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
 
 /// The one environment of the process; the first call finds and loads the library.
 ///
-/// Searched in turn: `path`, the file that `ORT_DYLIB_PATH` names, the executable's folder, the
-/// folder `.onnxruntime` in it or in one above it or in the package that Cargo runs, the system's
-/// loader. A place that was named must work: nothing else is tried then.
+/// Searched in turn: `path`, the file or folder that `ORT_DYLIB_PATH` names, the program's own
+/// folder, an active virtual environment or conda environment, this program's folder among the
+/// user's data ([`data_folder`]), the system's places, the packages of `python3`. A place that was
+/// named must work: nothing else is tried then. Nothing is loaded from folders above the program's.
 ///
 /// # Errors
 /// [`Error::RuntimeNotFound`] with each place and what was wrong there; [`Error::RuntimeConflict`]
@@ -52,7 +53,12 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
             _ => Ok(environment.clone()),
         };
     }
-    let (environment, present) = load_first(candidates(path))?;
+    let (environment, present) = match load_first(search::candidates(path)) {
+        Err(Error::RuntimeNotFound { attempts }) if !search::is_named(path) => {
+            load_first(search::of_python()).map_err(|_| Error::RuntimeNotFound { attempts })?
+        }
+        loaded => loaded?,
+    };
     *loaded = Some((environment.clone(), present));
     Ok(environment)
 }
@@ -76,6 +82,7 @@ pub fn library_info() -> Option<LibraryInfo> {
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     loaded.as_ref().map(|(_, path)| LibraryInfo {
+        version: version::version(path),
         path: path.clone(),
         build: ort::info().to_owned(),
     })
@@ -104,8 +111,18 @@ fn load_first(candidates: Vec<PathBuf>) -> Result<(Environment, PathBuf)> {
 
 fn load(path: &Path) -> std::result::Result<Environment, String> {
     // A bare name is for the system's loader; all else must be there, said shorter than it would.
-    if path.components().count() > 1 && !path.is_file() {
-        return Err("no such file".into());
+    if path.components().count() > 1 {
+        if path.is_dir() {
+            return Err(format!("no {} in this folder", search::FILE));
+        }
+        if !path.is_file() {
+            return Err("no such file".into());
+        }
+        match image::problem(path) {
+            Ok(None) => {}
+            Ok(Some(problem)) => return Err(problem),
+            Err(error) => return Err(error.to_string()),
+        }
     }
     let builder = ort::init_from(path).map_err(|error| error.to_string())?;
     let environment = builder
@@ -118,59 +135,9 @@ fn load(path: &Path) -> std::result::Result<Environment, String> {
     Ok(environment)
 }
 
-fn candidates(explicit: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(path) = explicit {
-        return vec![absolute(path)];
-    }
-    if let Some(path) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
-        return vec![absolute(Path::new(&path))];
-    }
-    let file = library_file();
-    let executable = env::current_exe().ok();
-    let beside = executable.as_deref().and_then(Path::parent);
-    // Cargo says where the package is to what it runs; doc tests lie elsewhere.
-    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let roots = beside
-        .iter()
-        .flat_map(|folder| folder.ancestors().take(ANCESTORS));
-    let project = roots
-        .chain(package.as_deref())
-        .map(|root| root.join(PROJECT_FOLDER))
-        .filter(|folder| folder.is_dir())
-        .map(|folder| folder.join(file));
-    beside
-        .map(|folder| folder.join(file))
-        .into_iter()
-        .chain(project)
-        .chain([PathBuf::from(file)])
-        .collect()
-}
-
-/// A relative path means the current directory, not the executable's folder.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn library_file() -> &'static str {
-    if cfg!(windows) {
-        "onnxruntime.dll"
-    } else if cfg!(target_vendor = "apple") {
-        "libonnxruntime.dylib"
-    } else {
-        "libonnxruntime.so"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_named_library_is_the_only_candidate() {
-        let found = candidates(Some(Path::new("somewhere/libonnxruntime.so")));
-        assert_eq!(found.len(), 1);
-        assert!(found[0].is_absolute());
-    }
 
     #[test]
     fn every_attempt_is_reported() {

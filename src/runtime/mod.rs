@@ -15,7 +15,7 @@ pub(crate) use cache::{CacheShape, KvCache, cache_ports, is_in_place};
 pub(crate) use graph::{ANY, Contract, Graph, GraphSettings, Port};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
-pub use library::{LibraryInfo, library_info, load_library};
+pub use library::{LibraryInfo, data_folder, library_info, load_library};
 pub use placement::Placement;
 pub(crate) use provider::EngineSettings;
 pub use provider::{Provider, ProviderChoice};

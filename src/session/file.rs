@@ -1,6 +1,6 @@
 //! The session file: the sentences of a context as JSON; caches are computed again.
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 

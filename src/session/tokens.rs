@@ -141,6 +141,10 @@ impl TokenModel for TokenContext {
         self.model.parts().special_tokens().eos
     }
 
+    fn text(&self) -> &str {
+        &self.text
+    }
+
     fn segmentation(&self) -> Segmentation {
         self.model.parts().bundle.segmentation.with_tail(Tail::Keep)
     }

@@ -1,6 +1,6 @@
 //! The figures of a text.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use serde::Serialize;
 

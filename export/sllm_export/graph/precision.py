@@ -22,6 +22,7 @@ _SMALL_WEIGHT = 2**18
 that matters more than others not to 8 bit."""
 _LARGE_BLOCK, _SMALL_BLOCK, _LARGE_FROM = 128, 16, 768
 _FOUR_BIT_BLOCK = 64
+_MIN_HALF_SIZE = 1024
 
 
 class Precision(Protocol):
@@ -59,22 +60,37 @@ class Plain:
 
     half = False
 
+    def weight(self, b: GraphBuilder, name: str, values: np.ndarray) -> str:
+        """A weight as a value of the graph's own floats."""
+        return b.weight(name, values)
+
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
     ) -> str:
-        return _product(b, x, b.weight(f"{name}.weight", weight.T), name, bias)
+        return _product(b, x, self.weight(b, f"{name}.weight", weight.T), name, bias)
 
     fine_linear = linear
 
     def embedding(self, b: GraphBuilder, ids: str, name: str, table: np.ndarray) -> str:
-        return b.op("Gather", [b.weight(f"{name}.weight", table), ids], axis=0)
+        return b.op("Gather", [self.weight(b, f"{name}.weight", table), ids], axis=0)
 
     def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
         all_logits(b, self.linear(b, x, layer.name, layer.weight, layer.bias), layer)
 
 
+@dataclass(frozen=True)
 class Float32(Plain):
-    """Float32 throughout."""
+    """Float32 throughout. With `stored_half`, weights that float16 can hold are stored in it; ONNX
+    Runtime makes them float32 once, when it loads the graph."""
+
+    stored_half: bool = False
+
+    def weight(self, b: GraphBuilder, name: str, values: np.ndarray) -> str:
+        if self.stored_half and values.size > _MIN_HALF_SIZE:
+            half = values.astype(np.float16)
+            if np.array_equal(half, values):
+                return b.op("Cast", [b.weight(name, half)], to=FLOAT)
+        return b.weight(name, values)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,10 @@ impl TokenModel for Scripted {
         tokenizer().stream()
     }
 
+    fn text(&self) -> &str {
+        &self.text
+    }
+
     fn segmentation(&self) -> Segmentation {
         Segmentation::default()
     }
