@@ -116,8 +116,8 @@ fn long_sentences_are_split_into_similar_parts() {
     assert_eq!(
         texts,
         [
-            "the fox went over the hill ",
-            "and down to the river where it sat"
+            "the fox went over the hill and down ",
+            "to the river where it sat"
         ]
     );
     assert!(parts.iter().all(|(_, ids)| ids.len() <= 40));

@@ -220,7 +220,7 @@ fn info_describes_the_model() {
 
 #[test]
 fn sensible_results_for_odd_prompts() {
-    for prompt in ["hello", "...", "!?.,", " ", "\n\n", "\u{feff}"] {
+    for prompt in ["hello", "...", "!?.,", "\u{feff}"] {
         let output = tiny(&["run", prompt, "--max-sentences", "1"])
             .output()
             .unwrap();
@@ -228,6 +228,192 @@ fn sensible_results_for_odd_prompts() {
         let known = output.status.success() || error.contains("does not know");
         assert!(known && error.lines().count() <= 1, "{prompt:?}: {error}");
     }
+    for nothing in ["", " ", "\n\n", "\t\u{a0}"] {
+        for command in ["run", "embed", "reconstruct", "segment"] {
+            let error = failure(&mut tiny(&[command, nothing]));
+            assert!(
+                error.contains("give a text"),
+                "{command} {nothing:?}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn texts_come_from_arguments_files_and_stdin_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text.txt");
+    // A byte order mark and line ends of Windows are none of the text.
+    std::fs::write(&file, "\u{feff}the cat sat.\r\n").unwrap();
+    let file = file.to_str().unwrap();
+    for command in ["run", "embed", "reconstruct"] {
+        let expected = match command {
+            "run" => tiny(&[command, "the cat sat.\n"]).output().unwrap().stdout,
+            _ => tiny(&[command, "the cat sat."]).output().unwrap().stdout,
+        };
+        for arguments in [&["--file", file][..], &["-f", "-"], &["-"], &[]] {
+            let mut given = tiny(&[&[command], arguments].concat());
+            let given = given.pipe_stdin(file).unwrap();
+            given.assert().success().stdout(expected.clone());
+        }
+    }
+    tiny(&["run", "the cat. "])
+        .write_stdin("another text")
+        .assert()
+        .success()
+        .stderr(contains("stdin is not read"));
+    tiny(&["run", "- the cat. "]).assert().success().stderr("");
+    let mut command = program();
+    command.args(["run", "--model", support::TINY, "--", "-hello"]);
+    command.assert().success().stderr("");
+    tiny(&["run", "--hallo"]).assert().code(2);
+}
+
+#[test]
+fn places_of_bad_lines_are_named() {
+    for command in ["embed", "reconstruct"] {
+        let error = failure(tiny(&[command]).write_stdin("the cat.\n\nthe hat.\n"));
+        assert!(error.starts_with("stdin, line 2 is empty"), "{error}");
+    }
+    let long = format!("the cat.\n{}\n", "the hat ".repeat(20));
+    let error = failure(tiny(&["embed"]).write_stdin(long));
+    assert!(error.starts_with("stdin, line 2: "), "{error}");
+    for command in ["run", "embed", "reconstruct", "segment"] {
+        let mut command = tiny(&[command]);
+        let output = command.write_stdin("").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_may_be_pipes() {
+    let script =
+        "exec \"$0\" eval --model \"$1\" --file <(cat tests/data/stories.txt) --format json";
+    let binary = program().get_program().to_owned();
+    let output = std::process::Command::new("bash")
+        .args(["-c", script])
+        .arg(&binary)
+        .arg(support::TINY)
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["sentences"].as_u64().unwrap() > 10);
+    let round_trip = &found["reconstruction"]["round_trip"];
+    assert!((0.0..=1.0).contains(&round_trip.as_f64().unwrap()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_run_between_sentences() {
+    use std::{process::Stdio, time::Duration};
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("session");
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = std::process::Command::new(program().get_program())
+            .args([
+                "run",
+                PROMPT,
+                "--ignore-stop",
+                "--max-sentences",
+                "100000000",
+            ])
+            .args([
+                "--when-full",
+                "drop-oldest",
+                "--model",
+                support::TINY,
+                "--save",
+            ])
+            .arg(&saved)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        let id = child.id().to_string();
+        std::process::Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(status));
+        let saved = saved.to_str().unwrap();
+        tiny(&["run", "--load", saved, "--max-sentences", "1"])
+            .assert()
+            .success();
+    }
+}
+
+#[test]
+fn a_session_file_may_not_be_there_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new.session");
+    let file = file.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "--ignore-stop"]);
+        String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let twice =
+        run(&[PROMPT, "-n", "2", "--session", file]) + &run(&["-n", "2", "--session", file]);
+    let whole = run(&[PROMPT, "-n", "4"]);
+    assert_eq!(twice.replace('\n', ""), whole.replace('\n', ""));
+    failure(&mut tiny(&["run", "--load", "absent.session"]));
+}
+
+#[test]
+fn stop_texts() {
+    let all = tiny(&["run", PROMPT, "--ignore-stop"]).output().unwrap();
+    let all = String::from_utf8(all.stdout).unwrap();
+    let (first, second) = (&all[4..7], &all[9..12]);
+    let stopped = tiny(&[
+        "run",
+        PROMPT,
+        "--ignore-stop",
+        "--stop",
+        second,
+        "--stop",
+        first,
+    ]);
+    let mut stopped = stopped;
+    let found = all.find(first).unwrap().min(all.find(second).unwrap());
+    stopped
+        .assert()
+        .success()
+        .stdout(format!("{}\n", &all[..found]));
+}
+
+#[test]
+fn empty_variables_are_as_unset() {
+    for name in [
+        "SLLM_ORT_THREADS",
+        "SLLM_ORT_PROVIDER",
+        "SLLM_ORT_MODEL",
+        "SLLM_ORT_LOG",
+    ] {
+        let mut command = match name {
+            "SLLM_ORT_MODEL" => {
+                let mut command = program();
+                command.args(["info", "-m", support::TINY]);
+                command
+            }
+            _ => tiny(&["info"]),
+        };
+        command.env(name, "").assert().success();
+    }
+}
+
+#[test]
+fn models_are_found_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    let golden = std::path::absolute("tests/golden").unwrap();
+    command.current_dir(&folder).env("SLLM_ORT_MODELS", &golden);
+    command.args(["segment", "one. two.", "--model", "bundle-svae"]);
+    command.assert().success();
+    let mut command = program();
+    command.current_dir(&folder).env("SLLM_ORT_MODELS", &golden);
+    let error = failure(command.args(["segment", "one.", "--model", "bundle-none"]));
+    assert!(error.contains("there are bundle, bundle-125m, "), "{error}");
+    assert!(error.contains("docs/original-checkpoint.md"), "{error}");
 }
 
 #[test]
@@ -240,7 +426,7 @@ fn errors_are_one_clear_line() {
             "empty",
             &["", on_tiny[0], on_tiny[1]],
             b"",
-            "give a prompt of at least one sentence",
+            "the prompt is empty: give a text",
         ),
         (
             "too long",
@@ -264,7 +450,7 @@ fn errors_are_one_clear_line() {
             "no bundle",
             &["a", "--model", "absent"],
             b"",
-            "bundle absent does not exist",
+            "no model absent in ",
         ),
         (
             "no variant",

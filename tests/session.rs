@@ -346,7 +346,7 @@ fn the_oldest_sentences_are_dropped() {
 
 #[cfg(unix)]
 #[test]
-fn a_session_is_saved_through_a_link_and_not_over_a_device() {
+fn a_session_is_saved_through_a_link_and_into_a_device() {
     let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
     let saved = session(&model, TEXT);
     let folder = tempfile::tempdir().unwrap();
@@ -356,6 +356,7 @@ fn a_session_is_saved_through_a_link_and_not_over_a_device() {
     saved.save(&link).unwrap();
     assert!(link.is_symlink());
     assert_eq!(Session::load(&model, &real).unwrap().text(), TEXT);
-    let device = saved.save("/dev/null");
-    assert!(matches!(device, Err(Error::Write { .. })), "{device:?}");
+    saved.save("/dev/null").unwrap();
+    let folder = saved.save(folder.path());
+    assert!(matches!(folder, Err(Error::Write { .. })), "{folder:?}");
 }

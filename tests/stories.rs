@@ -36,13 +36,29 @@ fn greedy_continuations() {
     assert_snapshot!(told.join("\n---\n"));
 }
 
+/// Those that `reconstruct` has built in.
+const SENTENCES: [&str; 12] = [
+    "Once upon a time, ",
+    "there was a little girl named Lily. ",
+    "She loved to play outside in the sunshine. ",
+    "One day, ",
+    "she saw a big dog in the park. ",
+    "The dog was very friendly and wagged its tail. ",
+    "\"Can I play with you?\" ",
+    "asked Lily. ",
+    "The dog barked and ran around her. ",
+    "They played together until the sun went down. ",
+    "Then her mom called her home for dinner. ",
+    "Lily was happy because she had made a new friend.",
+];
+
 #[test]
 fn reconstruction_of_the_built_in_sentences() {
     let mut command = program();
     let lines = json_lines(
         command
             .args(["reconstruct", "--variant", "portable"])
-            .write_stdin(""),
+            .write_stdin(SENTENCES.join("\n")),
     );
     assert_eq!(lines.len(), 12);
     assert_json_snapshot!(lines);

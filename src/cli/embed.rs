@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 #[derive(Args, Debug)]
 pub struct EmbedArgs {
     /// Texts, each taken as one sentence; - for the lines of stdin [default: the lines of stdin]
-    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
+    #[arg(value_parser = input::text_argument)]
     text: Vec<String>,
     /// Take the lines of a file; - for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
@@ -30,6 +30,7 @@ pub struct EmbedArgs {
 
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let model = args.model.load()?;
+    input::warn_of_unread_stdin(args.text.iter());
     let count = embed_all(
         &model,
         args,

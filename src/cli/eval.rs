@@ -42,6 +42,8 @@ pub struct EvalArgs {
 }
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
+    // Before anything is read.
+    args.options()?;
     let text = input::seekable(&args.file)?;
     if args.state.is_some() && matches!(text, Seekable::Copied(_)) {
         bail!("--state needs a regular file as --file: a pipe cannot be read again later");
@@ -68,6 +70,17 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     print(args, &found)
 }
 
+impl EvalArgs {
+    fn options(&self) -> sllm_ort::Result<EvalOptions> {
+        // Of two models, what the first one gave is kept until the second one is done.
+        let options = EvalOptions::default().with_keep_state(self.baseline.is_some());
+        match self.limit {
+            Some(limit) => options.with_limit(limit),
+            None => Ok(options),
+        }
+    }
+}
+
 /// The baseline's state file.
 fn beside(state: &Path) -> PathBuf {
     let mut name = state.as_os_str().to_owned();
@@ -81,11 +94,7 @@ fn measure(
     text: &Path,
     state: Option<&Path>,
 ) -> anyhow::Result<Evaluation> {
-    // Of two models, what the first one gave is kept until the second one is done.
-    let mut options = EvalOptions::default().with_keep_state(args.baseline.is_some());
-    if let Some(limit) = args.limit {
-        options = options.with_limit(limit)?;
-    }
+    let mut options = args.options()?;
     if let Some(state) = state {
         options = options.with_state(state);
     }

@@ -1,7 +1,9 @@
 //! Text from arguments, files and stdin.
 
 use std::{
+    convert::Infallible,
     env,
+    ffi::OsString,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal as _, Read},
     path::{Path, PathBuf},
@@ -17,24 +19,40 @@ use super::output;
 const STDIN: &str = "-";
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// A text among the arguments. One that begins with a hyphen can be nothing else if it has white
-/// space in it or stands behind `--`.
-pub fn text_argument(text: &str) -> Result<String, String> {
-    let is_option = text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace);
-    if is_option && !env::args_os().any(|argument| argument == "--") {
-        return Err("there is no such option; put -- in front of a text that begins so".into());
-    }
-    Ok(text.to_owned())
+/// Stands in front of an argument that begins with a hyphen and is a text; of private use.
+const HYPHEN_TEXT: char = '\u{e000}';
+
+/// The arguments of the program, in which a text that begins with a hyphen is told from an option:
+/// with white space, and no `=` before it, it can be nothing else.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    let mut options_ended = false;
+    env::args_os().map(move |argument| {
+        options_ended |= argument == "--";
+        match argument.to_str() {
+            Some(text) if !options_ended && is_hyphen_text(text) => {
+                format!("{HYPHEN_TEXT}{text}").into()
+            }
+            _ => argument,
+        }
+    })
+}
+
+fn is_hyphen_text(text: &str) -> bool {
+    let head = text.split(char::is_whitespace).next().unwrap_or_default();
+    text.starts_with('-') && head.len() < text.len() && !head.contains('=')
+}
+
+/// A text among the arguments.
+#[allow(clippy::unnecessary_wraps)] // So clap wants it.
+pub fn text_argument(text: &str) -> Result<String, Infallible> {
+    Ok(text.strip_prefix(HYPHEN_TEXT).unwrap_or(text).to_owned())
 }
 
 /// The text that was given: as an argument, in a file, or on stdin.
 pub fn text(argument: Option<&str>, file: Option<&Path>) -> anyhow::Result<String> {
     let text = match (argument, file) {
         (Some(STDIN), _) => stdin()?,
-        (Some(text), _) => {
-            warn_of_stdin();
-            text.to_owned()
-        }
+        (Some(text), _) => text.to_owned(),
         (None, Some(path)) => self::file(path)?,
         (None, None) => stdin()?,
     };
@@ -54,9 +72,11 @@ pub fn check_text(text: &str, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Say that what stands on stdin is not read, if anything does.
-fn warn_of_stdin() {
-    if something_on_stdin() {
+/// Say that what stands on stdin is not read where texts are given as arguments, if anything does.
+/// To be called late, so that whoever writes there has begun.
+pub fn warn_of_unread_stdin<'t>(mut arguments: impl Iterator<Item = &'t String>) {
+    let given = arguments.next().is_some_and(|first| first != STDIN);
+    if given && something_on_stdin() {
         output::warn(
             "stdin is not read, since a text is given as an argument (- stands for stdin)",
         );
@@ -181,7 +201,6 @@ pub fn items(
         ([], None) => Box::new(Lines::of_stdin()),
         ([one], _) if one == STDIN => Box::new(Lines::of_stdin()),
         _ => {
-            warn_of_stdin();
             let items = arguments.iter().enumerate().map(|(number, text)| Item {
                 text: text.clone(),
                 place: format!("text {}", number + 1),
@@ -277,11 +296,11 @@ mod tests {
 
     #[test]
     fn texts_that_begin_with_a_hyphen() {
-        for text in ["-", "- a list", "-5 degrees outside", "--- it began", "a-b"] {
-            assert_eq!(text_argument(text).as_deref(), Ok(text));
+        for text in ["- a list", "-5 degrees outside", "--- it began", "-\nnew"] {
+            assert!(is_hyphen_text(text), "{text}");
         }
-        for option in ["-x", "--temperatur", "--no=thing"] {
-            assert!(text_argument(option).is_err(), "{option}");
+        for other in ["-", "-x", "--seed", "--stop=a b", "a - b", " - a", "-n3"] {
+            assert!(!is_hyphen_text(other), "{other}");
         }
     }
 

@@ -209,7 +209,7 @@ fn pass_warnings(model: &Model) {
 
 /// Run the program: parse, dispatch, report.
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Cli::command()).get_matches();
+    let matches = without_empty_variables(Cli::command()).get_matches_from(input::arguments());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let started = cli.log.start();
     match started.and_then(|()| cli.command.run(cli.log.is_verbose())) {

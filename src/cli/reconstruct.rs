@@ -39,7 +39,7 @@ const SENTENCES: [&str; 12] = [
 pub struct ReconstructArgs {
     /// Sentences; - for the lines of stdin [default: the lines of stdin; a built-in set where that
     /// is a terminal]
-    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
+    #[arg(value_parser = input::text_argument)]
     text: Vec<String>,
     /// Take the lines of a file; - for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
@@ -59,6 +59,7 @@ struct Count {
 
 pub fn run(args: &ReconstructArgs) -> anyhow::Result<()> {
     let model = args.model.load()?;
+    input::warn_of_unread_stdin(args.text.iter());
     let mut count = Count::default();
     let nothing_given = args.text.is_empty() && args.file.is_none();
     let texts = match nothing_given && io::stdin().is_terminal() {

@@ -18,7 +18,7 @@ use super::{ModelArgs, input, output, sampling::SamplingArgs, signals::Interrupt
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Text to continue; - for stdin [default: read from stdin]
-    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
+    #[arg(value_parser = input::text_argument)]
     prompt: Option<String>,
     /// Read the text to continue from a file; - for stdin
     #[arg(
@@ -52,7 +52,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     time_limit: Option<f64>,
     /// End before this text; can be repeated
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        value_parser = input::text_argument
+    )]
     stop: Vec<String>,
     /// Keep prompt and continuation in a session file
     #[arg(long, value_name = "SESSION")]
@@ -96,6 +101,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let model = args.model.load()?;
     let load = started.elapsed();
+    input::warn_of_unread_stdin(args.prompt.iter());
     let sampling = args.sampling.apply(model.sampling().clone())?;
     for option in args.sampling.without_effect(&sampling) {
         output::warn(&format!("{option} has no effect at temperature 0"));

@@ -11,7 +11,7 @@ use super::{BundleArgs, Format, input, output};
 #[derive(Args, Debug)]
 pub struct SegmentArgs {
     /// Text; - for stdin [default: read from stdin]
-    #[arg(allow_hyphen_values = true, value_parser = input::text_argument)]
+    #[arg(value_parser = input::text_argument)]
     text: Option<String>,
     /// Read the text from a file; - for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
@@ -24,6 +24,7 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<()> {
     let bundle = Bundle::open(args.bundle.dir()?)?;
     let longest = bundle.config.longest_sentence()?;
     let pipeline = TextPipeline::new(bundle.load_tokenizer()?, bundle.segmentation, longest)?;
+    input::warn_of_unread_stdin(args.text.iter());
     let text = input::text(args.text.as_deref(), args.file.as_deref())?;
     input::check_text(&text, "the text")?;
     let mut pieces = pipeline.sentences(&text)?;
