@@ -5,7 +5,7 @@ mod sampler;
 use crate::error::{Error, Result};
 pub(crate) use sampler::Sampler;
 
-/// How many of the last tokens the repetition penalty looks back on.
+/// How many of the last tokens of the context the repetition penalty looks back on.
 pub const REPETITION_WINDOW: usize = 64;
 
 /// How the next token is chosen: from the whole vocabulary, or from the best tokens of it where the
@@ -86,7 +86,7 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// No `n` tokens of a continuation, ends of sentences left out, may come a second time in the
+    /// No `n` tokens of the context, ends of sentences left out, may come a second time in the
     /// same order, at least 1; `None` for no such rule. Where nothing else may follow, the sentence
     /// ends.
     ///

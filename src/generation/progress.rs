@@ -32,6 +32,8 @@ pub(super) struct Progress {
     /// The text of the last sentence.
     last_text: String,
     tokens_of: SpecialTokens,
+    /// Sentences of the context when it began.
+    before: usize,
     pub sentences: usize,
     pub tokens: usize,
     pub finished: Option<FinishReason>,
@@ -81,12 +83,18 @@ impl Progress {
             parts: HashMap::new(),
             last_text: String::new(),
             tokens_of,
+            before: 0,
             sentences: 0,
             tokens: 0,
             finished: None,
         };
+        let SpecialTokens { bos, .. } = tokens_of;
         for (ids, text) in context {
             progress.remember(ids, text);
+            // OPT's bos is its eos too, which the sampler leaves out.
+            let ids = ids.strip_prefix(&[bos]).unwrap_or(ids);
+            progress.sampler.observe(ids.iter().copied());
+            progress.before += 1;
         }
         progress
     }
@@ -139,8 +147,9 @@ impl Progress {
         detokenizer: impl Fn() -> Detokenizer,
     ) -> Vec<Attempt> {
         let count = self.options.best_of;
-        let attempt = |_| Attempt {
-            sampler: (count > 1).then(|| self.sampler.split()),
+        self.sampler.go_to(self.before + self.sentences, 0);
+        let attempt = |number| Attempt {
+            sampler: (count > 1).then(|| self.sampler.for_hypothesis(number)),
             log_probability: 0.0,
             choices: 0,
             emitted: emitted.clone(),
@@ -201,7 +210,7 @@ impl Progress {
             return Ok(None);
         };
         if let Some(sampler) = best.sampler.take() {
-            self.sampler = sampler;
+            self.sampler.adopt(sampler);
         }
         let decoded = match streamed {
             true => best.finish(on_text)?,

@@ -27,6 +27,8 @@ pub(crate) trait TokenModel {
     fn detokenizer(&self) -> Detokenizer;
     /// The text of the context.
     fn text(&self) -> &str;
+    /// The tokens of the context.
+    fn ids(&self) -> &[u32];
     /// How text is cut into sentences, its end kept.
     fn segmentation(&self) -> Segmentation;
     fn append_token(&mut self, id: u32) -> Result<()>;
@@ -59,8 +61,10 @@ pub(crate) struct TokenLoop<'m, M> {
 
 impl<'m, M: TokenModel> TokenLoop<'m, M> {
     pub fn new(model: &'m mut M, options: GenerateOptions) -> Self {
+        let mut sampler = Sampler::new(options.sampling(), model.eos());
+        sampler.observe(model.ids().iter().copied());
         Self {
-            sampler: Sampler::new(options.sampling(), model.eos()),
+            sampler,
             detokenizer: model.detokenizer(),
             model,
             limits: Limits::new(&options),
@@ -210,6 +214,7 @@ impl<'m, M: TokenModel> TokenLoop<'m, M> {
         {
             *logit = f32::NEG_INFINITY;
         }
+        self.sampler.go_to(0, self.model.ids().len());
         let id = self.sampler.choose(&mut self.candidates);
         let piece = match id {
             id if id == eos => String::new(),

@@ -1,32 +1,49 @@
 //! The choice of tokens, one after the other.
 
-use rand::{RngExt as _, SeedableRng, rngs::StdRng};
-
 use super::{REPETITION_WINDOW, SamplingOptions};
 use crate::candidates::Candidates;
 
 /// Chooses tokens, and remembers those chosen.
-#[derive(Debug)]
+///
+/// A token is drawn as the best of the logits plus Gumbel noise, which has the distribution of the
+/// softmax. The noise of a token depends on nothing but the seed, the place in the context and the
+/// token's id: a rounding error of a logit changes a choice only where two scores are as close as
+/// that, and a continuation in parts is the same as one in one go.
+#[derive(Clone, Debug)]
 pub(crate) struct Sampler {
     options: SamplingOptions,
-    random: StdRng,
-    /// The tokens chosen, but for `eos`: sentences must end.
+    /// Which of several hypotheses it chooses for.
+    hypothesis: u64,
+    /// The number of the sentence in the context, and of the token in it.
+    place: [u64; 2],
+    /// The tokens so far, but for `eos`: sentences must end.
     chosen: Vec<u32>,
     eos: u32,
     /// Tokens with their weights, to draw from.
-    weights: Vec<(u32, f32)>,
+    weights: Vec<(u32, f64)>,
 }
 
 impl Sampler {
     pub fn new(options: SamplingOptions, eos: u32) -> Self {
-        let random = StdRng::seed_from_u64(options.seed);
         Self {
             options,
-            random,
+            hypothesis: 0,
+            place: [0; 2],
             chosen: Vec::new(),
             eos,
             weights: Vec::new(),
         }
+    }
+
+    /// Take the tokens of a context as if they had been chosen.
+    pub fn observe(&mut self, ids: impl IntoIterator<Item = u32>) {
+        let eos = self.eos;
+        self.chosen.extend(ids.into_iter().filter(|&id| id != eos));
+    }
+
+    /// Go to the beginning of a sentence, or to a token of a text.
+    pub fn go_to(&mut self, sentence: usize, token: usize) {
+        self.place = [sentence as u64, token as u64];
     }
 
     /// Choose from candidates with finite logits, at least one, which may be changed.
@@ -44,18 +61,23 @@ impl Sampler {
         if id != self.eos {
             self.chosen.push(id);
         }
+        self.place[1] += 1;
         id
     }
 
-    /// One that has chosen the same, and goes on with chances of its own.
-    pub fn split(&mut self) -> Self {
+    /// The same for another hypothesis, with noise of its own.
+    pub fn for_hypothesis(&self, number: usize) -> Self {
         Self {
-            options: self.options.clone(),
-            random: StdRng::seed_from_u64(self.random.random()),
-            chosen: self.chosen.clone(),
-            eos: self.eos,
+            hypothesis: number as u64,
             weights: Vec::new(),
+            ..self.clone()
         }
+    }
+
+    /// Go on with what a hypothesis has chosen.
+    pub fn adopt(&mut self, hypothesis: Self) {
+        self.chosen = hypothesis.chosen;
+        self.place = hypothesis.place;
     }
 
     /// Forbid the tokens that would make a second of an n-gram.
@@ -92,41 +114,56 @@ impl Sampler {
     }
 
     fn draw(&mut self, candidates: &Candidates) -> u32 {
-        let temperature = self.options.temperature;
+        let temperature = f64::from(self.options.temperature);
         let (best, most) = candidates.best_token();
+        let scaled = |logit: f32| (f64::from(logit) - f64::from(most)) / temperature;
         let weights = &mut self.weights;
         weights.clear();
-        let weight = |logit: f32| ((logit - most) / temperature).exp();
-        weights.extend(candidates.iter().map(|(id, logit)| (id, weight(logit))));
-        let heavier = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        weights.extend(candidates.iter().map(|(id, logit)| (id, scaled(logit))));
+        let heavier = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if let Some(k) = self.options.top_k.filter(|&k| k < weights.len()) {
             weights.select_nth_unstable_by(k, heavier);
             weights.truncate(k);
         }
-        let mut total: f32 = weights.iter().map(|(_, weight)| weight).sum();
         if self.options.top_p < 1.0 {
             weights.sort_unstable_by(heavier);
-            let wanted = total * self.options.top_p;
-            total = 0.0;
-            let reached = weights.iter().position(|(_, weight)| {
-                total += weight;
-                total >= wanted
+            let total: f64 = weights.iter().map(|(_, score)| score.exp()).sum();
+            let wanted = total * f64::from(self.options.top_p);
+            let mut sum = 0.0;
+            let reached = weights.iter().position(|(_, score)| {
+                sum += score.exp();
+                sum >= wanted
             });
             weights.truncate(reached.map_or(weights.len(), |last| last + 1));
         }
         if self.options.min_p > 0.0 {
             // The best one's weight is 1.
-            weights.retain(|&(_, weight)| weight >= self.options.min_p);
-            total = weights.iter().map(|(_, weight)| weight).sum();
+            let least = f64::from(self.options.min_p).ln();
+            weights.retain(|&(_, score)| score >= least);
         }
-        let mut left = self.random.random::<f32>() * total;
-        let chosen = weights.iter().find(|(_, weight)| {
-            left -= weight;
-            left < 0.0
-        });
-        // Rounding can leave a rest after the last candidate; the best one is always among them.
-        chosen.map_or(best, |&(id, _)| id)
+        let [sentence, token] = self.place;
+        let key = [self.options.seed, self.hypothesis, sentence, token];
+        let key = key.into_iter().fold(0, |key, part| mixed(key ^ part));
+        let noisy = |&(id, score): &(u32, f64)| (id, score + gumbel(mixed(key ^ u64::from(id))));
+        let drawn = self.weights.iter().map(noisy);
+        let better = |a: (u32, f64), b: (u32, f64)| if b.1 > a.1 { b } else { a };
+        drawn.reduce(better).map_or(best, |(id, _)| id)
     }
+}
+
+/// A number whose bits all depend on all bits of `x` (SplitMix64, <https://prng.di.unimi.it>).
+fn mixed(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Noise with the standard Gumbel distribution, from uniform bits.
+fn gumbel(bits: u64) -> f64 {
+    // 53 bits, in the middle of their interval: never 0 or 1.
+    let uniform = ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -(-uniform.ln()).ln()
 }
 
 #[cfg(test)]

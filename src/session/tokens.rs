@@ -145,6 +145,10 @@ impl TokenModel for TokenContext {
         &self.text
     }
 
+    fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     fn segmentation(&self) -> Segmentation {
         self.model.parts().bundle.segmentation.with_tail(Tail::Keep)
     }

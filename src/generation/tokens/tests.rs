@@ -57,6 +57,10 @@ impl TokenModel for Scripted {
         &self.text
     }
 
+    fn ids(&self) -> &[u32] {
+        self.script.get(..self.place).unwrap_or(&self.script)
+    }
+
     fn segmentation(&self) -> Segmentation {
         Segmentation::default()
     }

@@ -118,3 +118,39 @@ fn ranges_are_kept() {
         );
     }
 }
+
+/// A rounding error changes no choice but one between scores that are as close.
+#[test]
+fn rounding_changes_nothing() {
+    let mut differ = 0;
+    for seed in 0..2000u64 {
+        let noise = |place: usize| gumbel(mixed(seed ^ (place as u64) << 32)) as f32;
+        let logits: Vec<f32> = (0..64).map(|place| 3.0 * noise(place)).collect();
+        let rounded = logits.iter().map(|logit| logit * (1.0 + 1e-6)).collect();
+        let options = options(0.9).with_seed(seed).with_top_k(Some(20)).unwrap();
+        let mut sampler = Sampler::new(options, 70);
+        let mut other = sampler.clone();
+        let one = sampler.choose(&mut Candidates::all(logits.clone()));
+        differ += usize::from(one != other.choose(&mut Candidates::all(rounded)));
+        // Nor does the order of the candidates.
+        let ids = (0..64).rev().collect();
+        let reversed = Candidates::best(ids, logits.into_iter().rev().collect());
+        other.go_to(0, 0);
+        assert_eq!(one, other.choose(&mut reversed.clone()));
+    }
+    assert_eq!(differ, 0);
+}
+
+/// What is drawn depends on the place in the context, not on how often it was drawn before.
+#[test]
+fn a_place_has_its_own_noise() {
+    let draw = |sentence, token| {
+        let mut sampler = Sampler::new(options(1.0).with_seed(3), 2);
+        sampler.go_to(sentence, token);
+        (0..20)
+            .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(draw(4, 0)[10..], draw(4, 10)[..10]);
+    assert_ne!(draw(4, 0), draw(5, 0));
+}
