@@ -21,6 +21,7 @@ from sllm_export.model_card import CardEntry, write_card
 from sllm_export.tokenizer import check_tokenizer
 from sllm_export.variants import GRAPHS, Variant, build_graph
 from sllm_export.verify import check_graph, make_cases
+from sllm_export.verify_weights import check_weights
 
 FORMAT_VERSION = 1
 MANIFEST = "sllm.json"
@@ -106,8 +107,11 @@ def _write_variants(
         graphs: dict[str, Any] = {}
         for graph in GRAPHS[source.config.kind]:
             path = folder / f"{graph}.onnx"
-            # Not bound to a name: the weights are to be freed before the graph is run.
-            data = build_graph(source.config, source.state_dict, variant, graph).save(path)
+            builder = build_graph(source.config, source.state_dict, variant, graph)
+            data = builder.save(path)
+            check_weights(path, builder.sources)
+            # The weights are to be freed before the graph is run.
+            del builder
             source.state_dict.release()
             graphs[graph] = _file_entry(work, path)
             size = path.stat().st_size

@@ -18,6 +18,8 @@ _PROMPT = 3
 _STEPS = 2
 _LENGTHS = (5, 3)
 _SEED = 20240800
+_MIN_CANDIDATES = 0.5
+"""Share of the chosen tokens that are the best ones: coarse ranking may take others at the end."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def check_graph(path: Path, case: Case, tolerance: float) -> float:
         raise VerificationError(f"{where}: ONNX Runtime refuses the graph: {error}") from error
     pairs = [(name, found[name], expected) for name, expected in case.expected.items()]
     if "candidate_ids" in found:
+        _check_candidates(where, case.expected["logits"], found["candidate_ids"])
         chosen = np.take_along_axis(case.expected["logits"], found["candidate_ids"], axis=-1)
         pairs.append(("candidate_logits", found["candidate_logits"], chosen))
     worst = 0.0
@@ -74,6 +77,24 @@ def check_graph(path: Path, case: Case, tolerance: float) -> float:
         if not (name == "logits" and "candidate_ids" in found):
             worst = max(worst, relative)
     return worst
+
+
+def _check_candidates(where: str, expected: np.ndarray, ids: np.ndarray) -> None:
+    """The best tokens that a graph chooses are the best of the expected logits [B, T, V], most of
+    them, and in falling order of what they are worth."""
+    count = ids.shape[-1]
+    best = np.argpartition(-expected, count - 1, axis=-1)[..., :count]
+    pairs = zip(best.reshape(-1, count), ids.reshape(-1, count), strict=True)
+    shares = [len(np.intersect1d(wanted, given)) / count for wanted, given in pairs]
+    if np.mean(shares) < _MIN_CANDIDATES:
+        raise VerificationError(
+            f"{where}: only {np.mean(shares):.0%} of the tokens that it chooses are the "
+            f"checkpoint's best (expected at least {_MIN_CANDIDATES:.0%})"
+        )
+    first = np.take_along_axis(expected, ids[..., :1], axis=-1)
+    last = np.take_along_axis(expected, ids[..., -1:], axis=-1)
+    if count > 1 and not np.mean(first > last) > _MIN_CANDIDATES:
+        raise VerificationError(f"{where}: the tokens that it chooses are not the best first")
 
 
 def _run(runner: GraphRunner, case: Case) -> Arrays:

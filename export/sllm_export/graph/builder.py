@@ -48,6 +48,8 @@ class GraphBuilder:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._weights: dict[str, np.ndarray] = {}
+        self.sources: dict[str, np.ndarray] = {}
+        """What each quantised weight was made from, by its name without `.codes`."""
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._count = 0
 
@@ -75,6 +77,13 @@ class GraphBuilder:
             values = _rounded_to_half(name, values)
         self._weights[name] = values
         return name
+
+    def quantized_weight(
+        self, name: str, source: np.ndarray, codes: np.ndarray, scales: np.ndarray
+    ) -> list[str]:
+        """Adds a quantised weight, with the weight that it stands for; returns both names."""
+        self.sources[name] = source
+        return [self.weight(f"{name}.codes", codes), self.weight(f"{name}.scales", scales)]
 
     def has_weight(self, name: str) -> bool:
         """Whether a weight of this name was added."""

@@ -112,7 +112,7 @@ def quantized_product(
     (weight, bias), (bits, block) = layer, form
     rows, columns = weight.shape
     codes, scales = quantize(weight, bits, block)
-    inputs = [x, b.weight(f"{name}.codes", codes), b.weight(f"{name}.scales", scales)]
+    inputs = [x, *b.quantized_weight(name, weight, codes, scales)]
     if bias is not None:
         inputs += ["", "", b.weight(f"{name}.bias", bias)]
     return b.op(
