@@ -84,7 +84,7 @@ pub fn evaluate(
     mut progress: impl FnMut(Progress),
 ) -> Result<Evaluation> {
     let text = text.as_ref();
-    let subject = Subject::new(model, text, options.limit)?;
+    let subject = Subject::new(model, text, options.limit, options.state.is_some())?;
     let mut done = begin(&subject, options)?;
     let mut measure = Measure::new(model)?;
     let pipeline = pipeline(model)?;

@@ -397,10 +397,28 @@ impl Model {
             .collect())
     }
 
-    /// A hash of all that the model's output depends on but the variant: the same for two bundles
-    /// exactly if their manifests name the same files.
+    /// A hash of all that the model's output depends on but the variant: configuration, segmentation,
+    /// tokenizer, graphs and their external data.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        let bundle = &self.parts.bundle;
+        let mut hasher = Sha256::new();
+        hasher.update(self.fingerprint_of_0_1());
+        hasher.update(format!("{:?}", bundle.segmentation));
+        for graph in bundle
+            .variants
+            .iter()
+            .flat_map(|variant| variant.graphs.values())
+        {
+            for file in &graph.external_data {
+                hasher.update(&file.sha256);
+            }
+        }
+        hexadecimal(&hasher.finalize())
+    }
+
+    /// What version 0.1 took for the fingerprint, which stands in session files of that time.
+    pub(crate) fn fingerprint_of_0_1(&self) -> String {
         let bundle = &self.parts.bundle;
         let mut hasher = Sha256::new();
         let config = serde_json::to_vec(&bundle.config).unwrap_or_default();
@@ -411,11 +429,7 @@ impl Model {
                 hasher.update(&graph.file.sha256);
             }
         }
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hexadecimal(&hasher.finalize())
     }
 
     /// Whether both are the same loaded model.
@@ -426,6 +440,10 @@ impl Model {
     pub(crate) fn parts(&self) -> &Parts {
         &self.parts
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Parts {

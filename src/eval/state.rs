@@ -1,11 +1,13 @@
 //! The state file: how far an evaluation is, so that another process can go on from there.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fs,
+    io::{self, BufRead as _},
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{records::Position, sums::Sums};
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
     whole_file::write_whole,
 };
 
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Largest state file, in bytes.
 const MAX_STATE_BYTES: u64 = 1 << 20;
 
@@ -25,7 +27,8 @@ const MAX_STATE_BYTES: u64 = 1 << 20;
 pub struct Subject {
     model: String,
     variant: String,
-    text: PathBuf,
+    /// SHA-256 of the text, in hexadecimal; empty where no state is kept.
+    text_sha256: String,
     text_bytes: u64,
     limit: Option<u64>,
 }
@@ -49,22 +52,24 @@ struct StateFile {
 }
 
 impl Subject {
-    pub fn new(model: &Model, text: &Path, limit: Option<u64>) -> Result<Self> {
+    /// `identified`: whether the text is to be known again.
+    pub fn new(model: &Model, text: &Path, limit: Option<u64>, identified: bool) -> Result<Self> {
         let look = || {
             let data = fs::metadata(text)?;
             match data.is_dir() {
                 true => Err(io::ErrorKind::IsADirectory.into()),
-                false => Ok((fs::canonicalize(text)?, data.len())),
+                false if identified => Ok((sha256(text)?, data.len())),
+                false => Ok((String::new(), data.len())),
             }
         };
-        let (path, text_bytes) = look().map_err(|source| Error::Read {
+        let (text_sha256, text_bytes) = look().map_err(|source| Error::Read {
             path: text.to_owned(),
             source,
         })?;
         Ok(Self {
             model: model.fingerprint(),
             variant: model.variant().to_owned(),
-            text: path,
+            text_sha256,
             text_bytes,
             limit,
         })
@@ -112,8 +117,8 @@ impl Subject {
             [
                 ("model", subject.model.clone()),
                 ("variant", subject.variant.clone()),
-                ("text", subject.text.display().to_string()),
                 ("size of the text", subject.text_bytes.to_string()),
+                ("SHA-256 of the text", subject.text_sha256.clone()),
                 ("limit of records", limit(subject)),
             ]
         };
@@ -141,6 +146,22 @@ impl Subject {
             file_on_disk.write_all(b"\n")
         })
     }
+}
+
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut reader = io::BufReader::new(fs::File::open(path)?);
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            break;
+        }
+        hasher.update(bytes);
+        let count = bytes.len();
+        reader.consume(count);
+    }
+    let digest = hasher.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Remove a state file that is of no use any more.

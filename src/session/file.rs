@@ -80,7 +80,7 @@ pub(super) fn load(model: &Model, path: &Path) -> Result<Session> {
             file.format_version
         )));
     }
-    if file.model != model.fingerprint() {
+    if ![model.fingerprint(), model.fingerprint_of_0_1()].contains(&file.model) {
         return Err(Error::SessionModel {
             path: path.to_owned(),
             model: model.config().name.clone(),
