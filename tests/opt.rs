@@ -241,3 +241,19 @@ fn the_text_of_a_sentence_is_that_of_its_tokens() {
         assert_eq!(session.text(), format!("the cat. {texts}"));
     }
 }
+
+/// A text of many megabytes is refused at once.
+#[test]
+fn a_text_that_is_far_too_long_is_not_tokenized() {
+    let model = Model::load("tests/golden/bundle-opt", LoadOptions::default()).unwrap();
+    let mut session = model.session().unwrap();
+    let long = "the cat sat. ".repeat(4 << 20);
+    let started = std::time::Instant::now();
+    let refused = session.append(&long);
+    assert!(
+        matches!(refused, Err(Error::ContextFull { .. })),
+        "{refused:?}"
+    );
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+    assert!(session.is_empty());
+}

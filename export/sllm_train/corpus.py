@@ -68,7 +68,7 @@ def read_records(path: Path) -> Iterator[str]:
     try:
         with _open_text(path) as file:
             for line in file:
-                if line.rstrip("\n") == RECORD_END:
+                if line.strip() == RECORD_END:
                     if record := "".join(lines).strip():
                         yield record
                     lines = []

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -13,13 +13,14 @@ use crate::{
     text::{Tail, segments},
 };
 
-/// The line that ends a record.
+/// What ends a record: a line of its own, or in a line.
 pub const SEPARATOR: &str = "<|endoftext|>";
 /// The longest text of a record that is held at once, in bytes; a longer one is handed out in
 /// pieces that end with a sentence.
 const PIECE_BYTES: usize = 256 << 10;
-/// Read at least this much of a line, so that a separator is seen whole.
+/// Read at least this much at once.
 const LINE_BYTES: usize = 32;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A place in the file where a sentence or a record begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,8 @@ pub struct Records {
     buffer: Vec<u8>,
     /// Where `buffer` begins in the file.
     offset: u64,
-    at_line_start: bool,
+    /// How much of `buffer` holds no separator.
+    searched: usize,
     in_record: bool,
     done: bool,
     pub(super) piece_bytes: usize,
@@ -58,7 +60,7 @@ pub struct Records {
 
 impl Records {
     pub fn open(path: &Path, from: Position) -> Result<Self> {
-        let (reader, at_line_start) = open_at(path, from.offset).map_err(|source| Error::Read {
+        let (reader, offset) = open_at(path, from.offset).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -66,8 +68,8 @@ impl Records {
             reader,
             path: path.to_owned(),
             buffer: Vec::new(),
-            offset: from.offset,
-            at_line_start,
+            offset,
+            searched: 0,
             in_record: from.in_record,
             done: false,
             piece_bytes: PIECE_BYTES,
@@ -77,33 +79,54 @@ impl Records {
     /// The next piece; its text may be empty.
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         while !self.done {
-            let line_start = self.buffer.len();
-            let room = self.piece_bytes.saturating_sub(line_start).max(LINE_BYTES);
-            let read = (&mut self.reader)
-                .take(room as u64)
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(|source| Error::Read {
-                    path: self.path.clone(),
-                    source,
-                })?;
-            let line = &self.buffer[line_start..];
-            let separates = self.at_line_start && is_separator(line);
-            self.at_line_start = line.ends_with(b"\n");
-            if read == 0 || separates {
-                self.done = read == 0;
-                return self.end_record(line_start).map(Some);
+            if let Some(start) = self.separator() {
+                let after = self.line_end(start + SEPARATOR.len());
+                return self.end_record(start, after).map(Some);
             }
+            // The end may be the beginning of one.
+            self.searched = self.buffer.len().saturating_sub(SEPARATOR.len() - 1);
             if self.buffer.len() >= self.piece_bytes
                 && let Some(piece) = self.cut()?
             {
                 return Ok(Some(piece));
             }
+            let room = self.piece_bytes.saturating_sub(self.buffer.len());
+            let read = (&mut self.reader)
+                .take(room.max(LINE_BYTES) as u64)
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|source| Error::Read {
+                    path: self.path.clone(),
+                    source,
+                })?;
+            if read == 0 {
+                self.done = true;
+                let end = self.buffer.len();
+                return self.end_record(end, end).map(Some);
+            }
         }
         Ok(None)
     }
 
-    /// The rest of the record, which ends at `end` in the buffer; a separator may follow there.
-    fn end_record(&mut self, end: usize) -> Result<Piece> {
+    /// Where a separator begins in the part of the buffer that was not searched.
+    fn separator(&self) -> Option<usize> {
+        let rest = self.buffer.get(self.searched..)?;
+        let mut windows = rest.windows(SEPARATOR.len());
+        let found = windows.position(|bytes| bytes == SEPARATOR.as_bytes())?;
+        Some(self.searched + found)
+    }
+
+    /// The end of the line at `at`, if there are only blanks up to it; else `at`.
+    fn line_end(&self, at: usize) -> usize {
+        let rest = self.buffer.get(at..).unwrap_or_default();
+        let blanks = rest.iter().take_while(|byte| b" \t\r".contains(byte));
+        match blanks.count() {
+            blanks if rest.get(blanks) == Some(&b'\n') => at + blanks + 1,
+            _ => at,
+        }
+    }
+
+    /// The rest of the record, which ends at `end` in the buffer; the next one begins at `after`.
+    fn end_record(&mut self, end: usize, after: usize) -> Result<Piece> {
         let (text, trimmed) = {
             let text = std::str::from_utf8(&self.buffer[..end])
                 .map_err(|error| self.not_text(error.valid_up_to()))?;
@@ -111,8 +134,9 @@ impl Records {
             (kept.trim_end().to_owned(), text.len() - kept.len())
         };
         let offset = self.offset + trimmed as u64;
-        self.offset += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.offset += after as u64;
+        self.buffer.drain(..after);
+        self.searched = 0;
         self.in_record = false;
         Ok(Piece {
             text,
@@ -123,11 +147,13 @@ impl Records {
 
     /// The sentences of a full buffer but for the last one, which may go on.
     fn cut(&mut self) -> Result<Option<Piece>> {
-        let text = match std::str::from_utf8(&self.buffer) {
+        // What comes after may begin a separator.
+        let bytes = self.buffer.get(..self.searched).unwrap_or_default();
+        let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             // The buffer may end within a character.
             Err(error) if error.error_len().is_none() => {
-                std::str::from_utf8(&self.buffer[..error.valid_up_to()]).unwrap_or_default()
+                std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
             }
             Err(error) => return Err(self.not_text(error.valid_up_to())),
         };
@@ -147,6 +173,7 @@ impl Records {
         });
         self.in_record |= piece.is_some();
         self.buffer.drain(..trimmed + end);
+        self.searched = 0;
         self.offset += (trimmed + end) as u64;
         Ok(piece)
     }
@@ -170,21 +197,17 @@ impl Records {
     }
 }
 
-/// A reader at `offset`, and whether a line begins there.
-fn open_at(path: &Path, offset: u64) -> io::Result<(BufReader<File>, bool)> {
+/// A reader at `offset`, behind a byte order mark at the beginning, and where that is.
+fn open_at(path: &Path, offset: u64) -> io::Result<(BufReader<File>, u64)> {
     let mut reader = BufReader::new(File::open(path)?);
-    let Some(before) = offset.checked_sub(1) else {
-        return Ok((reader, true));
-    };
-    reader.seek(SeekFrom::Start(before))?;
-    let mut byte = [0];
-    reader.read_exact(&mut byte)?;
-    Ok((reader, byte == *b"\n"))
-}
-
-fn is_separator(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line) == SEPARATOR.as_bytes()
+    if offset > 0 {
+        reader.seek(SeekFrom::Start(offset))?;
+        return Ok((reader, offset));
+    }
+    let mark = reader.fill_buf()?.starts_with(BYTE_ORDER_MARK);
+    let skipped = if mark { BYTE_ORDER_MARK.len() } else { 0 };
+    reader.consume(skipped);
+    Ok((reader, skipped as u64))
 }
 
 /// The line, from 1, that a byte is on.

@@ -58,6 +58,10 @@ impl TokenContext {
     /// Append a text; its tokens do not depend on what is there already.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
         let parts = self.model.parts();
+        // A text that is far too long is not even cut into tokens.
+        if parts.pipeline.tokenizer().min_tokens(text.len()) > self.room() {
+            return Err(self.context_full());
+        }
         let mut ids = parts.pipeline.encode(text)?;
         if self.ids.is_empty() && !ids.is_empty() {
             ids = parts.prompt_ids(ids);
@@ -70,17 +74,21 @@ impl TokenContext {
         })
     }
 
+    fn context_full(&self) -> Error {
+        Error::ContextFull {
+            unit: "tokens",
+            held: self.ids.len(),
+            limit: self.ids.len() + self.room(),
+        }
+    }
+
     /// Append the tokens of a text in one run.
     pub fn append_ids(&mut self, ids: &[u32], text: &str) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
         if ids.len() > self.room() {
-            return Err(Error::ContextFull {
-                unit: "tokens",
-                held: self.ids.len(),
-                limit: self.ids.len() + self.room(),
-            });
+            return Err(self.context_full());
         }
         let opt = self.model.parts().opt()?;
         opt.append(&mut self.cache, ids, &mut self.candidates)?;

@@ -36,6 +36,13 @@ impl TokenBytes {
         table
     }
 
+    /// The most bytes of a token.
+    pub fn longest(&self) -> usize {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let lengths = self.ends.iter().zip(starts).map(|(end, start)| end - start);
+        lengths.max().unwrap_or(0)
+    }
+
     /// The first character of `text` that the tokenizer would leave out.
     pub fn first_lost(&self, text: &str) -> Option<char> {
         if self.lost.is_empty() {

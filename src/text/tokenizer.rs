@@ -153,6 +153,16 @@ impl SentenceTokenizer {
         self.inner.bytes.as_ref().map(|table| table.get(id))
     }
 
+    /// The least number of tokens that a text of so many bytes can have, as far as that is known.
+    pub(crate) fn min_tokens(&self, bytes: usize) -> usize {
+        let longest = self.inner.bytes.as_ref().map_or(0, TokenBytes::longest);
+        // What a normalizer leaves out has no tokens.
+        match self.inner.tokenizer.get_normalizer() {
+            None if longest > 0 => bytes.div_ceil(longest),
+            _ => 0,
+        }
+    }
+
     /// The special tokens of the model.
     pub fn special_tokens(&self) -> SpecialTokens {
         self.inner.tokens

@@ -29,7 +29,7 @@ fn records(content: &[u8], piece_bytes: usize) -> Result<Vec<(u64, String)>> {
 
 #[test]
 fn separators_end_records() {
-    let rows: [(&str, &[(u64, &str)]); 7] = [
+    let rows: [(&str, &[(u64, &str)]); 10] = [
         ("", &[(0, "")]),
         ("  One. \nTwo\n\n", &[(2, "One. \nTwo")]),
         (
@@ -44,14 +44,14 @@ fn separators_end_records() {
             "<|endoftext|>\n<|endoftext|>",
             &[(0, ""), (14, ""), (27, "")],
         ),
+        ("One. <|endoftext|>\nTwo.", &[(0, "One."), (19, "Two.")]),
+        ("One.\n<|endoftext|> \nTwo.", &[(0, "One."), (20, "Two.")]),
         (
-            "One. <|endoftext|>\nTwo.",
-            &[(0, "One. <|endoftext|>\nTwo.")],
+            "One.\n \t<|endoftext|>\t\r\nTwo.",
+            &[(0, "One."), (23, "Two.")],
         ),
-        (
-            "One.\n<|endoftext|> \nTwo.",
-            &[(0, "One.\n<|endoftext|> \nTwo.")],
-        ),
+        ("One.<|endoftext|>Two.", &[(0, "One."), (17, "Two.")]),
+        ("\u{feff}One.\n<|endoftext|>", &[(3, "One."), (21, "")]),
     ];
     for (text, expected) in rows {
         for piece_bytes in [1, 7, 40, PIECE_BYTES] {
