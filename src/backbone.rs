@@ -170,13 +170,12 @@ impl Backbone {
         ];
         let inputs = inputs.into_iter().chain(seen);
         cache.run(&self.graph, inputs, new, &OUTPUTS, |outputs| {
-            let finite = |name: &'static str| {
-                let (_, values) = self.graph.output::<f32>(outputs, name)?;
-                self.graph.check_finite(name, values)?;
-                Ok(values.to_vec())
-            };
-            let [hidden, stop] = OUTPUTS.map(finite);
-            Ok([hidden?, stop?])
+            let [hidden, stop] = OUTPUTS;
+            let hidden = self
+                .graph
+                .floats(outputs, hidden, &[rows, new, self.hidden_size])?;
+            let stop = self.graph.floats(outputs, stop, &[rows, new, 2])?;
+            Ok([hidden.to_vec(), stop.to_vec()])
         })
     }
 }

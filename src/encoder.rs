@@ -86,7 +86,8 @@ impl Encoder {
             ("input_ids", tensor(ids)?.into()),
             ("attention_mask", tensor(mask)?.into()),
         ];
-        self.graph.run(inputs, "sentence_embedding")
+        let shape = [rows, self.hidden_size];
+        self.graph.run(inputs, "sentence_embedding", &shape)
     }
 }
 

@@ -162,11 +162,30 @@ impl Graph {
     pub fn run(
         &self,
         inputs: Vec<(&str, SessionInputValue<'_>)>,
-        wanted: &str,
+        wanted: &'static str,
+        shape: &[usize],
     ) -> Result<Vec<f32>> {
         let mut session = self.session();
         let outputs = session.run(inputs).map_err(|source| self.failed(source))?;
-        Ok(self.output::<f32>(&outputs, wanted)?.1.to_vec())
+        Ok(self.floats(&outputs, wanted, shape)?.to_vec())
+    }
+
+    /// The values of an output that must have this shape and be finite.
+    pub fn floats<'o>(
+        &self,
+        outputs: &'o SessionOutputs<'_>,
+        name: &'static str,
+        shape: &[usize],
+    ) -> Result<&'o [f32]> {
+        let (found, values) = self.output::<f32>(outputs, name)?;
+        let found: Vec<usize> = found.iter().map(|&size| size as usize).collect();
+        if found != shape || values.len() != shape.iter().product::<usize>() {
+            return Err(self.broken(format!(
+                "output {name}: expected the shape {shape:?}, found {found:?}"
+            )));
+        }
+        self.check_finite(name, values)?;
+        Ok(values)
     }
 
     /// Shape and values of an output.
@@ -359,7 +378,11 @@ mod tests {
     fn a_failing_run_names_the_graph() {
         let encoder = encoder();
         let input = Tensor::from_array(([1usize], vec![1.0f32])).unwrap();
-        let failed = encoder.run(vec![("input_ids", input.into())], "sentence_embedding");
+        let failed = encoder.run(
+            vec![("input_ids", input.into())],
+            "sentence_embedding",
+            &[1, 32],
+        );
         let error = failed.unwrap_err();
         assert!(matches!(error, Error::GraphRun { .. }), "{error:?}");
         assert!(error.to_string().contains("encoder.onnx"), "{error}");

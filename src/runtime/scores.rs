@@ -70,7 +70,7 @@ impl Scores {
         cache.run(graph, inputs, new, self.outputs(), |outputs| {
             match self.chooses {
                 true => take_chosen(graph, outputs, candidates),
-                false => take_all(graph, outputs, candidates),
+                false => take_all(graph, outputs, self.vocab_size, candidates),
             }
         })
     }
@@ -110,9 +110,11 @@ fn all_logits(wanted: &bool) -> Input<'_> {
 fn take_all(
     graph: &Graph,
     outputs: &SessionOutputs<'_>,
+    vocab_size: usize,
     candidates: &mut [Candidates],
 ) -> Result<()> {
     let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
+    check_rows(graph, LOGITS, shape, candidates.len(), Some(vocab_size))?;
     graph.check_finite(LOGITS, logits)?;
     for (candidates, logits) in candidates.iter_mut().zip(last_of_rows(logits, shape)) {
         candidates.set_all(logits);
@@ -126,8 +128,9 @@ fn take_chosen(
     candidates: &mut [Candidates],
 ) -> Result<()> {
     let (shape, ids) = graph.output::<i64>(outputs, CANDIDATE_IDS)?;
-    let (_, logits) = graph.output::<f32>(outputs, CANDIDATE_LOGITS)?;
-    if ids.is_empty() || ids.len() != logits.len() {
+    let (logits_shape, logits) = graph.output::<f32>(outputs, CANDIDATE_LOGITS)?;
+    check_rows(graph, CANDIDATE_IDS, shape, candidates.len(), None)?;
+    if shape != logits_shape {
         let found = format!("{} ids with {} logits", ids.len(), logits.len());
         return Err(graph.broken(format!("output {CANDIDATE_IDS}: {found}")));
     }
@@ -139,6 +142,32 @@ fn take_chosen(
         candidates.set_best(ids, logits);
     }
     Ok(())
+}
+
+/// Refuse an output that is not `[rows, positions, values]`, with at least one position and value.
+fn check_rows(
+    graph: &Graph,
+    name: &str,
+    shape: &[i64],
+    rows: usize,
+    values: Option<usize>,
+) -> Result<()> {
+    let fits = match shape {
+        [found, positions, count] => {
+            usize::try_from(*found) == Ok(rows)
+                && *positions > 0
+                && *count > 0
+                && values.is_none_or(|values| usize::try_from(*count) == Ok(values))
+        }
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(graph.broken(format!(
+            "output {name}: expected the shape [{rows}, positions, {}], found {shape:?}",
+            values.map_or("candidates".to_owned(), |values| values.to_string())
+        ))),
+    }
 }
 
 /// The values of the last position of each row, of an output [batch, positions, values].
