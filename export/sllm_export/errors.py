@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _SHOWN_CHARACTERS = 300
+_SHOWN_PROBLEMS = 10
 
 
 class ExportError(Exception):
@@ -17,7 +18,7 @@ class ConfigError(ExportError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
         self.problems = list(problems)
-        super().__init__(f"{source}: {'; '.join(self.problems)}")
+        super().__init__(f"{source}: {_listed(self.problems)}")
 
 
 class CheckpointError(ExportError):
@@ -26,7 +27,14 @@ class CheckpointError(ExportError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
         self.problems = [_shown(problem) for problem in problems]
-        super().__init__(f"{source}: {'; '.join(self.problems)}")
+        super().__init__(f"{source}: {_listed(self.problems)}")
+
+
+def _listed(problems: Sequence[str]) -> str:
+    """The first problems, and how many there are besides."""
+    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
+    more = len(problems) - _SHOWN_PROBLEMS
+    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def _shown(problem: str) -> str:

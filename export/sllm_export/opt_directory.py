@@ -13,7 +13,8 @@ from sllm_export.errors import CheckpointError
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _SHORT_PREFIX = "decoder."
-_TIED_HEAD = "lm_head.weight"
+_TIED_HEADS = ("lm_head.weight", OPT_PREFIX + "output_projection.weight")
+"""Hugging Face's name and fairseq's."""
 _EMBEDDING = OPT_PREFIX + "embed_tokens.weight"
 _VERSION = OPT_PREFIX + "version"
 """A number that fairseq left in some of OPT's first files."""
@@ -40,15 +41,15 @@ def open_opt(path: Path) -> tuple[StateDict, frozenset[str]]:
         }
         opened = Renamed(opened, long)
     _check_head(opened)
-    return opened, frozenset({_TIED_HEAD, _VERSION})
+    return opened, frozenset({*_TIED_HEADS, _VERSION})
 
 
 def _check_head(opened: StateDict) -> None:
     """Refuses an output projection of its own, which the graph has no place for."""
-    shapes = opened.shapes
-    if _TIED_HEAD not in shapes or _EMBEDDING not in shapes:
-        return
-    head, table = opened.load(_TIED_HEAD), opened.load(_EMBEDDING)
-    if head.shape != table.shape or not np.array_equal(head, table):
-        problem = f"{_TIED_HEAD} is not the token embedding (expected both to be the same)"
-        raise CheckpointError(opened.source, [problem])
+    for name in _TIED_HEADS:
+        if name not in opened.shapes or _EMBEDDING not in opened.shapes:
+            continue
+        head, table = opened.load(name), opened.load(_EMBEDDING)
+        if head.shape != table.shape or not np.array_equal(head, table):
+            problem = f"{name} is not the token embedding (expected both to be the same)"
+            raise CheckpointError(opened.source, [problem])

@@ -275,6 +275,7 @@ def test_model_card_can_be_given(config, tmp_path):
         ([], 2, "usage:"),
         (["bundle"], 2, "--config"),
         (["bundle", "--config", "c", "--out", "o", "--random", "-1"], 2, "--random"),
+        (["bundle", "--config", "c", "--out", "o", "--random", "abc"], 2, "--random: abc (allowed"),
         (["bundle", "--config", "c", "--out", "o", "--segmentation", "x"], 2, "--segmentation"),
         (["bundle", "--config", "none.json", "--out", "o"], 1, "none.json: cannot be read"),
     ],

@@ -46,6 +46,12 @@ def test_every_missing_surplus_and_misshapen_tensor_is_listed():
     ]
 
 
+def test_a_long_list_of_problems_is_counted():
+    problems = [f"missing {number}." for number in range(12)]
+    assert str(CheckpointError("x.pth", problems)).endswith("missing 9.; and 2 more")
+    assert str(CheckpointError("x.pth", problems[:10])).endswith("; missing 9.")
+
+
 @pytest.mark.parametrize(
     ("changes", "present", "absent"),
     [
@@ -149,6 +155,13 @@ def test_prefix_of_distributed_training_is_dropped(tmp_path):
     assert state_dict.load("a").tolist() == [1, 1]
     save_file({"module.a": np.ones(2, "f4"), "b": np.zeros(3, "f4")}, path)
     assert dict(open_checkpoint(path).shapes) == {"module.a": (2,), "b": (3,)}
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefix_of_a_compiled_model_is_dropped(tmp_path, prefix):
+    path = tmp_path / "x.safetensors"
+    save_file({prefix + "a": np.ones(2, "f4"), prefix + "b": np.zeros(3, "f4")}, path)
+    assert dict(open_checkpoint(path).shapes) == {"a": (2,), "b": (3,)}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

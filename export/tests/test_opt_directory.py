@@ -35,11 +35,12 @@ def write_shards(folder, stored):
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def test_either_prefix_tied_head_and_version(tmp_path):
+@pytest.mark.parametrize("head", ["lm_head.weight", "decoder.output_projection.weight"])
+def test_either_prefix_tied_head_and_version(tmp_path, head):
     config, stored = tensors()
     expected = expected_shapes(config)
     short = {name.removeprefix("model."): tensor for name, tensor in stored.items()}
-    short |= {"lm_head.weight": stored[EMBEDDING], "decoder.version": np.array([3.0], "f4")}
+    short |= {head: stored[EMBEDDING], "decoder.version": np.array([3.0], "f4")}
     save_file(short, tmp_path / "model.safetensors")
     state_dict, ignored = open_opt(find_opt_weights(tmp_path))
     check_tensors(state_dict, expected, ignored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sllm_export.checkpoint.safetensors_file import SafetensorsFile
@@ -11,17 +12,27 @@ from sllm_export.checkpoint.torch_zip import TorchZipFile
 from sllm_export.errors import CheckpointError
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
-_WRAPPER_PREFIX = "module."
-"""What DistributedDataParallel puts before every name of the model that it wraps."""
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and torch.compile put before every name of the model that they
+wrap."""
 
 
 def open_checkpoint(path: Path) -> StateDict:
     """Opens a checkpoint, chosen by the file's suffix: `.safetensors`, a zip-format PyTorch file,
     or the index of several of them. Raises CheckpointError."""
     opened = _open_file(path)
-    if not all(name.startswith(_WRAPPER_PREFIX) for name in opened.shapes):
-        return opened
-    return Renamed(opened, {name.removeprefix(_WRAPPER_PREFIX): name for name in opened.shapes})
+    names = {name: name for name in opened.shapes}
+    while prefix := _common_prefix(names):
+        names = {name.removeprefix(prefix): stored for name, stored in names.items()}
+    return opened if all(name in names for name in opened.shapes) else Renamed(opened, names)
+
+
+def _common_prefix(names: Collection[str]) -> str | None:
+    """The wrapper's prefix that every name has, of at least one."""
+    for prefix in _WRAPPER_PREFIXES:
+        if names and all(name.startswith(prefix) for name in names):
+            return prefix
+    return None
 
 
 def _open_file(path: Path) -> StateDict:

@@ -26,6 +26,10 @@ MAX_OPERATIONS = 2**22
 """A checkpoint with optimizer and logs has a few hundred thousand."""
 
 
+MAX_BITS = 64
+"""Of a number; what is longer is no size."""
+
+
 class Foreign:
     """Stands for every object that is not admitted; there is one, FOREIGN."""
 
@@ -123,7 +127,9 @@ class _Machine:
             case "NEWTRUE" | "NEWFALSE":
                 push(operation == "NEWTRUE")
             case _ if operation in _LITERALS:
-                push(argument)
+                # Reckoning with a number of a million digits takes minutes.
+                long = isinstance(argument, int) and argument.bit_length() > MAX_BITS
+                push(FOREIGN if long else argument)
             case _:
                 if not self._build_container(operation):
                     self._build_object(operation, argument)
@@ -237,11 +243,16 @@ def _call(called: Any, arguments: Any) -> Any:
         return FOREIGN
     if not isinstance(arguments, tuple):
         raise pickle.UnpicklingError("a call whose arguments are not a tuple")
+    # A tensor of a kind that is not admitted: complex, float8, quantised.
+    if arguments and arguments[0] is FOREIGN:
+        return FOREIGN
     return function(*arguments)
 
 
-def _storage(identifier: Any) -> StorageRef:
+def _storage(identifier: Any) -> StorageRef | Foreign:
     match identifier:
         case ("storage", _Name("torch", kind), str() as key, _, count) if kind in STORAGE_ELEMENTS:
             return StorageRef(key, STORAGE_ELEMENTS[kind], natural(count))
+        case ("storage", _Name(), str(), _, _):
+            return FOREIGN
     raise pickle.UnpicklingError("a persistent id that is not a tensor storage")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +44,17 @@ class TensorRef:
     stride: tuple[int, ...]
 
 
+MAX_SIZE = 2**63 - 1
+"""As in PyTorch."""
+
+MAX_REPEATED = 2**20
+"""Elements that a tensor may have beyond those of its storage, by strides of 0: they would all be
+made when it is read."""
+
+
 def natural(value: Any) -> int:
     """The value if it is a size. Raises pickle.UnpicklingError, as all functions here do."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SIZE:
         raise pickle.UnpicklingError("a tensor with a size that is not a natural number")
     return value
 
@@ -61,6 +70,8 @@ def rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: A
         last = sum((s - 1) * t for s, t in zip(tensor.shape, tensor.stride, strict=True))
         if tensor.offset + last >= storage.count:
             raise pickle.UnpicklingError("a tensor that reaches past the end of its storage")
+        if math.prod(tensor.shape) > max(storage.count, MAX_REPEATED):
+            raise pickle.UnpicklingError("a tensor of more elements than its storage has")
     return tensor
 
 
