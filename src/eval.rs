@@ -60,6 +60,10 @@ pub struct Progress {
     pub total_bytes: u64,
     /// Sentences that are done.
     pub sentences: u64,
+    /// Records that are done or begun.
+    pub records: u64,
+    /// At most so many are read: [`EvalOptions::with_limit`].
+    pub limit: Option<u64>,
 }
 
 /// Evaluate `model` on the file `text`; `progress` is told how far it is.
@@ -111,6 +115,8 @@ pub fn evaluate(
             bytes: done.position.offset,
             total_bytes: subject.text_bytes(),
             sentences: done.sums.sentences,
+            records: done.sums.records,
+            limit: options.limit,
         });
     }
     finish(&subject, options, &done)?;

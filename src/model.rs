@@ -40,6 +40,9 @@ const DEFAULT_SPINNING: Duration = Duration::from_micros(200);
 /// Most sentences that are decoded together where all are there at once: more are no faster.
 const DECODED_TOGETHER: usize = 32;
 
+/// Most places of [`Model::interpolate`].
+const MAX_STEPS: usize = 1024;
+
 /// A model: sentence-level, or a token-level OPT. Cloning it shares it; it may be used from several threads, and runs of
 /// one graph then wait for each other.
 #[derive(Clone, Debug)]
@@ -318,17 +321,18 @@ impl Model {
     }
 
     /// The sentences that lie on the way from one text's vector to another's, each text taken as one
-    /// sentence: decoded at `steps` places with the same distance between them, both ends included.
+    /// sentence: decoded at `steps` places, 2 to 1024, with the same distance between them, both ends
+    /// included.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for fewer than 2 steps; those of [`encode`](Self::encode) and
+    /// [`Error::InvalidOption`] for another number of steps; those of [`encode`](Self::encode) and
     /// [`decode`](Self::decode).
     pub fn interpolate(&self, from: &str, to: &str, steps: usize) -> Result<Vec<String>> {
-        if steps < 2 {
+        if !(2..=MAX_STEPS).contains(&steps) {
             return Err(Error::InvalidOption {
                 option: "steps",
                 value: steps.to_string(),
-                allowed: "2 or more".into(),
+                allowed: format!("2 to {MAX_STEPS}"),
             });
         }
         let ends = self.encode(&[from, to])?;

@@ -572,6 +572,53 @@ fn options_that_have_no_effect_are_said() {
 }
 
 #[test]
+fn a_full_context_is_said() {
+    let forever = ["--ignore-stop", "--max-sentences", "1000"];
+    let full = |more: &[&str]| tiny(&[&["run", PROMPT][..], &forever, more].concat());
+    let said = contains("warning: the context is full").count(1);
+    full(&[])
+        .assert()
+        .success()
+        .stderr(said.and(contains("--when-full drop-oldest")));
+    full(&["--format", "json"])
+        .assert()
+        .success()
+        .stdout(contains("\"finish_reason\":\"context_full\""))
+        .stderr(contains("the context is full"));
+    tiny(&["run", PROMPT, "--max-sentences", "1"])
+        .assert()
+        .success()
+        .stderr("");
+    let mut opt = program();
+    opt.args(["run", PROMPT, "--model", support::TINY_OPT]);
+    let opt = opt.args(forever).assert().success();
+    opt.stderr(contains("the context is full").and(contains("drop-oldest").not()));
+}
+
+#[test]
+fn random_weights_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("random");
+    support::copy_bundle(support::TINY, &bundle);
+    let manifest = bundle.join("sllm.json");
+    let mut value: Value =
+        serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
+    value["provenance"] = json!({"checkpoint": {"random_seed": 7}});
+    std::fs::write(&manifest, value.to_string()).unwrap();
+    for arguments in [
+        &["run", PROMPT, "--max-sentences", "1"],
+        &["reconstruct", PROMPT][..],
+    ] {
+        let mut command = program();
+        command.args(arguments).arg("--model").arg(&bundle);
+        command
+            .assert()
+            .success()
+            .stderr(contains("weights of this model are random").count(1));
+    }
+}
+
+#[test]
 fn verbose_shows_the_causes() {
     let missing = tiny(&["run", "--prompt-file", "absent.txt", "-v"])
         .output()

@@ -301,7 +301,10 @@ fn sentences_are_compared_and_mixed() {
     let way = model.interpolate(fox, "Tim found a ball. ", 5).unwrap();
     assert_eq!((way.len(), way[0].as_str()), (5, fox));
     assert_eq!(way[4], "Tim found a ball. ");
-    assert!(model.interpolate(fox, fox, 1).is_err());
+    for steps in [0, 1, 1025, 1 << 40, usize::MAX] {
+        let refused = model.interpolate(fox, fox, steps).unwrap_err().to_string();
+        assert!(refused.contains("2 to 1024"), "{refused}");
+    }
 }
 
 /// A cancelled sentence costs a full context nothing.

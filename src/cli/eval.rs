@@ -98,10 +98,19 @@ fn measure(
     if let Some(state) = state {
         options = options.with_state(state);
     }
-    let bar = progress::bytes(&model.config().name)?;
-    let found = evaluate(model, text, &options, |progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.bytes);
+    let bar = match args.limit {
+        Some(_) => progress::records(&model.config().name)?,
+        None => progress::bytes(&model.config().name)?,
+    };
+    let found = evaluate(model, text, &options, |progress| match progress.limit {
+        Some(limit) => {
+            bar.set_length(limit);
+            bar.set_position(progress.records);
+        }
+        None => {
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.bytes);
+        }
     });
     bar.finish_and_clear();
     let mut found = found?;

@@ -205,6 +205,10 @@ fn pass_warnings(model: &Model) {
     for warning in model.warnings() {
         output::warn(warning);
     }
+    let checkpoint = model.bundle().provenance.get("checkpoint");
+    if checkpoint.is_some_and(|origin| origin.get("random_seed").is_some()) {
+        output::warn("the weights of this model are random: its text and its figures mean nothing");
+    }
 }
 
 /// Run the program: parse, dispatch, report.

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
     CancelHandle, Error, FinishReason, GenerateOptions, Generation, SamplingOptions, Session,
-    WhenFull, check_writable,
+    WhenFull, check_writable, config::ModelKind,
 };
 
 use super::{ModelArgs, input, output, sampling::SamplingArgs, signals::Interruptible};
@@ -136,6 +136,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         session.save(path)?;
     }
     let reason = ended?;
+    if reason == FinishReason::ContextFull {
+        output::warn(match model.config().kind {
+            ModelKind::Opt => "the context is full, so that the text ends here",
+            _ => {
+                "the context is full, so that the text ends here; --when-full drop-oldest forgets its beginning and goes on"
+            }
+        });
+    }
     if args.model.is_json() {
         let mut end = json!({
             "finish_reason": reason.as_str(),
