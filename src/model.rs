@@ -370,7 +370,9 @@ impl Model {
         sentences.iter().zip(decoded).map(one).collect()
     }
 
-    /// Continue each of the prompts, all together; see [`Session::generate_batch`].
+    /// Continue each of the prompts, all together; see [`Session::generate_batch`]. Where tokens are
+    /// drawn, the first prompt has the seed of `options` and each later one the next number, so that
+    /// the same prompt twice gives two texts.
     ///
     /// # Errors
     /// Those of [`Session::append`] for a prompt, and of [`Session::generate_batch`].
@@ -384,9 +386,12 @@ impl Model {
             session.append(prompt.as_ref()).map(|_| session)
         };
         let mut sessions = prompts.iter().map(session).collect::<Result<Vec<_>>>()?;
-        let batch = sessions
-            .iter_mut()
-            .map(|session| (session, options.clone()));
+        let batch = sessions.iter_mut().zip(0..).map(|(session, row)| {
+            let options = options
+                .clone()
+                .resolved(self.generation_defaults(), self.config().kind);
+            (session, options.with_seed_of_row(row))
+        });
         let mut sentences = vec![Vec::new(); prompts.len()];
         let reasons =
             Session::generate_batch(batch, |prompt, sentence| sentences[prompt].push(sentence))?;

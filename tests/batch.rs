@@ -98,7 +98,9 @@ fn a_batch_gives_what_each_context_gives_alone() {
 #[test]
 fn prompts_are_continued_in_their_order() {
     let model = model("models/sllm-stories", "portable");
-    let options = GenerateOptions::default().with_max_sentences(2);
+    let options = GenerateOptions::default()
+        .with_max_sentences(2)
+        .with_sampling(SamplingOptions::default());
     let continuations = model.generate_batch(&PROMPTS, &options).unwrap();
     for (prompt, continuation) in PROMPTS.iter().zip(&continuations) {
         let mut session = model.session().unwrap();
@@ -115,6 +117,33 @@ fn prompts_are_continued_in_their_order() {
             .unwrap()
             .is_empty()
     );
+}
+
+/// Also at the largest seed, after which they begin at 0.
+#[test]
+fn each_prompt_of_a_batch_has_its_own_seed() {
+    let model = model("models/sllm-stories", "portable");
+    let sampling = SamplingOptions::default().with_temperature(1.0).unwrap();
+    let options = |seed| {
+        GenerateOptions::default()
+            .with_max_sentences(2)
+            .with_sampling(sampling.clone().with_seed(seed))
+    };
+    let prompt = PROMPTS[2];
+    let together = model
+        .generate_batch(&[prompt; 3], &options(u64::MAX))
+        .unwrap();
+    for (continuation, seed) in together.iter().zip([u64::MAX, 0, 1]) {
+        let mut session = model.session().unwrap();
+        session.append(prompt).unwrap();
+        let alone: Vec<_> = session
+            .generate(options(seed))
+            .map(Result::unwrap)
+            .collect();
+        assert_same(&continuation.sentences, &alone, &seed.to_string());
+    }
+    assert_ne!(together[0].sentences, together[1].sentences);
+    assert_ne!(together[1].sentences, together[2].sentences);
 }
 
 #[test]

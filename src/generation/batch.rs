@@ -101,20 +101,41 @@ impl BatchLoop<'_, '_> {
                 return Ok(());
             }
             let stop_logits = self.batch.stop_logits();
-            for place in 0..self.rows.len() {
-                let context = &mut *self.contexts[self.rows[place].number];
-                if context.room() == self.batch.new_sentences(place) {
-                    self.batch.drop_oldest(place, context)?;
-                }
-            }
-            let said = decoded
-                .iter()
-                .map(|d| (d.token_ids.as_slice(), d.text.as_str()));
-            self.batch.append_generated(said)?;
+            self.append(&decoded)?;
             for ((row, decoded), logits) in self.rows.iter_mut().zip(decoded).zip(stop_logits) {
                 on_sentence(row.number, row.progress.count(decoded, logits));
             }
         }
+    }
+
+    /// Add its sentence to each row. Full contexts lose their oldest sentences only if all goes well.
+    fn append(&mut self, decoded: &[Decoded]) -> Result<()> {
+        let mut whole = Vec::new();
+        let appended = self.append_dropping(decoded, &mut whole);
+        if appended.is_err() {
+            for (number, context) in whole {
+                *self.contexts[number] = context;
+            }
+        }
+        appended
+    }
+
+    /// The same; `whole` gets the contexts that were full, with their numbers, as they were.
+    fn append_dropping(
+        &mut self,
+        decoded: &[Decoded],
+        whole: &mut Vec<(usize, SentenceContext)>,
+    ) -> Result<()> {
+        for (place, row) in self.rows.iter().enumerate() {
+            let context = &mut *self.contexts[row.number];
+            if context.room() == self.batch.new_sentences(place) {
+                whole.push((row.number, self.batch.drop_oldest(place, context)?));
+            }
+        }
+        let said = decoded
+            .iter()
+            .map(|d| (d.token_ids.as_slice(), d.text.as_str()));
+        self.batch.append_generated(said)
     }
 
     /// The next sentence of each row; `None` if there is none to be given out.
@@ -143,7 +164,7 @@ impl BatchLoop<'_, '_> {
             .collect()
     }
 
-    /// Give the rows that this is true of back to their contexts.
+    /// Give the rows that this is true of back to their contexts; after an error every row that can be.
     fn leave(&mut self, leaves: impl Fn(usize, &Row) -> bool) -> Result<()> {
         let leaves: Vec<bool> = self
             .rows
@@ -155,21 +176,29 @@ impl BatchLoop<'_, '_> {
         if stay.len() == leaves.len() {
             return Ok(());
         }
+        let mut done = Ok(());
         let mut staying = Vec::with_capacity(stay.len());
-        for (place, row) in self.rows.drain(..).enumerate() {
+        for (place, row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
             if !leaves[place] {
                 staying.push(row);
                 continue;
             }
-            self.batch.give_back(place, self.contexts[row.number])?;
+            done = done.and(self.batch.give_back(place, self.contexts[row.number]));
             if let Some(reason) = row.progress.finished {
                 self.reasons[row.number] = reason;
             }
         }
-        if !staying.is_empty() {
-            self.batch.keep(&stay)?;
+        if staying.is_empty() {
+            return done;
         }
-        self.rows = staying;
-        Ok(())
+        let kept = self.batch.keep(&stay);
+        if kept.is_ok() {
+            self.rows = staying;
+            return done;
+        }
+        for (place, row) in stay.into_iter().zip(staying) {
+            done = done.and(self.batch.give_back(place, self.contexts[row.number]));
+        }
+        done.and(kept)
     }
 }

@@ -176,7 +176,7 @@ impl GenerateOptions {
     }
 
     /// These options with what is not set taken from the bundle.
-    pub(super) fn resolved(mut self, defaults: &GenerationDefaults, kind: ModelKind) -> Self {
+    pub(crate) fn resolved(mut self, defaults: &GenerationDefaults, kind: ModelKind) -> Self {
         if self.sampling.is_none() {
             self.sampling = Some(defaults.sampling.clone());
         }
@@ -188,6 +188,13 @@ impl GenerateOptions {
 
     pub(super) fn sampling(&self) -> SamplingOptions {
         self.sampling.clone().unwrap_or_default()
+    }
+
+    /// The same with the seed of a row of a batch.
+    pub(crate) fn with_seed_of_row(self, row: u64) -> Self {
+        let sampling = self.sampling();
+        let seed = sampling.seed().wrapping_add(row);
+        self.with_sampling(sampling.with_seed(seed))
     }
 
     pub(super) fn avoids_repeats(&self) -> bool {

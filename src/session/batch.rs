@@ -116,21 +116,26 @@ impl SentenceBatch {
         Ok(())
     }
 
-    /// Make room in a context that is full with what was added to its row.
-    pub fn drop_oldest(&mut self, row: usize, context: &mut SentenceContext) -> Result<()> {
+    /// Make room in a context that is full with what was added to its row; returns the context as it
+    /// was before.
+    pub fn drop_oldest(
+        &mut self,
+        row: usize,
+        context: &mut SentenceContext,
+    ) -> Result<SentenceContext> {
         self.give_back(row, context)?;
-        *context = context.without_oldest()?;
+        let shorter = context.without_oldest()?;
         let cache = |other| match other == row {
-            true => (&context.sentence_cache, 0),
+            true => (&shorter.sentence_cache, 0),
             false => (&self.cache, other),
         };
         let rows: Vec<_> = (0..self.rows.len()).map(cache).collect();
         let joined = self.model.parts().backbone()?.join(&rows)?;
         self.cache = joined;
-        if let Some(prediction) = &context.prediction {
+        if let Some(prediction) = &shorter.prediction {
             self.rows[row].prediction = prediction.clone();
         }
-        Ok(())
+        Ok(std::mem::replace(context, shorter))
     }
 
     /// Drop all rows but these, of which there is at least one.
