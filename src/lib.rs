@@ -38,6 +38,7 @@ mod encoder;
 pub mod error;
 pub mod eval;
 mod generation;
+mod hash;
 mod model;
 mod opt;
 mod plot;

@@ -16,6 +16,7 @@ use crate::{
     config::{ModelConfig, SpecialTokens},
     error::{Error, Result},
     generation::{Continuation, Emitted, GenerateOptions, GenerationDefaults},
+    hash::hexadecimal,
     opt::Opt,
     runtime::{EngineSettings, GraphSettings, Placement, Provider, environment},
     sampling::SamplingOptions,
@@ -449,10 +450,6 @@ impl Model {
     pub(crate) fn parts(&self) -> &Parts {
         &self.parts
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Parts {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from sllm_export import __version__
 from sllm_export.checkpoint.expected import check_finite, check_tensors, expected_shapes
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig
+from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 from sllm_export.model_card import CardEntry, write_card
 from sllm_export.tokenizer import check_tokenizer
@@ -37,7 +37,6 @@ SEGMENTATIONS: dict[str, dict[str, str]] = {
         "long_sentence": "split",
     },
 }
-_HASH_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -83,15 +82,6 @@ def write_bundle(
         (work / MANIFEST).write_text(text, encoding="utf-8")
         card = source.card or write_card(source.config, manifest, entries).encode()
         (work / CARD).write_bytes(card)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _write_variants(

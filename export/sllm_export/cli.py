@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sllm_export import __version__
-from sllm_export.bundle import SEGMENTATIONS, BundleSource, sha256, write_bundle
+from sllm_export.bundle import SEGMENTATIONS, BundleSource, write_bundle
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
@@ -21,6 +21,7 @@ from sllm_export.checkpoint.rounded import RoundedToHalf
 from sllm_export.checkpoint.sharded import INDEX_SUFFIX, shard_names
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, load_config
+from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 from sllm_export.generation import parse_generation
 from sllm_export.model_card import CardEntry

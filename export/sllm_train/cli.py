@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from sllm_export.config import ModelConfig, load_config
+from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
 from .checkpoint import STATE_FILE
-from .corpus import Corpus, file_digest, load_tokenized
+from .corpus import Corpus, load_tokenized
 from .evaluation import Evaluation
 from .folder import CORPORA, WeightedPath, check_trainable, claim_folder, obtain_tokenizer
 from .initial import InitialWeights
@@ -186,8 +187,8 @@ def train(args: argparse.Namespace) -> int:
         if rank_and_world()[0] == 0:
             settings = {
                 "options": asdict(options),
-                "text": [[str(path), weight, file_digest(path)] for path, weight in args.text],
-                "valid": [[str(path), file_digest(path)] for path in args.valid],
+                "text": [[str(path), weight, sha256(path)] for path, weight in args.text],
+                "valid": [[str(path), sha256(path)] for path in args.valid],
             }
             if initial:
                 settings["initial"] = {"svae": str(args.svae), "opt": str(args.opt)}

@@ -13,6 +13,7 @@ import numpy as np
 import zstandard
 from tokenizers import Encoding, Tokenizer
 
+from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
 from .text import clauses, original
@@ -25,7 +26,6 @@ RULES: dict[str, Callable[[str], list[str]]] = {
     "clauses": lambda text: canonical_pieces(text),
 }
 ARRAYS = ("tokens", "sentence_starts", "record_starts")
-_HASHED_BLOCK = 2**20
 _FRAME_HEADER_BYTES = 18
 
 
@@ -165,15 +165,6 @@ def _split_at_words(piece: str, encoding: Encoding, limit: int) -> Iterator[list
             yield ids[part : min(part + limit, end)]
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASHED_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def load_tokenized(
     path: Path,
     tokenizer: Tokenizer,
@@ -184,7 +175,7 @@ def load_tokenized(
 ) -> Corpus:
     """`tokenize`, kept in `cache` under a name made of all that the result depends on, and mapped
     into memory from there."""
-    settings = [file_digest(path), tokenizer.to_str(), max_tokens, rule, max_bytes]
+    settings = [sha256(path), tokenizer.to_str(), max_tokens, rule, max_bytes]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     stored = cache / f"{path.name.split('.')[0]}-{digest[:16]}"
     if not stored.exists():

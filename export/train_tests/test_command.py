@@ -9,8 +9,8 @@ import pytest
 from tiny_training import Case
 
 from sllm_export import cli
+from sllm_export.digest import sha256
 from sllm_train.cli import parser, weighted_path
-from sllm_train.corpus import file_digest
 from sllm_train.metrics import Tally
 from sllm_train.options import Options
 
@@ -136,8 +136,8 @@ def test_what_a_training_leaves(trained):
     told = json.loads((trained.out / "training.json").read_text())
     assert told["config"] == json.loads(trained.config.read_text())
     assert told["options"]["steps"] == 1
-    assert told["text"] == [[str(trained.text), 1.0, file_digest(trained.text)]]
-    assert told["valid"] == [[str(trained.valid), file_digest(trained.valid)]]
+    assert told["text"] == [[str(trained.text), 1.0, sha256(trained.text)]]
+    assert told["valid"] == [[str(trained.valid), sha256(trained.valid)]]
 
 
 def test_a_state_of_another_training_is_refused(resumable, capsys):

@@ -1,7 +1,6 @@
 //! Files of a bundle: where they may lie, and that their content is the promised one.
 
 use std::{
-    fmt::Write as _,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -15,6 +14,7 @@ use crate::config::{
     read_text,
 };
 use crate::error::{Error, Result};
+use crate::hash::hexadecimal;
 
 /// Longest file name in a manifest, in bytes.
 const MAX_FILE_NAME_BYTES: usize = 1024;
@@ -116,7 +116,7 @@ impl BundleFile {
             hasher.update(chunk);
             take(size, chunk);
         }
-        let found = hex(&hasher.finalize());
+        let found = hexadecimal(&hasher.finalize());
         if found == self.sha256 {
             return Ok(());
         }
@@ -135,16 +135,6 @@ impl BundleFile {
 
 /// How a file begins that Git LFS has not fetched yet.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
 
 /// The text of the manifest in `path`, which must be a regular file inside of `dir`.
 pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {

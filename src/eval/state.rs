@@ -1,18 +1,14 @@
 //! The state file: how far an evaluation is, so that another process can go on from there.
 
-use std::{
-    fs,
-    io::{self, BufRead as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{records::Position, sums::Sums};
 use crate::{
     config::read_text,
     error::{Error, Result, one_line},
+    hash::sha256_of,
     model::Model,
     whole_file::write_whole,
 };
@@ -58,7 +54,7 @@ impl Subject {
             let data = fs::metadata(text)?;
             match data.is_dir() {
                 true => Err(io::ErrorKind::IsADirectory.into()),
-                false if identified => Ok((sha256(text)?, data.len())),
+                false if identified => Ok((sha256_of(text)?, data.len())),
                 false => Ok((String::new(), data.len())),
             }
         };
@@ -146,22 +142,6 @@ impl Subject {
             file_on_disk.write_all(b"\n")
         })
     }
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut reader = io::BufReader::new(fs::File::open(path)?);
-    loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            break;
-        }
-        hasher.update(bytes);
-        let count = bytes.len();
-        reader.consume(count);
-    }
-    let digest = hasher.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Remove a state file that is of no use any more.
