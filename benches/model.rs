@@ -97,7 +97,7 @@ fn session(model: &Model, sentences: usize) -> Session {
 fn one_sentence_each(mut sessions: Vec<Session>) -> Vec<Session> {
     let options = GenerateOptions::default()
         .with_max_sentences(1)
-        .with_ignore_stop(true);
+        .with_ignore_eos(true);
     if let [session] = &mut sessions[..] {
         for sentence in session.generate(options) {
             black_box(sentence.expect("a sentence"));

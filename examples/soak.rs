@@ -143,7 +143,7 @@ fn options(kind: usize) -> Outcome<GenerateOptions> {
     let sampling = SamplingOptions::default().with_temperature(temperature)?;
     Ok(GenerateOptions::default()
         .with_max_sentences(SENTENCES)
-        .with_ignore_stop(true)
+        .with_ignore_eos(true)
         .with_sampling(sampling.with_seed(kind as u64)))
 }
 

@@ -78,7 +78,7 @@ fn tell(model: &Model, seed: u64) -> Outcome<(Session, usize)> {
         .with_seed(seed);
     let options = GenerateOptions::default()
         .with_max_sentences(SENTENCES)
-        .with_ignore_stop(true)
+        .with_ignore_eos(true)
         .with_sampling(sampling);
     let mut tokens = 0;
     for sentence in session.generate(options) {

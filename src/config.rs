@@ -8,11 +8,14 @@ mod read;
 mod unique_keys;
 mod validate;
 
-use std::{fmt, fs::File, io::Read, path::Path};
+use std::{fmt, path::Path};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    fs::read_text,
+};
 use fields::At;
 
 pub use flops::{Flops, FlopsAssumptions};
@@ -270,28 +273,4 @@ impl ModelConfig {
             .as_ref()
             .and_then(|backbone| self.hidden_size.checked_div(backbone.heads))
     }
-}
-
-/// Reads a UTF-8 file of at most `limit` bytes.
-pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed is enough to see that the file is too large, however large it is.
-    File::open(path)
-        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
-        .map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::FileTooLarge {
-            path: path.to_owned(),
-            bytes: bytes.len() as u64,
-            limit,
-        });
-    }
-    String::from_utf8(bytes).map_err(|error| Error::NotText {
-        path: path.to_owned(),
-        byte: error.utf8_error().valid_up_to() as u64,
-        line: None,
-    })
 }

@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::config::ModelKind;
@@ -413,6 +414,26 @@ pub enum Error {
         /// The model's hidden size.
         expected: usize,
     },
+    /// A vector that was handed in has NaN or infinity in it.
+    #[error("vector {row} has a number that is not finite: correct it before it is decoded")]
+    VectorNotFinite {
+        /// The index of the vector, from 0.
+        row: usize,
+    },
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// A context of a batch could not be continued.
+    #[error("context {row} of the batch: {source}")]
+    BatchRow {
+        /// The index of the context, from 0.
+        row: usize,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// A run that several contexts had in common failed: each of them has this error.
+    #[error(transparent)]
+    Shared(Arc<Error>),
     /// A continuation without anything to continue.
     #[error("there is nothing to continue: give a prompt of at least one sentence")]
     EmptyContext,
@@ -456,6 +477,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// A context cannot be written as a snapshot.
+    #[error("cannot write the session: {problem}")]
+    Snapshot {
+        /// What is wrong.
         problem: String,
     },
     /// A saved session belongs to another model.

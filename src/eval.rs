@@ -25,9 +25,8 @@ mod windows;
 use std::{path::Path, time::Instant};
 
 use crate::{
-    config::ModelKind,
     error::{Error, Result},
-    model::Model,
+    model::{Model, Network},
     text::{LongSentence, Segmentation, Tail, TextPipeline},
 };
 pub use degenerate::Degeneration;
@@ -93,7 +92,7 @@ pub fn evaluate(
     let mut measure = Measure::new(model)?;
     let pipeline = pipeline(model)?;
     let ended = (done.sums.records).saturating_sub(u64::from(done.position.in_record));
-    let mut windows = Windows::open(&pipeline, text, done.position, window_limit(model)?)?
+    let mut windows = Windows::open(&pipeline, text, done.position, window_limit(model))?
         .with_records(options.limit.map(|limit| limit.saturating_sub(ended)));
     let mut saved = Instant::now();
     loop {
@@ -126,7 +125,7 @@ pub fn evaluate(
         });
     }
     let sums = &done.sums;
-    let is_opt = model.config().kind == ModelKind::Opt;
+    let is_opt = matches!(model.network(), Network::Tokens(_));
     Ok(Evaluation {
         model: model.config().name.clone(),
         variant: model.variant().to_owned(),
@@ -150,15 +149,15 @@ pub fn evaluate(
 /// out, and only what is longer than its context is split.
 fn pipeline(model: &Model) -> Result<TextPipeline> {
     let pipeline = model.text_pipeline();
-    match model.config().kind {
-        ModelKind::Opt => TextPipeline::new(
+    match model.network() {
+        Network::Tokens(model) => TextPipeline::new(
             pipeline.tokenizer().clone(),
             Segmentation {
                 tail: Tail::Keep,
                 long_sentence: LongSentence::Split,
-                ..model.parts().bundle.segmentation
+                ..model.shared.bundle.segmentation
             },
-            model.config().longest_sentence()?,
+            model.graph.max_positions(),
         ),
         _ => Ok(pipeline.clone()),
     }

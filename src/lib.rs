@@ -28,37 +28,44 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
-mod backbone;
+mod batch;
 pub mod bench;
 pub mod bundle;
-mod candidates;
 pub mod config;
-mod decoder;
-mod encoder;
+mod context;
+mod embed;
 pub mod error;
 pub mod eval;
+mod fs;
+mod generate;
 mod generation;
+mod graphs;
 mod hash;
+mod logits;
 mod model;
-mod opt;
 mod plot;
 mod runtime;
 mod sampling;
 mod session;
 pub mod stats;
 pub mod text;
-mod whole_file;
 
+pub use batch::{Batch, BatchEvent, JoinError};
+pub use context::Appended;
+pub use embed::Reconstruction;
 pub use error::{Error, Result};
-pub use generation::{
-    CancelHandle, Continuation, FinishReason, GenerateOptions, Generation, GenerationDefaults,
-    Sentence, WhenFull,
+pub use fs::check_writable;
+#[expect(deprecated)]
+pub use generate::WhenFull;
+pub use generate::{
+    CancelHandle, Continuation, FinishReason, GenerateOptions, GenerationDefaults, OverflowPolicy,
+    Sentence,
 };
-pub use model::{LoadOptions, Model, Reconstruction};
+pub use generation::Generation;
+pub use model::{LoadOptions, Model};
 pub use runtime::{
     LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
     data_folder, library_info, load_library,
 };
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};
-pub use session::{Appended, Session};
-pub use whole_file::check_writable;
+pub use session::{Appender, Session};

@@ -1,38 +1,23 @@
-//! A context that grows: prompt and generated sentences, with the KV caches of the model.
+//! A context that grows: a prompt and generated sentences.
 
-mod batch;
-mod file;
-mod sentences;
-mod tokens;
-
-use std::path::Path;
+use std::{fmt, path::Path, sync::Arc};
 
 use tracing::{field, info_span};
 
 use crate::{
-    config::ModelKind,
-    error::{Error, Result},
-    generation::{FinishReason, GenerateOptions, Generation, Sentence, generate_batch},
-    model::Model,
+    batch::Batch,
+    context::{self, Appended, SentenceContext, TokenContext},
+    error::Result,
+    generate::{CancelHandle, FinishReason, GenerateOptions, Sentence},
+    generation::Generation,
+    model::{Model, Network, SentenceModel, TokenModel},
     text::TextSentence,
 };
-pub(crate) use batch::SentenceBatch;
-pub(crate) use sentences::{ContextSentence, SentenceContext};
-pub(crate) use tokens::TokenContext;
-
-/// What [`Session::append`] took of a text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Appended {
-    /// Sentences that were added to the context.
-    pub sentences: usize,
-    /// How many of them were cut short, as the bundle's segmentation has it.
-    pub truncated: usize,
-    /// The end of the text that was dropped, as the bundle's segmentation has it; else empty.
-    pub dropped: String,
-}
 
 /// A context of sentences over a [`Model`], and its continuations.
+///
+/// It can be sent to another thread, but not be used by two at once. After an error, and after a
+/// panic in a callback, it holds the sentences that it held before, and can be used.
 ///
 /// ```no_run
 /// use sllm_ort::{GenerateOptions, LoadOptions, Model};
@@ -45,67 +30,84 @@ pub struct Appended {
 /// }
 /// # Ok::<(), sllm_ort::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Session {
+    model: Model,
     context: Context,
 }
 
-#[derive(Debug)]
+/// A context with its model, by the model's kind.
 pub(crate) enum Context {
-    Sentences(Box<SentenceContext>),
-    Tokens(Box<TokenContext>),
+    Sentences(Arc<SentenceModel>, Box<SentenceContext>),
+    Tokens(Arc<TokenModel>, Box<TokenContext>),
 }
 
 impl Context {
-    pub fn new(model: Model) -> Result<Self> {
-        Ok(match model.config().kind {
-            ModelKind::Opt => Self::Tokens(Box::new(TokenContext::new(model)?)),
-            _ => Self::Sentences(Box::new(SentenceContext::new(model)?)),
-        })
-    }
-
-    pub fn model(&self) -> &Model {
+    fn len(&self) -> usize {
         match self {
-            Self::Sentences(context) => &context.model,
-            Self::Tokens(context) => &context.model,
+            Self::Sentences(_, context) => context.len(),
+            Self::Tokens(_, context) => context.len(),
         }
     }
 
-    pub fn memory_bytes(&self) -> usize {
-        match self {
-            Self::Sentences(context) => context.memory_bytes(),
-            Self::Tokens(context) => context.memory_bytes(),
-        }
-    }
-
-    /// Tokens that the model sees.
     fn tokens(&self) -> usize {
         match self {
-            Self::Sentences(context) => context.sentences.iter().map(|s| s.ids.len()).sum(),
-            Self::Tokens(context) => context.ids.len(),
+            Self::Sentences(_, context) => context.tokens(),
+            Self::Tokens(_, context) => context.ids().len(),
         }
+    }
+}
+
+impl Model {
+    /// An empty context.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model of kind `svae`.
+    pub fn session(&self) -> Result<Session> {
+        let context = match self.network() {
+            Network::Sentences(model) => {
+                let context = SentenceContext::new(model.clone());
+                Context::Sentences(model.clone(), Box::new(context))
+            }
+            Network::Tokens(model) => {
+                let context = TokenContext::new(model.clone());
+                Context::Tokens(model.clone(), Box::new(context))
+            }
+            Network::Autoencoder(_) => return Err(self.wrong_kind("backbone", "sllm or opt")),
+        };
+        Ok(Session {
+            model: self.clone(),
+            context,
+        })
     }
 }
 
 impl Session {
-    pub(crate) fn new(model: Model) -> Result<Self> {
-        let context = Context::new(model)?;
-        Ok(Self { context })
+    pub(crate) fn from_parts(model: Model, context: Context) -> Self {
+        Self { model, context }
+    }
+
+    pub(crate) fn into_parts(self) -> (Model, Context) {
+        (self.model, self.context)
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 
     /// The model.
     #[must_use]
     pub fn model(&self) -> &Model {
-        self.context.model()
+        &self.model
     }
 
     /// Number of sentences in the context.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.context {
-            Context::Sentences(context) => context.sentences.len(),
-            Context::Tokens(context) => context.sentences(),
-        }
+        self.context.len()
     }
 
     /// Whether the context is empty.
@@ -114,43 +116,84 @@ impl Session {
         self.len() == 0
     }
 
+    /// Number of tokens of the context: in kind `sllm` those of its sentences, without bos and eos;
+    /// in kind `opt` those that the model sees, with bos.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.context.tokens()
+    }
+
+    /// How many more sentences (in kind `opt` tokens) the context can hold.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        match &self.context {
+            Context::Sentences(_, context) => context.remaining(),
+            Context::Tokens(_, context) => context.remaining(),
+        }
+    }
+
+    /// The texts of the sentences of the context.
+    pub fn sentences(&self) -> impl Iterator<Item = &str> {
+        let (sentences, tokens) = match &self.context {
+            Context::Sentences(_, context) => (Some(context.sentences().iter()), None),
+            Context::Tokens(_, context) => (None, Some(context.sentences())),
+        };
+        let sentences = sentences.into_iter().flatten().map(|s| s.text.as_str());
+        sentences.chain(tokens.into_iter().flatten())
+    }
+
     /// The text of the context: all that was appended and generated.
     #[must_use]
     pub fn text(&self) -> String {
         match &self.context {
-            Context::Sentences(context) => {
-                let texts = context.sentences.iter().map(|sentence| &*sentence.text);
-                texts.collect()
-            }
-            Context::Tokens(context) => context.text.clone(),
+            Context::Sentences(..) => self.sentences().collect(),
+            Context::Tokens(_, context) => context.text().to_owned(),
         }
     }
 
-    /// Memory of the KV caches, in bytes.
+    /// Memory of the KV cache, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.context.memory_bytes()
+        match &self.context {
+            Context::Sentences(_, context) => context.memory_bytes(),
+            Context::Tokens(_, context) => context.memory_bytes(),
+        }
     }
 
-    /// Cut `text` into sentences and append them, all in one run of the backbone; in kind `opt` its
-    /// tokens, all in one run.
+    /// Cut `text` into sentences and append them; in kind `opt` its tokens.
+    ///
+    /// The end of the text is the end of a sentence. A text that comes in pieces goes through
+    /// [`Appender`], which gives the context of the whole text.
     ///
     /// # Errors
     /// [`Error::ContextFull`] if they do not fit, those of
     /// [`TextPipeline::sentences`](crate::text::TextPipeline::sentences),
-    /// [`Error::GraphRun`]. The context is as it was then.
+    /// [`Error::GraphRun`]. The context is then as it was before.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
+        self.append_inner(text, None)
+    }
+
+    /// The same, until the handle is cancelled: looked at every 256 sentences (in kind `opt` 4,096
+    /// tokens), and in a model with bidirectional prefill only before.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); [`Error::Cancelled`].
+    pub fn append_cancellable(&mut self, text: &str, cancel: &CancelHandle) -> Result<Appended> {
+        self.append_inner(text, Some(cancel))
+    }
+
+    fn append_inner(&mut self, text: &str, cancel: Option<&CancelHandle>) -> Result<Appended> {
         let span = info_span!(
             "prefill",
-            model = self.model().config().name,
+            model = self.model.config().name,
             sentences = field::Empty,
             tokens = field::Empty,
         )
         .entered();
         let held = (!span.is_disabled()).then(|| self.context.tokens());
         let appended = match &mut self.context {
-            Context::Sentences(context) => context.append(text),
-            Context::Tokens(context) => context.append(text),
+            Context::Sentences(_, context) => context.append(text, cancel),
+            Context::Tokens(_, context) => context.append(text, cancel),
         }?;
         if let Some(held) = held {
             span.record("sentences", appended.sentences);
@@ -159,81 +202,75 @@ impl Session {
         Ok(appended)
     }
 
-    /// Append sentences from [`text_pipeline`](Model::text_pipeline), all in one run; in kind `opt`
-    /// their text.
+    /// Append sentences from [`text_pipeline`](Model::text_pipeline); in kind `opt` their text.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn append_sentences(&mut self, sentences: &[TextSentence<'_>]) -> Result<()> {
         match &mut self.context {
-            Context::Sentences(context) => context.append_sentences(sentences),
-            Context::Tokens(context) => {
+            Context::Sentences(_, context) => context.append_text_sentences(sentences),
+            Context::Tokens(_, context) => {
                 let texts = sentences.iter().map(|sentence| sentence.text);
-                context.append(&texts.collect::<String>()).map(|_| ())
+                let text: String = texts.collect();
+                context.append(&text, None).map(|_| ())
             }
+        }
+    }
+
+    /// Append a text that comes in pieces.
+    pub fn appender(&mut self) -> Appender<'_> {
+        Appender {
+            session: self,
+            text: String::new(),
+            appended: Appended::default(),
         }
     }
 
     /// Continue the context.
     pub fn generate(&mut self, options: GenerateOptions) -> Generation<'_> {
-        Generation::new(&mut self.context, options)
+        Generation::new(&self.model, &mut self.context, options)
     }
 
-    /// Continue many contexts of one model together, each as its options say: all in the same runs of
-    /// the graphs, which a context leaves when it is finished. Returns why each ended, in their order.
+    /// Continue several contexts of one model in the same runs. Returns why each ended, in order.
     ///
-    /// `on_sentence` gets each sentence with the number of its context. A context's sentences are
-    /// those that [`generate`](Self::generate) would give, token by token in a variant that
-    /// computes in float32; in the others graphs round differently for several contexts than for one,
-    /// so that texts may part after a while. They are part of it when its continuation
-    /// has ended. Meanwhile its cache is there twice, and in the batch it is as large as that of the
-    /// longest context. After an error each context holds what it held before the sentence that failed.
+    /// `on_sentence` gets each sentence with the index of its context. In `portable` (float32) the
+    /// token ids are identical to those of [`generate`](Self::generate). In other variants rounding
+    /// depends on the batch size, so that outputs may differ. [`Batch`] lets contexts join and leave,
+    /// and gives a result for each.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::MixedModels`],
-    /// [`Error::EmptyContext`] if nothing was appended to a session, [`Error::GraphRun`],
-    /// [`Error::NotFinite`], [`Error::Decode`].
+    /// [`Error::MixedModels`], [`Error::EmptyContext`] if nothing was appended to a session;
+    /// [`Error::BatchRow`] for the first context that failed. It holds what it held before the
+    /// sentence that failed; the others are continued to their ends.
     pub fn generate_batch<'s>(
         batch: impl IntoIterator<Item = (&'s mut Self, GenerateOptions)>,
-        mut on_sentence: impl FnMut(usize, Sentence),
+        on_sentence: impl FnMut(usize, Sentence),
     ) -> Result<Vec<FinishReason>> {
-        let (mut contexts, mut options) = (Vec::<&mut SentenceContext>::new(), Vec::new());
-        for (session, session_options) in batch {
-            let Context::Sentences(context) = &mut session.context else {
-                let config = session.model().config();
-                return Err(config.wrong_kind("sentence cache", "sllm"));
-            };
-            if !contexts
-                .first()
-                .is_none_or(|first| first.model.is(&context.model))
-            {
-                return Err(Error::MixedModels);
-            }
-            contexts.push(context);
-            options.push(session_options);
-        }
-        generate_batch(&mut contexts, options, &mut on_sentence)
+        Batch::run(batch.into_iter().collect(), on_sentence)
     }
 
-    /// A session of its own with the same context: what is appended to one is not in the other.
+    /// A session of its own with the same context.
     ///
     /// # Errors
     /// [`Error::GraphRun`] if ONNX Runtime has no memory left.
     pub fn fork(&self) -> Result<Self> {
         let context = match &self.context {
-            Context::Sentences(context) => Context::Sentences(Box::new(context.fork()?)),
-            Context::Tokens(context) => Context::Tokens(Box::new(context.fork()?)),
+            Context::Sentences(model, context) => {
+                Context::Sentences(model.clone(), Box::new(context.fork()?))
+            }
+            Context::Tokens(model, context) => {
+                Context::Tokens(model.clone(), Box::new(context.fork()?))
+            }
         };
-        Ok(Self { context })
+        Ok(Self::from_parts(self.model.clone(), context))
     }
 
     /// Forget the last `sentences` sentences, all of them where there are fewer.
     ///
-    /// The context is as if it had never had them: where a model sees the sentences of a prompt
-    /// together, those that stay are computed again.
+    /// Where a model sees the sentences of a prompt together, those that stay are run again.
     ///
     /// # Errors
-    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is as it was then.
+    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is then as it was before.
     pub fn rewind(&mut self, sentences: usize) -> Result<()> {
         let kept = self.len().saturating_sub(sentences);
         if kept == 0 {
@@ -243,54 +280,147 @@ impl Session {
             return Ok(());
         }
         match &mut self.context {
-            Context::Sentences(context) => context.truncate(kept),
-            Context::Tokens(context) => context.truncate(kept),
+            Context::Sentences(_, context) => context.truncate(kept),
+            Context::Tokens(_, context) => context.truncate(kept),
         }
     }
 
-    /// Forget the first `sentences` sentences, all of them where there are fewer; the others are
-    /// computed again, in one run.
+    /// Forget the first `sentences` sentences, all of them where there are fewer.
+    ///
+    /// The backbone runs over the others again; nothing is encoded again. In kind `opt` their text
+    /// is tokenized again.
     ///
     /// # Errors
-    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is as it was then.
+    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is then as it was before.
     pub fn drop_oldest(&mut self, sentences: usize) -> Result<()> {
         if sentences >= self.len() {
             return self.clear();
         }
+        if sentences == 0 {
+            return Ok(());
+        }
         match &mut self.context {
-            Context::Sentences(context) => **context = context.without_first(sentences)?,
-            Context::Tokens(context) => **context = context.without_first(sentences)?,
+            Context::Sentences(_, context) => **context = context.without_first(sentences)?,
+            Context::Tokens(_, context) => **context = context.without_first(sentences)?,
         }
         Ok(())
     }
 
-    /// Forget the context.
+    /// Forget the context, and release its memory.
     ///
     /// # Errors
-    /// [`Error::GraphRun`] if ONNX Runtime has no memory left.
+    /// None today.
     pub fn clear(&mut self) -> Result<()> {
         match &mut self.context {
-            Context::Sentences(context) => context.clear(),
-            Context::Tokens(context) => context.clear(),
+            Context::Sentences(model, context) => **context = SentenceContext::new(model.clone()),
+            Context::Tokens(model, context) => **context = TokenContext::new(model.clone()),
         }
+        Ok(())
     }
 
-    /// Write the context to one file, whole or not at all.
+    /// Write a snapshot of the context to a file, whole or not at all: text, vectors and KV cache
+    /// (safetensors). [`load`](Self::load) restores it without running a graph.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`], [`Error::GraphRun`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        file::save(self, path.as_ref())
+        context::save(self, path.as_ref())
     }
 
-    /// Read a context that was saved with the same model, and compute its caches again: for all
-    /// sentences in one run, so that what a variant with weights of few bits says next may differ,
-    /// as in [`generate_batch`](Self::generate_batch).
+    /// The snapshot as bytes.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::NotText`], [`Error::SessionFile`] if it is no
-    /// session, [`Error::SessionModel`] if it belongs to another model, [`Error::GraphRun`].
+    /// [`Error::GraphRun`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        context::to_bytes(self)
+    }
+
+    /// Restore a snapshot that was saved with the same model.
+    ///
+    /// A snapshot of another variant of the model has its caches recomputed, and so have session
+    /// files of version 0.1.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::SessionFile`] if it is no session,
+    /// [`Error::SessionModel`] if it belongs to another model, [`Error::GraphRun`].
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
-        file::load(model, path.as_ref())
+        context::load(model, path.as_ref())
+    }
+
+    /// Restore a snapshot from bytes.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Self> {
+        context::from_bytes(model, bytes)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("model", &self.model.config().name)
+            .field("variant", &self.model.variant())
+            .field("sentences", &self.len())
+            .field("tokens", &self.tokens())
+            .field("memory_bytes", &self.memory_bytes())
+            .finish()
+    }
+}
+
+/// Appends a text that comes in pieces to a [`Session`]: the context is that of the whole text.
+///
+/// What may continue is held back until more comes, or [`finish`](Self::finish) is called. Text that
+/// is held back is lost if the appender is dropped.
+#[derive(Debug)]
+#[must_use = "text is held back until `finish` is called"]
+pub struct Appender<'s> {
+    session: &'s mut Session,
+    /// What is held back.
+    text: String,
+    appended: Appended,
+}
+
+impl Appender<'_> {
+    /// Take a piece of the text.
+    ///
+    /// # Errors
+    /// As [`Session::append`]; the piece is then held back.
+    pub fn push(&mut self, piece: &str) -> Result<()> {
+        self.text.push_str(piece);
+        // In kind `opt` a token may reach over the end of a sentence.
+        let Context::Sentences(_, context) = &mut self.session.context else {
+            return Ok(());
+        };
+        let pipeline = self.session.model.text_pipeline();
+        let complete = self.text.len() - pipeline.incomplete_bytes(&self.text);
+        if complete == 0 {
+            return Ok(());
+        }
+        let mut pieces = pipeline.sentences(&self.text)?;
+        let mut sentences = Vec::new();
+        while self.text.len() - pieces.remaining_bytes() < complete
+            && let Some(sentence) = pieces.next()
+        {
+            sentences.push(sentence?);
+        }
+        context.append_text_sentences(&sentences)?;
+        self.appended.sentences += sentences.len();
+        let truncated = sentences.iter().filter(|sentence| sentence.truncated);
+        self.appended.truncated += truncated.count();
+        self.text.drain(..complete);
+        Ok(())
+    }
+
+    /// Append what is held back; returns what was appended in all.
+    ///
+    /// # Errors
+    /// As [`Session::append`].
+    pub fn finish(mut self) -> Result<Appended> {
+        let appended = self.session.append(&self.text)?;
+        self.appended.sentences += appended.sentences;
+        self.appended.truncated += appended.truncated;
+        self.appended.dropped = appended.dropped;
+        Ok(self.appended)
     }
 }

@@ -7,11 +7,14 @@ use sllm_ort::{
 
 /// Bundles of models that generate, and variants of each. The shipped model rounds differently in a
 /// batch in `cpu-int8`, and may say something else then.
-const MODELS: [(&str, &[&str]); 5] = [
+const MODELS: [(&str, &[&str]); 8] = [
     ("tests/golden/bundle", &["portable", "cpu-int8"]),
     ("tests/golden/bundle-original", &["portable", "cpu-int8"]),
     ("tests/golden/bundle-fast", &["cpu-int8"]),
     ("tests/golden/bundle-half", &["cuda-fp16"]),
+    ("tests/golden/bundle-opt", &["portable", "cpu-int8"]),
+    ("tests/golden/bundle-opt-fast", &["cpu-int8"]),
+    ("tests/golden/bundle-opt-half", &["cuda-fp16"]),
     ("models/sllm-stories", &["portable"]),
 ];
 const PROMPTS: [&str; 5] = [
@@ -38,11 +41,11 @@ fn options() -> Vec<GenerateOptions> {
     };
     let options = GenerateOptions::default().with_max_sentences(8);
     vec![
-        options.clone().with_ignore_stop(true),
+        options.clone().with_ignore_eos(true),
         options.clone().with_sampling(sampling(1)),
         options.clone().with_max_sentences(1),
         options.clone().with_stop_text("e").unwrap(),
-        options.with_ignore_stop(true).with_sampling(sampling(2)),
+        options.with_ignore_eos(true).with_sampling(sampling(2)),
     ]
 }
 
@@ -163,8 +166,15 @@ fn what_cannot_go_on_together_is_refused() {
     };
     let mixed = generate(&mut [session(&one), session(&other)]);
     assert!(matches!(mixed, Err(Error::MixedModels)), "{mixed:?}");
-    let tokens = generate(&mut [session(&opt)]);
-    assert!(matches!(tokens, Err(Error::WrongKind { .. })), "{tokens:?}");
+    let mut token_level = [session(&opt)];
+    let batch = token_level
+        .iter_mut()
+        .map(|session| (session, options().with_best_of(2).unwrap()));
+    let refused = Session::generate_batch(batch, |_, _| panic!("nothing is generated"));
+    let Err(Error::BatchRow { row: 0, source }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(matches!(*source, Error::InvalidOption { .. }), "{source:?}");
     let mut with_an_empty_one = [session(&one), one.session().unwrap()];
     let empty = generate(&mut with_an_empty_one);
     assert!(matches!(empty, Err(Error::EmptyContext)), "{empty:?}");

@@ -262,12 +262,7 @@ fn caches_equal_recomputing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("session.json");
     for golden in generating() {
-        let options = || {
-            golden
-                .options()
-                .with_ignore_stop(true)
-                .with_max_sentences(1)
-        };
+        let options = || golden.options().with_ignore_eos(true).with_max_sentences(1);
         let mut cached = golden.prompted();
         let mut recomputed = golden.prompted();
         let room = golden.model.config().max_sentences.unwrap() - cached.len();
@@ -291,7 +286,7 @@ fn a_context_is_filled_and_cleared() {
     let empty = session.memory_bytes();
     let endless = || {
         GenerateOptions::default()
-            .with_ignore_stop(true)
+            .with_ignore_eos(true)
             .with_max_sentences(100)
     };
     let mut generation = session.generate(endless());

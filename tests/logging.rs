@@ -50,7 +50,7 @@ fn logged(level: Level, work: impl FnOnce()) -> Vec<String> {
 fn options(sentences: usize) -> GenerateOptions {
     GenerateOptions::default()
         .with_max_sentences(sentences)
-        .with_ignore_stop(true)
+        .with_ignore_eos(true)
 }
 
 fn load(bundle: &str) -> Model {

@@ -144,7 +144,7 @@ fn a_context_is_filled_and_cleared() {
         let mut session = prompted(&model, PROMPT);
         let endless = || {
             GenerateOptions::default()
-                .with_ignore_stop(true)
+                .with_ignore_eos(true)
                 .with_max_sentences(100)
         };
         let mut generation = session.generate(endless());
@@ -223,7 +223,7 @@ fn the_text_of_a_sentence_is_that_of_its_tokens() {
             .unwrap()
             .with_seed(seed);
         let options = GenerateOptions::default()
-            .with_ignore_stop(true)
+            .with_ignore_eos(true)
             .with_sampling(sampling);
         let mut session = prompted(model, "the cat. ");
         let generated: Vec<_> = session

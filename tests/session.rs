@@ -6,8 +6,8 @@ use std::{
 };
 
 use sllm_ort::{
-    CancelHandle, Error, FinishReason, GenerateOptions, LoadOptions, Model, SamplingOptions,
-    Sentence, Session, WhenFull, config::ModelKind,
+    CancelHandle, Error, FinishReason, GenerateOptions, LoadOptions, Model, OverflowPolicy,
+    SamplingOptions, Sentence, Session, config::ModelKind,
 };
 
 const TEXT: &str = "The cat sat on the hill. She ran to the tree. The end was near. It is so. ";
@@ -56,7 +56,7 @@ fn session(model: &Model, text: &str) -> Session {
 fn few() -> GenerateOptions {
     GenerateOptions::default()
         .with_max_sentences(3)
-        .with_ignore_stop(true)
+        .with_ignore_eos(true)
 }
 
 fn sampled(seed: u64) -> GenerateOptions {
@@ -154,7 +154,7 @@ fn a_full_context_may_lose_its_oldest_sentences() {
     assert!(generation.by_ref().all(|sentence| sentence.is_ok()));
     assert_eq!(generation.finish_reason(), Some(FinishReason::ContextFull));
     let mut going_on = session(&model, TEXT);
-    let mut generation = going_on.generate(options().with_when_full(WhenFull::DropOldest));
+    let mut generation = going_on.generate(options().with_overflow(OverflowPolicy::DropOldest));
     let sentences: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
     assert_eq!(generation.finish_reason(), Some(FinishReason::MaxSentences));
     assert_eq!(sentences.len(), 30);
@@ -163,7 +163,7 @@ fn a_full_context_may_lose_its_oldest_sentences() {
     let mut batched = [session(&model, TEXT), session(&model, "It is so. ")];
     let batch = batched
         .iter_mut()
-        .map(|session| (session, options().with_when_full(WhenFull::DropOldest)));
+        .map(|session| (session, options().with_overflow(OverflowPolicy::DropOldest)));
     let mut found = Vec::new();
     Session::generate_batch(batch, |number, sentence| {
         if number == 0 {
@@ -200,7 +200,7 @@ fn a_continuation_is_cancelled_from_another_thread() {
     let handle = CancelHandle::new();
     let options = few()
         .with_max_sentences(usize::MAX)
-        .with_when_full(WhenFull::DropOldest)
+        .with_overflow(OverflowPolicy::DropOldest)
         .with_cancel(handle.clone());
     let mut session = session(&model, TEXT);
     let generating = thread::spawn(move || {
@@ -276,7 +276,7 @@ fn what_a_token_level_model_cannot_do_is_refused() {
     let model = Model::load("tests/golden/bundle-opt", LoadOptions::default()).unwrap();
     for options in [
         few().with_best_of(2).unwrap(),
-        few().with_when_full(WhenFull::DropOldest),
+        few().with_overflow(OverflowPolicy::DropOldest),
         few().with_avoid_repeats(true),
     ] {
         let first = session(&model, SHORT_TEXT).generate(options).next();
@@ -317,7 +317,7 @@ fn a_full_context_keeps_its_sentences_until_there_is_a_new_one() {
     let text = full.text();
     let handle = CancelHandle::new();
     let options = endless()
-        .with_when_full(WhenFull::DropOldest)
+        .with_overflow(OverflowPolicy::DropOldest)
         .with_cancel(handle.clone());
     let mut generation = full.generate(options);
     assert!(generation.next_with(|_| handle.cancel()).is_none());

@@ -93,7 +93,7 @@ fn continuations_are_reconstructed() {
         .with_seed(5);
     let options = GenerateOptions::default()
         .with_max_sentences(40)
-        .with_ignore_stop(true);
+        .with_ignore_eos(true);
     let options = options.with_sampling(sampling);
     let text: String = PROMPTS
         .map(|prompt| story(&portable, prompt, options.clone()))

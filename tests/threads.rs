@@ -23,7 +23,7 @@ fn options(kind: usize) -> Result<GenerateOptions> {
         .with_seed(kind as u64);
     Ok(GenerateOptions::default()
         .with_max_sentences(2)
-        .with_ignore_stop(true)
+        .with_ignore_eos(true)
         .with_sampling(sampling))
 }
 

@@ -8,8 +8,8 @@ use super::{Bench, round::Round};
 use crate::{
     config::ModelKind,
     error::Result,
+    fs::write_whole,
     plot::{Bars, bars},
-    whole_file::write_whole,
 };
 
 /// How fast a model is, and how much memory it takes. Figures with a [`Spread`] are medians of the

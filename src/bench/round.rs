@@ -9,14 +9,15 @@ use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
 use super::{BenchOptions, memory};
 use crate::{
-    candidates::Candidates,
     config::{ModelConfig, ModelKind, SpecialTokens},
+    context::ContextSentence,
     error::{Error, Result},
-    generation::{SentenceModel, TokenModel},
-    model::Model,
-    sampling::{Sampler, SamplingOptions},
-    session::{Context, ContextSentence, SentenceBatch, SentenceContext, TokenContext},
-    text::Detokenizer,
+    generate::GenerateOptions,
+    graphs::DecodeBuffers,
+    logits::Logits,
+    model::{Autoencoder, Model, Network},
+    sampling::SamplingOptions,
+    session::{Context, Session},
 };
 
 /// The slope of memory is taken over as many contexts as have caches of this size together,
@@ -49,9 +50,9 @@ pub struct Workload {
 pub struct Round {
     /// Encoding the prompt and running the backbone over it.
     pub prefill: Duration,
-    /// Decoding the first sentence.
+    /// Generating the first sentence.
     pub first_sentence: Duration,
-    /// Decoding all sentences, and taking each into the context.
+    /// Generating all sentences.
     pub generation: Duration,
 }
 
@@ -63,8 +64,8 @@ impl Workload {
         check("prompt-tokens", options.prompt_tokens, MAX_TOKENS)?;
         check("sentences", options.sentences, MAX_TOKENS / length)?;
         let together = match config.kind {
-            ModelKind::Sllm => MAX_BATCH,
-            _ => 1,
+            ModelKind::Svae => 1,
+            _ => MAX_BATCH,
         };
         check("batch", options.batch, together)?;
         let prompt_sentences = options.prompt_tokens.div_ceil(length);
@@ -114,11 +115,10 @@ impl Workload {
     }
 
     pub fn round(&self, model: &Model) -> Result<Round> {
-        match self.kind {
-            ModelKind::Sllm if self.batch > 1 => self.batch_round(model),
-            ModelKind::Sllm => self.sentence_round(model),
-            ModelKind::Opt => self.token_round(model),
-            ModelKind::Svae => self.reconstruction_round(model),
+        match model.network() {
+            Network::Autoencoder(autoencoder) => self.reconstruction_round(autoencoder),
+            _ if self.batch > 1 => self.batch_round(model),
+            _ => self.single_round(model),
         }
     }
 
@@ -135,9 +135,9 @@ impl Workload {
         while held.len() < SLOPE_CONTEXTS.start
             || cache_bytes < SLOPE_BYTES && held.len() < SLOPE_CONTEXTS.end
         {
-            let context = self.grown_context(model, sentences)?;
-            cache_bytes += context.memory_bytes();
-            held.push(context);
+            let session = self.grown_session(model, sentences)?;
+            cache_bytes += session.memory_bytes();
+            held.push(session);
             let tokens = (held.len() * sentences * self.sentence_tokens) as f64;
             points.extend(memory::anonymous().map(|bytes| (tokens, bytes as f64)));
         }
@@ -146,117 +146,85 @@ impl Workload {
     }
 
     /// A context of so many sentences, taken in a few at a time.
-    fn grown_context(&self, model: &Model, sentences: usize) -> Result<Context> {
+    fn grown_session(&self, model: &Model, sentences: usize) -> Result<Session> {
         let ids = vec![self.tokens.pad; self.sentence_tokens];
-        let mut context = Context::new(model.clone())?;
-        let mut left = sentences;
-        while left > 0 {
-            let few = left.min(SLOPE_STEP);
-            match &mut context {
-                Context::Sentences(context) => {
-                    context.append_run(vec![self.context_sentence(&ids); few])?;
-                }
-                Context::Tokens(context) => context.append_ids(&ids.repeat(few), "")?,
+        let mut session = model.session()?;
+        let mut remaining = sentences;
+        while remaining > 0 {
+            let few = remaining.min(SLOPE_STEP);
+            self.append(&mut session, &vec![ids.clone(); few])?;
+            remaining -= few;
+        }
+        Ok(session)
+    }
+
+    /// Append sentences of these tokens.
+    fn append(&self, session: &mut Session, sentences: &[Vec<u32>]) -> Result<()> {
+        match session.context_mut() {
+            Context::Sentences(_, context) => {
+                let sentence = |ids: &Vec<u32>| ContextSentence {
+                    text: String::new(),
+                    ids: ids.clone(),
+                };
+                let sentences = sentences.iter().map(sentence).collect();
+                context.append_sentences(sentences, None)
             }
-            left -= few;
-        }
-        Ok(context)
-    }
-
-    fn context_sentence(&self, ids: &[u32]) -> ContextSentence {
-        ContextSentence {
-            text: String::new(),
-            ids: [&[self.tokens.bos], ids].concat(),
+            Context::Tokens(_, context) => {
+                let bos = Some(self.tokens.bos).filter(|_| context.ids().is_empty());
+                let ids = bos.into_iter().chain(sentences.concat());
+                context.append_sentence_ids(&ids.collect::<Vec<_>>())
+            }
         }
     }
 
-    fn prompt_sentences(&self) -> Vec<ContextSentence> {
-        let sentences = self.prompt.iter();
-        sentences.map(|ids| self.context_sentence(ids)).collect()
+    /// Greedy, in sentences of the wanted length.
+    fn options(&self) -> GenerateOptions {
+        GenerateOptions::default()
+            .with_max_sentences(self.sentences)
+            .with_ignore_eos(true)
+            .with_sampling(SamplingOptions::default())
+            .with_fixed_sentence_tokens(self.sentence_tokens)
     }
 
-    fn sentence_round(&self, model: &Model) -> Result<Round> {
-        let prompt = self.prompt_sentences();
-        let mut context = SentenceContext::new(model.clone())?;
+    fn single_round(&self, model: &Model) -> Result<Round> {
+        let mut session = model.session()?;
         let started = Instant::now();
-        context.append_run(prompt)?;
+        self.append(&mut session, &self.prompt)?;
         let prefill = started.elapsed();
-        let mut greedy = self.greedy(context.detokenizer());
-        let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
-        for number in 0..self.sentences {
-            context.begin_sentence()?;
-            let mut next = Some(self.tokens.bos);
-            while let Some(id) = next {
-                next = greedy.take(context.candidates_after(id)?)?;
-            }
-            let ids = greedy.take_sentence();
-            if number == 0 {
-                first_sentence = started.elapsed();
-            }
-            // Not all models encode what they have said; their work shall be the same.
-            context.append_run(vec![self.context_sentence(&ids)])?;
+        let mut generation = session.generate(self.options());
+        for sentence in generation.by_ref() {
+            sentence?;
         }
         Ok(Round {
             prefill,
-            first_sentence,
+            first_sentence: generation.time_to_first_sentence().unwrap_or_default(),
             generation: started.elapsed(),
         })
     }
 
-    /// The same work for many contexts, which go on together.
+    /// The same work for several contexts together.
     fn batch_round(&self, model: &Model) -> Result<Round> {
-        let prompt = self.prompt_sentences();
         let started = Instant::now();
-        let mut contexts = Vec::with_capacity(self.batch);
+        let mut sessions = Vec::with_capacity(self.batch);
         for _ in 0..self.batch {
-            let mut context = SentenceContext::new(model.clone())?;
-            context.append_run(prompt.clone())?;
-            contexts.push(context);
+            let mut session = model.session()?;
+            self.append(&mut session, &self.prompt)?;
+            sessions.push(session);
         }
         let prefill = started.elapsed();
-        let greedy = || self.greedy(contexts[0].detokenizer());
-        let mut greedy: Vec<_> = (0..self.batch).map(|_| greedy()).collect();
-        let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
-        let rows: Vec<usize> = (0..self.batch).collect();
-        let mut batch = SentenceBatch::join(&contexts.iter_mut().collect::<Vec<_>>())?;
-        for number in 0..self.sentences {
-            batch.decode(&rows, |row, candidates| greedy[row].take(candidates))?;
-            if number == 0 {
-                first_sentence = started.elapsed();
+        let (mut first_sentence, mut waiting) = (Duration::ZERO, self.batch);
+        let batch = sessions.iter_mut().map(|session| (session, self.options()));
+        Session::generate_batch(batch, |_, sentence| {
+            // Until each context has its first sentence.
+            if sentence.index == 0 {
+                waiting -= 1;
+                if waiting == 0 {
+                    first_sentence = started.elapsed();
+                }
             }
-            let said = greedy.iter_mut().map(Greedy::take_sentence);
-            batch.append(said.map(|ids| self.context_sentence(&ids)).collect())?;
-        }
-        for (row, context) in contexts.iter_mut().enumerate() {
-            batch.give_back(row, context)?;
-        }
-        Ok(Round {
-            prefill,
-            first_sentence,
-            generation: started.elapsed(),
-        })
-    }
-
-    fn token_round(&self, model: &Model) -> Result<Round> {
-        let prompt = [vec![self.tokens.bos], self.prompt.concat()].concat();
-        let mut context = TokenContext::new(model.clone())?;
-        let started = Instant::now();
-        context.append_ids(&prompt, "")?;
-        let prefill = started.elapsed();
-        let mut greedy = self.greedy(context.detokenizer());
-        let mut first_sentence = Duration::ZERO;
-        let started = Instant::now();
-        let mut candidates = Candidates::default();
-        for number in 0..self.new_tokens() {
-            candidates.copy_from(context.candidates().ok_or(Error::EmptyContext)?);
-            let id = greedy.choose(&mut candidates)?;
-            if number + 1 == self.sentence_tokens {
-                first_sentence = started.elapsed();
-            }
-            context.append_token(id)?;
-        }
+        })?;
         Ok(Round {
             prefill,
             first_sentence,
@@ -265,24 +233,32 @@ impl Workload {
     }
 
     /// Encoding the prompt, and decoding as many sentences of it as shall be generated.
-    fn reconstruction_round(&self, model: &Model) -> Result<Round> {
-        let graphs = model.parts().sentence_graphs()?;
-        let prompt: Vec<_> = self
-            .prompt
-            .iter()
-            .map(|ids| [&[self.tokens.bos], ids.as_slice()].concat())
-            .collect();
+    fn reconstruction_round(&self, autoencoder: &Autoencoder) -> Result<Round> {
+        let prompt_ids = |ids: &Vec<u32>| autoencoder.shared.prompt_ids(ids.clone());
+        let prompt: Vec<_> = self.prompt.iter().map(prompt_ids).collect();
         let started = Instant::now();
-        let vectors = graphs.encoder.encode(&prompt)?;
+        let vectors = autoencoder.encoder.encode(&prompt)?;
         let prefill = started.elapsed();
-        let mut greedy = self.greedy(model.text_pipeline().detokenizer());
+        let mut buffers = DecodeBuffers::default();
         let mut first_sentence = Duration::ZERO;
         let started = Instant::now();
         for number in 0..self.sentences {
             let vector = vectors.row(number % vectors.nrows()).to_vec();
-            let (decoder, bos) = (&graphs.decoder, self.tokens.bos);
-            decoder.decode_together(bos, vector, |_, candidates| greedy.take(candidates))?;
-            greedy.take_sentence();
+            let (mut tokens, mut failed) = (0, Ok(()));
+            let next = |_, logits: Result<&mut Logits>| match logits {
+                Ok(logits) => {
+                    logits.mask(self.tokens.eos);
+                    tokens += 1;
+                    Some(logits.best_token().0).filter(|_| tokens < self.sentence_tokens)
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    None
+                }
+            };
+            let decoder = &autoencoder.decoder;
+            decoder.decode(&mut buffers, self.tokens.bos, &vector, next)?;
+            failed?;
             if number == 0 {
                 first_sentence = started.elapsed();
             }
@@ -292,49 +268,6 @@ impl Workload {
             first_sentence,
             generation: started.elapsed(),
         })
-    }
-
-    fn greedy(&self, detokenizer: Detokenizer) -> Greedy {
-        Greedy {
-            sampler: Sampler::new(SamplingOptions::default(), self.tokens.eos),
-            detokenizer,
-            eos: self.tokens.eos,
-            ids: Vec::with_capacity(self.sentence_tokens),
-            length: self.sentence_tokens,
-        }
-    }
-}
-
-/// Chooses tokens as generation does, but ends each sentence at the wanted length.
-struct Greedy {
-    sampler: Sampler,
-    detokenizer: Detokenizer,
-    eos: u32,
-    ids: Vec<u32>,
-    length: usize,
-}
-
-impl Greedy {
-    /// The next token of a sentence, `None` if it is over.
-    fn take(&mut self, candidates: &mut Candidates) -> Result<Option<u32>> {
-        let id = self.choose(candidates)?;
-        self.ids.push(id);
-        Ok((self.ids.len() < self.length).then_some(id))
-    }
-
-    /// The tokens of the sentence but the last, in whose place its end is thought.
-    fn take_sentence(&mut self) -> Vec<u32> {
-        self.ids.pop();
-        std::mem::take(&mut self.ids)
-    }
-
-    fn choose(&mut self, candidates: &mut Candidates) -> Result<u32> {
-        if let Some(eos) = candidates.logit_mut(self.eos) {
-            *eos = f32::NEG_INFINITY;
-        }
-        let id = self.sampler.choose(candidates);
-        self.detokenizer.push(id)?;
-        Ok(id)
     }
 }
 

@@ -9,11 +9,9 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::MAX_MANIFEST_BYTES;
-use crate::config::{
-    fields::{At, SHOWN_CHARS},
-    read_text,
-};
+use crate::config::fields::{At, SHOWN_CHARS};
 use crate::error::{Error, Result};
+use crate::fs::read_text;
 use crate::hash::hexadecimal;
 
 /// Longest file name in a manifest, in bytes.

@@ -143,7 +143,7 @@ fn run_once(model: &Model) -> sllm_ort::Result<()> {
     let mut session = model.session()?;
     session.append(SENTENCE)?;
     let options = sllm_ort::GenerateOptions::default()
-        .with_ignore_stop(true)
+        .with_ignore_eos(true)
         .with_max_sentences(1);
     session
         .generate(options)

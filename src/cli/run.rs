@@ -9,8 +9,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
-    CancelHandle, Error, FinishReason, GenerateOptions, Generation, SamplingOptions, Session,
-    WhenFull, check_writable, config::ModelKind,
+    CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
+    SamplingOptions, Session, check_writable, config::ModelKind,
 };
 
 use super::{ModelArgs, input, output, sampling::SamplingArgs, signals::Interruptible};
@@ -224,11 +224,11 @@ impl RunArgs {
     fn generate_options(&self) -> anyhow::Result<GenerateOptions> {
         let mut options = GenerateOptions::default()
             .with_max_sentences(self.max_sentences)
-            .with_ignore_stop(self.ignore_stop)
+            .with_ignore_eos(self.ignore_stop)
             .with_best_of(self.best_of)?
-            .with_when_full(match self.when_full {
-                Full::Stop => WhenFull::Stop,
-                Full::DropOldest => WhenFull::DropOldest,
+            .with_overflow(match self.when_full {
+                Full::Stop => OverflowPolicy::Stop,
+                Full::DropOldest => OverflowPolicy::DropOldest,
             });
         if let Some(avoid) = self.avoid_repeats {
             options = options.with_avoid_repeats(avoid);

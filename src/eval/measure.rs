@@ -5,7 +5,10 @@ mod tokens;
 
 use self::{sentences::SentenceMeasure, tokens::TokenMeasure};
 use super::{sums::Sums, window_limit::WindowLimit, windows::Window};
-use crate::{config::ModelKind, error::Result, model::Model};
+use crate::{
+    error::Result,
+    model::{Model, Network},
+};
 
 /// Sentences of a window for a model without a context.
 const SVAE_WINDOW: usize = 64;
@@ -19,10 +22,11 @@ pub enum Measure<'m> {
 
 impl<'m> Measure<'m> {
     pub fn new(model: &'m Model) -> Result<Self> {
-        match model.config().kind {
-            ModelKind::Opt => Ok(Self::Tokens(TokenMeasure::new(model)?)),
-            _ => Ok(Self::Sentences(SentenceMeasure::new(model)?)),
-        }
+        Ok(match model.network() {
+            Network::Autoencoder(model) => Self::Sentences(SentenceMeasure::of_autoencoder(model)),
+            Network::Sentences(model) => Self::Sentences(SentenceMeasure::new(model)?),
+            Network::Tokens(model) => Self::Tokens(TokenMeasure::new(model)?),
+        })
     }
 
     /// Add what is found of `windows` to `sums`.
@@ -35,12 +39,11 @@ impl<'m> Measure<'m> {
 }
 
 /// The context of a model.
-pub fn window_limit(model: &Model) -> Result<WindowLimit> {
-    let config = model.config();
-    Ok(match config.kind {
+pub fn window_limit(model: &Model) -> WindowLimit {
+    match model.network() {
         // One position is that of bos.
-        ModelKind::Opt => WindowLimit::Tokens(config.longest_sentence()? - 1),
-        ModelKind::Sllm => WindowLimit::Sentences(config.require_max_sentences()?),
-        ModelKind::Svae => WindowLimit::Sentences(SVAE_WINDOW),
-    })
+        Network::Tokens(model) => WindowLimit::Tokens(model.graph.max_positions() - 1),
+        Network::Sentences(model) => WindowLimit::Sentences(model.max_sentences),
+        Network::Autoencoder(_) => WindowLimit::Sentences(SVAE_WINDOW),
+    }
 }

@@ -1,7 +1,9 @@
 //! Sentences under the decoder, teacher forced.
 
 use crate::{
-    config::SpecialTokens, decoder::Decoder, encoder::runs_of_similar_length, error::Result,
+    config::SpecialTokens,
+    error::Result,
+    graphs::{Decoder, length_batches},
 };
 
 /// Most logits of one run: 32 MiB of them.
@@ -62,7 +64,7 @@ pub fn score(
     let lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
     let vocab = decoder.vocab_size();
     let mut scores = vec![Score::default(); targets.len()];
-    for run in runs_of_similar_length(&lengths, (RUN_LOGITS / vocab).min(RUN_TOKENS)) {
+    for run in length_batches(&lengths, (RUN_LOGITS / vocab).min(RUN_TOKENS)) {
         let vectors: Vec<&[f32]> = run.iter().map(|&index| targets[index].vector).collect();
         let ids: Vec<&[u32]> = run.iter().map(|&index| inputs[index].as_slice()).collect();
         let logits = decoder.teacher_forced(&vectors.concat(), &ids)?;
@@ -112,7 +114,7 @@ pub mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{LoadOptions, Model, candidates::Candidates};
+    use crate::{LoadOptions, Model, graphs::DecodeBuffers, logits::Logits};
 
     const MODELS: [(&str, &str); 2] = [
         ("bundle", "tiny-causal"),
@@ -173,12 +175,8 @@ pub mod tests {
             for (variant, tolerance) in VARIANTS {
                 let model = load(bundle, variant);
                 let tokens = model.config().tokens;
-                let scores = score(
-                    &model.parts().sentence_graphs().unwrap().decoder,
-                    tokens,
-                    &targets,
-                )
-                .unwrap();
+                let scores =
+                    score(&model.autoencoder().unwrap().decoder, tokens, &targets).unwrap();
                 for ((found, target), logits) in scores.into_iter().zip(&targets).zip(&logits) {
                     let expected = by_definition(logits, &[target.ids, &[tokens.eos]].concat());
                     assert_close(found, expected, tolerance, &format!("{folder} {variant}"));
@@ -193,10 +191,7 @@ pub mod tests {
         for ((bundle, _), (variant, _)) in MODELS.into_iter().flat_map(|m| VARIANTS.map(|v| (m, v)))
         {
             let model = load(bundle, variant);
-            let (decoder, tokens) = (
-                &model.parts().sentence_graphs().unwrap().decoder,
-                model.config().tokens,
-            );
+            let (decoder, tokens) = (&model.autoencoder().unwrap().decoder, model.config().tokens);
             let size = model.config().hidden_size;
             let ids: Vec<Vec<u32>> = (0..23)
                 .map(|length| (0..length).map(|i| 4 + (i * 7 + length) % 57).collect())
@@ -215,21 +210,17 @@ pub mod tests {
                 .collect();
             let together = score(decoder, tokens, &targets).unwrap();
             for (target, together) in targets.iter().zip(together) {
-                let mut cache = decoder.cache(1).unwrap();
-                let mut logits_after = |id: &u32| {
-                    let mut candidates = [Candidates::default()];
-                    decoder
-                        .append(
-                            &mut cache,
-                            target.vector,
-                            &[i64::from(*id)],
-                            &mut candidates,
-                        )
-                        .unwrap();
-                    candidates[0].logits().to_vec()
-                };
                 let ids = [&[tokens.bos], target.ids].concat();
-                let logits: Vec<Vec<f32>> = ids.iter().map(&mut logits_after).collect();
+                let mut rest = ids[1..].iter().copied();
+                let mut logits = Vec::new();
+                let next = |_, found: Result<&mut Logits>| {
+                    logits.push(found.unwrap().values().to_vec());
+                    rest.next()
+                };
+                let mut buffers = DecodeBuffers::default();
+                decoder
+                    .decode(&mut buffers, ids[0], target.vector, next)
+                    .unwrap();
                 let expected = by_definition(&logits, &[target.ids, &[tokens.eos]].concat());
                 assert_close(together, expected, 1e-4, &format!("{bundle} {variant}"));
             }

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{records::Position, sums::Sums};
 use crate::{
-    config::read_text,
     error::{Error, Result, one_line},
+    fs::{read_text, write_whole},
     hash::sha256_of,
     model::Model,
-    whole_file::write_whole,
 };
 
 const FORMAT_VERSION: u32 = 2;

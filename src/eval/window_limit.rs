@@ -42,7 +42,9 @@ fn fitting_tokens(
 ) -> Result<Option<usize>> {
     let together = |count: usize| {
         let texts = sentences[..count].iter().map(|s| s.text.as_str());
-        Ok(pipeline.encode(&texts.collect::<String>())?.len())
+        pipeline
+            .encode(&texts.collect::<String>())
+            .map(|ids| ids.len())
     };
     let (mut count, mut tokens) = (0, 0);
     while tokens <= limit {

@@ -1,30 +1,25 @@
-//! The graphs of a loaded model.
+//! Loading the graphs of a model.
 
 use crate::{
-    backbone::Backbone,
     bundle::{GraphRole, Variant},
     config::{ModelConfig, ModelKind},
-    decoder::Decoder,
-    encoder::Encoder,
     error::{Error, Result},
-    opt::Opt,
+    graphs::{Backbone, Decoder, Encoder, TokenLm},
     runtime::{EngineSettings, Graph, GraphSettings, Placement},
 };
 
 /// The graphs of a model of any kind.
-#[derive(Debug)]
 pub(super) enum Graphs {
-    Sentences(Box<SentenceGraphs>),
-    Tokens(Box<Opt>),
-}
-
-/// The graphs of a sentence-level model.
-#[derive(Debug)]
-pub(crate) struct SentenceGraphs {
-    pub encoder: Encoder,
-    /// Absent in kind `svae`.
-    pub backbone: Option<Backbone>,
-    pub decoder: Decoder,
+    Autoencoder {
+        encoder: Encoder,
+        decoder: Decoder,
+    },
+    Sentences {
+        encoder: Encoder,
+        backbone: Backbone,
+        decoder: Decoder,
+    },
+    Tokens(TokenLm),
 }
 
 impl Graphs {
@@ -40,22 +35,19 @@ impl Graphs {
             placement.add(graph.placement());
             Ok::<_, Error>(graph)
         };
-        if config.kind == ModelKind::Opt {
-            let opt = Opt::new(load(GraphRole::Opt)?, config)?;
-            return Ok((Self::Tokens(Box::new(opt)), placement));
-        }
-        let encoder = Encoder::new(load(GraphRole::Encoder)?, config)?;
-        let backbone = match config.kind {
-            ModelKind::Sllm => Some(Backbone::new(load(GraphRole::Backbone)?, config)?),
-            _ => None,
+        let graphs = match config.kind {
+            ModelKind::Opt => Self::Tokens(TokenLm::new(load(GraphRole::Opt)?, config)?),
+            ModelKind::Svae => Self::Autoencoder {
+                encoder: Encoder::new(load(GraphRole::Encoder)?, config)?,
+                decoder: Decoder::new(load(GraphRole::Decoder)?, config)?,
+            },
+            ModelKind::Sllm => Self::Sentences {
+                encoder: Encoder::new(load(GraphRole::Encoder)?, config)?,
+                backbone: Backbone::new(load(GraphRole::Backbone)?, config)?,
+                decoder: Decoder::new(load(GraphRole::Decoder)?, config)?,
+            },
         };
-        let decoder = Decoder::new(load(GraphRole::Decoder)?, config)?;
-        let graphs = SentenceGraphs {
-            encoder,
-            backbone,
-            decoder,
-        };
-        Ok((Self::Sentences(Box::new(graphs)), placement))
+        Ok((graphs, placement))
     }
 }
 

@@ -11,15 +11,15 @@ use ort::{
 
 use super::{
     Graph,
-    graph::{ANY, Port},
+    graph::{ANY, TensorSpec},
     input::Input,
 };
 use crate::error::{Error, Result};
 use concatenated::Concatenated;
 use in_place::InPlace;
-use rows::buffers;
+use rows::{buffers, packed, unpacked};
 
-/// A cache in place that is too small grows by this part of what it is to hold.
+/// Grow capacity by 1/GROWTH of the required length.
 const GROWTH: usize = 4;
 /// The input by which an in-place graph is told from one that concatenates.
 const LENGTHS: &str = "seqlens_k";
@@ -105,10 +105,23 @@ enum Storage {
 
 /// A row of a cache, or its first positions.
 #[derive(Clone, Copy, Debug)]
-struct RowPart<'c> {
+pub(crate) struct CacheRow<'c> {
     cache: &'c KvCache,
     row: usize,
     length: usize,
+}
+
+impl CacheRow<'_> {
+    /// The first positions of the row, at most those that it holds.
+    pub fn prefix(mut self, positions: usize) -> Self {
+        self.length = self.length.min(positions);
+        self
+    }
+}
+
+/// The capacity of a cache that is to hold `positions` and grow.
+fn grown(positions: usize) -> usize {
+    positions + (positions / GROWTH).max(in_place::LEAST_ROOM)
 }
 
 pub(super) fn past_name(number: usize) -> String {
@@ -129,19 +142,19 @@ pub(crate) fn is_in_place(graph: &Graph) -> bool {
 }
 
 /// The inputs and outputs that a cache adds to a graph's contract.
-pub(crate) fn cache_ports(graph: &Graph, shape: &CacheShape) -> (Vec<Port>, Vec<Port>) {
+pub(crate) fn cache_specs(graph: &Graph, shape: &CacheShape) -> (Vec<TensorSpec>, Vec<TensorSpec>) {
     use ort::value::TensorElementType::Int32;
     let element = Element::of(graph).tensor_type();
     let dimensions = [ANY, shape.heads as i64, ANY, shape.head_size as i64];
     let ports = |name: fn(usize) -> String| {
         (0..shape.tensors())
-            .map(|number| Port::new(name(number), element, &dimensions))
+            .map(|number| TensorSpec::new(name(number), element, &dimensions))
             .collect()
     };
-    let mut inputs: Vec<Port> = ports(past_name);
+    let mut inputs: Vec<TensorSpec> = ports(past_name);
     if is_in_place(graph) {
-        inputs.push(Port::new(LENGTHS, Int32, &[ANY]));
-        inputs.push(Port::new(TOTAL, Int32, &[]));
+        inputs.push(TensorSpec::new(LENGTHS, Int32, &[ANY]));
+        inputs.push(TensorSpec::new(TOTAL, Int32, &[]));
     }
     (inputs, ports(present_name))
 }
@@ -152,15 +165,27 @@ impl KvCache {
         Self::from_parts(graph, shape, &vec![None; rows], 0)
     }
 
-    /// A cache whose rows are copies of these, which are of caches of the same graph.
-    pub fn from_rows(graph: &Graph, shape: CacheShape, rows: &[(&Self, usize)]) -> Result<Self> {
-        let mut parts = Vec::with_capacity(rows.len());
-        for &(cache, row) in rows {
-            let length = cache.lengths[row];
-            parts.push(Some(RowPart { cache, row, length }));
+    /// Copy rows of caches of the same graph into one cache.
+    ///
+    /// The new cache has room for what its rows hold, and for some more positions if there are
+    /// several.
+    pub fn from_rows(graph: &Graph, shape: CacheShape, rows: &[CacheRow<'_>]) -> Result<Self> {
+        let parts: Vec<_> = rows.iter().copied().map(Some).collect();
+        let longest = rows.iter().map(|row| row.length).max().unwrap_or(0);
+        let capacity = match rows.len() {
+            0 | 1 => longest,
+            _ => grown(longest).min(shape.limit),
+        };
+        Self::from_parts(graph, shape, &parts, capacity)
+    }
+
+    /// A row of this cache.
+    pub fn row(&self, row: usize) -> CacheRow<'_> {
+        CacheRow {
+            cache: self,
+            row,
+            length: self.lengths[row],
         }
-        let widest = rows.iter().map(|(cache, _)| cache.width()).max();
-        Self::from_parts(graph, shape, &parts, widest.unwrap_or(0))
     }
 
     /// A copy of the first positions of each row.
@@ -172,7 +197,7 @@ impl KvCache {
     fn from_parts(
         graph: &Graph,
         shape: CacheShape,
-        parts: &[Option<RowPart<'_>>],
+        parts: &[Option<CacheRow<'_>>],
         capacity: usize,
     ) -> Result<Self> {
         let lengths: Vec<usize> = parts.iter().map(length).collect();
@@ -232,6 +257,43 @@ impl KvCache {
         Ok(())
     }
 
+    /// Keys and values of a row, each `[heads, positions, head_size]`, as bytes.
+    pub fn row_bytes(&self, graph: &Graph, row: usize) -> Result<Vec<Vec<u8>>> {
+        packed(self.row(row)).map_err(|source| graph.failed(source))
+    }
+
+    /// A cache of one row with these keys and values; `None` if they are not of its sizes.
+    pub fn from_row_bytes(
+        graph: &Graph,
+        shape: CacheShape,
+        positions: usize,
+        tensors: &[&[u8]],
+    ) -> Result<Option<Self>> {
+        let element = Element::of(graph);
+        let size = shape.heads * positions * shape.head_size * element.bytes();
+        let fits = tensors.len() == shape.tensors()
+            && tensors.iter().all(|tensor| tensor.len() == size)
+            && positions <= shape.limit;
+        if !fits {
+            return Ok(None);
+        }
+        let past = unpacked(&shape, element, positions, tensors);
+        let row = Self {
+            shape,
+            lengths: vec![positions],
+            element,
+            storage: Storage::Concatenated(Concatenated::new(
+                past.map_err(|source| graph.failed(source))?,
+            )),
+        };
+        Self::from_rows(graph, shape, &[row.row(0)]).map(Some)
+    }
+
+    /// Whether its numbers are float16, not float32.
+    pub fn is_half(&self) -> bool {
+        self.element == Element::F16
+    }
+
     /// Run `graph` on `new` further positions of each row; returns what `read` takes from its
     /// outputs, which are those in `wanted`.
     ///
@@ -271,16 +333,15 @@ impl KvCache {
         if matches!(self.storage, Storage::Concatenated(_)) || total <= width {
             return Ok(());
         }
-        let grown = total + (total / GROWTH).max(in_place::LEAST_ROOM);
-        let grown = grown.min(self.shape.limit);
+        let grown = grown(total).min(self.shape.limit);
         *self = Self::from_parts(graph, self.shape, &self.parts(total), grown)?;
         Ok(())
     }
 
     /// The first positions of each row.
-    fn parts(&self, positions: usize) -> Vec<Option<RowPart<'_>>> {
+    fn parts(&self, positions: usize) -> Vec<Option<CacheRow<'_>>> {
         let part = |(row, &length): (usize, &usize)| {
-            Some(RowPart {
+            Some(CacheRow {
                 cache: self,
                 row,
                 length: positions.min(length),
@@ -313,6 +374,6 @@ impl KvCache {
     }
 }
 
-fn length(part: &Option<RowPart<'_>>) -> usize {
+fn length(part: &Option<CacheRow<'_>>) -> usize {
     part.map_or(0, |part| part.length)
 }

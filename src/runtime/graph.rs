@@ -1,4 +1,4 @@
-//! One ONNX graph: loading, the check against its contract, running.
+//! One ONNX graph: loading, checking its signature, running.
 
 use std::{
     collections::BTreeMap,
@@ -24,19 +24,19 @@ use crate::error::{Error, Result};
 /// The version of the graph contracts that this program speaks (`sllm.contract_version`).
 const CONTRACT_VERSION: &str = "1";
 
-/// A dimension that a contract leaves open.
+/// A dimension of any size.
 pub(crate) const ANY: i64 = -1;
 
-/// An input or output that a contract asks for.
+/// Name, type and shape of an input or output.
 #[derive(Clone, Debug)]
-pub(crate) struct Port {
+pub(crate) struct TensorSpec {
     pub name: String,
     pub element: TensorElementType,
     /// [`ANY`] where the size varies.
     pub shape: Vec<i64>,
 }
 
-impl Port {
+impl TensorSpec {
     pub fn new(name: impl Into<String>, element: TensorElementType, shape: &[i64]) -> Self {
         Self {
             name: name.into(),
@@ -46,13 +46,13 @@ impl Port {
     }
 }
 
-/// What a graph must look like.
+/// The inputs, outputs and role that a graph must have.
 #[derive(Clone, Debug)]
-pub(crate) struct Contract {
+pub(crate) struct GraphSignature {
     /// `encoder`, `backbone`, `decoder`, as in the metadata of the graph.
     pub graph: &'static str,
-    pub inputs: Vec<Port>,
-    pub outputs: Vec<Port>,
+    pub inputs: Vec<TensorSpec>,
+    pub outputs: Vec<TensorSpec>,
 }
 
 /// How the graphs of a model are run.
@@ -68,8 +68,7 @@ pub(crate) struct GraphSettings {
     pub spinning: Duration,
 }
 
-/// A loaded graph. Runs of one graph exclude each other: ONNX Runtime's `Run` is not relied on to
-/// be safe from several threads at once.
+/// A loaded graph. Runs of one graph are serialized.
 #[derive(Debug)]
 pub(crate) struct Graph {
     session: Mutex<Session>,
@@ -188,6 +187,14 @@ impl Graph {
         Ok(values)
     }
 
+    /// The error for an output with NaN or infinity.
+    pub fn not_finite(&self, output: &'static str) -> Error {
+        Error::NotFinite {
+            path: self.path.clone(),
+            output,
+        }
+    }
+
     /// Shape and values of an output.
     pub fn output<'o, T: PrimitiveTensorElementType>(
         &self,
@@ -204,10 +211,7 @@ impl Graph {
         if values.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
-        Err(Error::NotFinite {
-            path: self.path.clone(),
-            output,
-        })
+        Err(self.not_finite(output))
     }
 
     /// An output is not what the contract says, which only a run could show.
@@ -225,17 +229,17 @@ impl Graph {
         }
     }
 
-    /// Compare the graph's metadata, inputs and outputs with `contract`.
+    /// Compare the graph's metadata, inputs and outputs with `signature`.
     ///
     /// # Errors
     /// [`Error::Contract`] with all that differs, as expected and as found.
-    pub fn check(&self, contract: &Contract) -> Result<()> {
+    pub fn check(&self, signature: &GraphSignature) -> Result<()> {
         let session = self.session();
-        let mut problems = metadata_problems(&session, contract.graph);
-        problems.extend(port_problems("input", &contract.inputs, session.inputs()));
+        let mut problems = metadata_problems(&session, signature.graph);
+        problems.extend(port_problems("input", &signature.inputs, session.inputs()));
         problems.extend(port_problems(
             "output",
-            &contract.outputs,
+            &signature.outputs,
             session.outputs(),
         ));
         if problems.is_empty() {
@@ -283,7 +287,7 @@ fn metadata_problems(session: &Session, graph: &str) -> Vec<String> {
     expected.iter().filter_map(differs).collect()
 }
 
-fn port_problems(what: &str, expected: &[Port], found: &[Outlet]) -> Vec<String> {
+fn port_problems(what: &str, expected: &[TensorSpec], found: &[Outlet]) -> Vec<String> {
     let mut problems = Vec::new();
     for port in expected {
         match found.iter().find(|outlet| outlet.name() == port.name) {
@@ -305,7 +309,7 @@ fn port_problems(what: &str, expected: &[Port], found: &[Outlet]) -> Vec<String>
     problems
 }
 
-fn fits(port: &Port, found: &ValueType) -> bool {
+fn fits(port: &TensorSpec, found: &ValueType) -> bool {
     let ValueType::Tensor { ty, shape, .. } = found else {
         return false;
     };
@@ -349,20 +353,20 @@ mod tests {
     }
 
     #[test]
-    fn all_that_differs_from_the_contract_is_said() {
-        let contract = Contract {
+    fn every_difference_from_the_signature_is_reported() {
+        let signature = GraphSignature {
             graph: "decoder",
             inputs: vec![
-                Port::new("input_ids", TensorElementType::Float32, &[ANY]),
-                Port::new("absent", TensorElementType::Int64, &[]),
+                TensorSpec::new("input_ids", TensorElementType::Float32, &[ANY]),
+                TensorSpec::new("absent", TensorElementType::Int64, &[]),
             ],
-            outputs: vec![Port::new(
+            outputs: vec![TensorSpec::new(
                 "sentence_embedding",
                 TensorElementType::Float32,
                 &[ANY, 7],
             )],
         };
-        let Err(Error::Contract { problems, .. }) = encoder().check(&contract) else {
+        let Err(Error::Contract { problems, .. }) = encoder().check(&signature) else {
             panic!("an encoder is not such a decoder");
         };
         insta::assert_snapshot!(problems.join("\n"), @r#"

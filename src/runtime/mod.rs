@@ -8,11 +8,10 @@ mod placement;
 mod provider;
 mod provider_options;
 mod provider_start;
-mod scores;
 mod shape_profiles;
 
-pub(crate) use cache::{CacheShape, KvCache, cache_ports, is_in_place};
-pub(crate) use graph::{ANY, Contract, Graph, GraphSettings, Port};
+pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place};
+pub(crate) use graph::{ANY, Graph, GraphSettings, GraphSignature, TensorSpec};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
@@ -21,7 +20,6 @@ pub(crate) use provider::EngineSettings;
 pub use provider::{Provider, ProviderChoice};
 pub use provider_options::ProviderOptions;
 pub(crate) use provider_start::missing_part;
-pub(crate) use scores::Scores;
 pub use shape_profiles::{ShapeProfiles, SizeRange};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The choice of tokens, one after the other.
 
 use super::{REPETITION_WINDOW, SamplingOptions};
-use crate::candidates::Candidates;
+use crate::logits::Logits;
 
 /// Chooses tokens, and remembers those chosen.
 ///
@@ -35,6 +35,11 @@ impl Sampler {
         }
     }
 
+    /// Forget the tokens so far.
+    pub fn forget(&mut self) {
+        self.chosen.clear();
+    }
+
     /// Take the tokens of a context as if they had been chosen.
     pub fn observe(&mut self, ids: impl IntoIterator<Item = u32>) {
         let eos = self.eos;
@@ -46,17 +51,17 @@ impl Sampler {
         self.place = [sentence as u64, token as u64];
     }
 
-    /// Choose from candidates with finite logits, at least one, which may be changed.
-    pub fn choose(&mut self, candidates: &mut Candidates) -> u32 {
-        self.penalize(candidates);
-        self.forbid_repeats(candidates);
-        let (best, logit) = candidates.best_token();
+    /// Choose from finite logits, at least one, which may be changed.
+    pub fn choose(&mut self, logits: &mut Logits) -> u32 {
+        self.penalize(logits);
+        self.forbid_repeats(logits);
+        let (best, logit) = logits.best_token();
         let id = if logit == f32::NEG_INFINITY {
             self.eos
         } else if self.options.temperature == 0.0 {
             best
         } else {
-            self.draw(candidates)
+            self.draw(logits)
         };
         if id != self.eos {
             self.chosen.push(id);
@@ -65,23 +70,17 @@ impl Sampler {
         id
     }
 
-    /// The same for another hypothesis, with noise of its own.
-    pub fn for_hypothesis(&self, number: usize) -> Self {
+    /// A copy for a hypothesis of a sentence, with noise of its own.
+    pub fn for_hypothesis(&self, number: usize, sentence: usize) -> Self {
         Self {
             hypothesis: number as u64,
-            weights: Vec::new(),
+            place: [sentence as u64, 0],
             ..self.clone()
         }
     }
 
-    /// Go on with what a hypothesis has chosen.
-    pub fn adopt(&mut self, hypothesis: Self) {
-        self.chosen = hypothesis.chosen;
-        self.place = hypothesis.place;
-    }
-
     /// Forbid the tokens that would make a second of an n-gram.
-    fn forbid_repeats(&self, candidates: &mut Candidates) {
+    fn forbid_repeats(&self, logits: &mut Logits) {
         let Some(n) = self.options.no_repeat_ngram else {
             return;
         };
@@ -90,12 +89,12 @@ impl Sampler {
         };
         for earlier in self.chosen.windows(n) {
             if earlier[..n - 1] == self.chosen[begin..] {
-                candidates.forbid(earlier[n - 1]);
+                logits.mask(earlier[n - 1]);
             }
         }
     }
 
-    fn penalize(&self, candidates: &mut Candidates) {
+    fn penalize(&self, logits: &mut Logits) {
         let penalty = self.options.repetition_penalty;
         if penalty == 1.0 {
             return;
@@ -103,7 +102,7 @@ impl Sampler {
         let recent = &self.chosen[self.chosen.len().saturating_sub(REPETITION_WINDOW)..];
         for (number, &id) in recent.iter().enumerate() {
             let seen_before = recent[..number].contains(&id);
-            if let Some(logit) = candidates.logit_mut(id).filter(|_| !seen_before) {
+            if let Some(logit) = logits.logit_mut(id).filter(|_| !seen_before) {
                 *logit = if *logit > 0.0 {
                     *logit / penalty
                 } else {
@@ -113,13 +112,13 @@ impl Sampler {
         }
     }
 
-    fn draw(&mut self, candidates: &Candidates) -> u32 {
+    fn draw(&mut self, logits: &Logits) -> u32 {
         let temperature = f64::from(self.options.temperature);
-        let (best, most) = candidates.best_token();
+        let (best, most) = logits.best_token();
         let scaled = |logit: f32| (f64::from(logit) - f64::from(most)) / temperature;
         let weights = &mut self.weights;
         weights.clear();
-        weights.extend(candidates.iter().map(|(id, logit)| (id, scaled(logit))));
+        weights.extend(logits.iter().map(|(id, logit)| (id, scaled(logit))));
         let heavier = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if let Some(k) = self.options.top_k.filter(|&k| k < weights.len()) {
             weights.select_nth_unstable_by(k, heavier);

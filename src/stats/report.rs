@@ -8,9 +8,9 @@ use super::{Bin, Counts, LengthSummary, SentenceLength, VocabularyUse, lengths::
 use crate::{
     bundle::Bundle,
     error::{Error, Result},
+    fs::write_whole,
     plot::{Bars, bars},
     text::SentenceTokenizer,
-    whole_file::write_whole,
 };
 
 /// Bars of a drawing: one for each length that sentences of the paper's models have.

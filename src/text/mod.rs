@@ -196,15 +196,29 @@ impl TextPipeline {
         let mut ids = Vec::new();
         let mut pieces = self.pieces(text);
         while let Some(piece) = pieces.next() {
-            let form = self.form(piece, pieces.remainder().is_empty());
-            ids.extend(self.tokenizer.encode(&form)?);
+            ids.extend(self.piece_ids(piece, pieces.remainder().is_empty())?);
         }
         Ok(ids)
+    }
+
+    /// Token ids of one of the [`pieces`](Self::pieces) of a text.
+    pub(crate) fn piece_ids(&self, piece: &str, ends_text: bool) -> Result<Vec<u32>> {
+        self.tokenizer.encode(&self.form(piece, ends_text))
     }
 
     /// The sentences of `text` as the rule cuts it, its end included.
     pub(crate) fn pieces<'t>(&self, text: &'t str) -> Segments<'t> {
         self.segmentation.with_tail(Tail::Keep).segments(text)
+    }
+
+    /// Bytes at the end of `text` whose sentences may change if the text continues: those of the last
+    /// two, since a mark may need what follows it.
+    pub(crate) fn incomplete_bytes(&self, text: &str) -> usize {
+        let [mut last, mut before] = [0; 2];
+        for piece in self.pieces(text) {
+            (before, last) = (last, piece.len());
+        }
+        before + last
     }
 
     /// What the model sees of `text`.
@@ -283,6 +297,11 @@ pub struct Sentences<'p, 't> {
 }
 
 impl<'t> Sentences<'_, 't> {
+    /// Bytes of the text that no sentence was made of yet.
+    pub(crate) fn remaining_bytes(&self) -> usize {
+        self.rest.len() + self.segments.remainder().len()
+    }
+
     /// After the last sentence: the text that was dropped by [`Tail::Drop`], else empty.
     pub fn dropped(&self) -> &'t str {
         self.segments.remainder()

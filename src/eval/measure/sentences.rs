@@ -3,22 +3,21 @@
 use ndarray::{ArrayView2, s};
 
 use crate::{
-    backbone::{Backbone, Prediction},
     error::Result,
     eval::{
         score::{Score, Target, score},
         sums::{Predicted, Sums},
         windows::Window,
     },
-    model::{Model, Parts, SentenceGraphs},
+    graphs::{Backbone, Prediction},
+    model::{Autoencoder, SentenceModel},
     runtime::KvCache,
 };
 
 /// Measures windows, one batch of them after the other.
 #[derive(Debug)]
 pub struct SentenceMeasure<'m> {
-    parts: &'m Parts,
-    graphs: &'m SentenceGraphs,
+    autoencoder: &'m Autoencoder,
     backbone: Option<(&'m Backbone, KvCache)>,
 }
 
@@ -30,17 +29,18 @@ enum Feed {
 }
 
 impl<'m> SentenceMeasure<'m> {
-    pub fn new(model: &'m Model) -> Result<Self> {
-        let parts = model.parts();
-        let graphs = parts.sentence_graphs()?;
-        let backbone = match &graphs.backbone {
-            Some(backbone) => Some((backbone, backbone.cache()?)),
-            None => None,
-        };
+    /// Measure reconstruction alone.
+    pub fn of_autoencoder(autoencoder: &'m Autoencoder) -> Self {
+        Self {
+            autoencoder,
+            backbone: None,
+        }
+    }
+
+    pub fn new(model: &'m SentenceModel) -> Result<Self> {
         Ok(Self {
-            parts,
-            graphs,
-            backbone,
+            autoencoder: &model.autoencoder,
+            backbone: Some((&model.backbone, model.backbone.cache()?)),
         })
     }
 
@@ -50,9 +50,9 @@ impl<'m> SentenceMeasure<'m> {
         let sentences = windows.iter().flat_map(|window| &window.sentences);
         let ids: Vec<_> = sentences
             .clone()
-            .map(|sentence| self.parts.prompt_ids(sentence.ids.clone()))
+            .map(|sentence| self.autoencoder.shared.prompt_ids(sentence.ids.clone()))
             .collect();
-        let vectors = self.graphs.encoder.encode(&ids)?;
+        let vectors = self.autoencoder.encoder.encode(&ids)?;
         let targets: Vec<Vec<f32>> = vectors.outer_iter().map(|row| row.to_vec()).collect();
         let targets: Vec<Target<'_>> = targets
             .iter()
@@ -160,7 +160,8 @@ impl<'m> SentenceMeasure<'m> {
     }
 
     fn score(&self, targets: &[Target<'_>]) -> Result<Vec<Score>> {
-        score(&self.graphs.decoder, self.parts.special_tokens(), targets)
+        let tokens = self.autoencoder.shared.special_tokens();
+        score(&self.autoencoder.decoder, tokens, targets)
     }
 }
 
@@ -168,7 +169,7 @@ impl<'m> SentenceMeasure<'m> {
 mod tests {
     use super::*;
     use crate::{
-        LoadOptions,
+        LoadOptions, Model,
         eval::{records::Position, window_limit::WindowLimit, windows::Windows},
     };
 
@@ -187,16 +188,11 @@ mod tests {
         let ids: Vec<_> = windows[0]
             .sentences
             .iter()
-            .map(|sentence| model.parts().prompt_ids(sentence.ids.clone()))
+            .map(|sentence| model.shared().prompt_ids(sentence.ids.clone()))
             .collect();
-        let vectors = model
-            .parts()
-            .sentence_graphs()
-            .unwrap()
-            .encoder
-            .encode(&ids)
-            .unwrap();
-        let mut measure = SentenceMeasure::new(&model).unwrap();
+        let model = model.sentence_model().unwrap();
+        let vectors = model.autoencoder.encoder.encode(&ids).unwrap();
+        let mut measure = SentenceMeasure::new(model).unwrap();
         [Feed::OneByOne, Feed::AtOnce].map(|feed| {
             let predictions = measure.predict(&windows, vectors.view(), feed).unwrap();
             let mut predicted = Predicted::default();

@@ -7,8 +7,7 @@ use crate::{
         sums::Sums,
         windows::Window,
     },
-    model::{Model, Parts},
-    opt::Opt,
+    model::TokenModel,
     runtime::KvCache,
     text::WhiteSpace,
 };
@@ -16,22 +15,19 @@ use crate::{
 /// Measures windows one by one, each in as many runs as its logits need.
 #[derive(Debug)]
 pub struct TokenMeasure<'m> {
-    parts: &'m Parts,
-    opt: &'m Opt,
+    model: &'m TokenModel,
     cache: KvCache,
     /// Tokens of one run.
     run_tokens: usize,
 }
 
 impl<'m> TokenMeasure<'m> {
-    pub fn new(model: &'m Model) -> Result<Self> {
-        let parts = model.parts();
-        let opt = parts.opt()?;
+    pub fn new(model: &'m TokenModel) -> Result<Self> {
+        let vocab_size = model.shared.bundle.config.vocab_size;
         Ok(Self {
-            parts,
-            opt,
-            cache: opt.cache()?,
-            run_tokens: (RUN_LOGITS / model.config().vocab_size).max(1),
+            model,
+            cache: model.graph.cache()?,
+            run_tokens: (RUN_LOGITS / vocab_size).max(1),
         })
     }
 
@@ -46,12 +42,12 @@ impl<'m> TokenMeasure<'m> {
         // Behind the text there is no word whose token these spaces could begin, as they do in a
         // longer text.
         let text = text.trim_end();
-        let ids = self.parts.pipeline.encode(text)?;
+        let ids = self.model.shared.pipeline.encode(text)?;
         let first = window.sentences.first().map_or(0, |s| s.text.len());
         let first_tokens = self.first_tokens(window, &ids)?;
         let end = window
             .ends_record
-            .then_some(self.parts.special_tokens().eos);
+            .then_some(self.model.shared.special_tokens().eos);
         let targets: Vec<u32> = ids.iter().copied().chain(end).collect();
         let scores = self.score(&targets)?;
 
@@ -82,7 +78,7 @@ impl<'m> TokenMeasure<'m> {
         let Some(first) = window.sentences.first() else {
             return Ok(0);
         };
-        match self.parts.bundle.segmentation.white_space {
+        match self.model.shared.bundle.segmentation.white_space {
             WhiteSpace::Kept => self.tokens_within(first.text.len(), ids),
             WhiteSpace::Canonical => Ok(first.ids.len().min(ids.len())),
         }
@@ -90,7 +86,7 @@ impl<'m> TokenMeasure<'m> {
 
     /// How many of `ids` lie within the first `bytes` of their text.
     fn tokens_within(&self, bytes: usize, ids: &[u32]) -> Result<usize> {
-        let mut text = self.parts.pipeline.tokenizer().stream();
+        let mut text = self.model.shared.pipeline.tokenizer().stream();
         let mut seen = 0;
         for (number, &id) in ids.iter().enumerate() {
             seen += text.push(id)?.map_or(0, str::len);
@@ -106,12 +102,12 @@ impl<'m> TokenMeasure<'m> {
         let Some((_, before_last)) = targets.split_last() else {
             return Ok(Vec::new());
         };
-        let inputs = self.parts.prompt_ids(before_last.to_vec());
-        self.opt.clear(&mut self.cache)?;
+        let inputs = self.model.shared.prompt_ids(before_last.to_vec());
+        self.model.graph.truncate(&mut self.cache, 0)?;
         let mut scores = Vec::with_capacity(targets.len());
         let runs = inputs.chunks(self.run_tokens);
         for (inputs, targets) in runs.zip(targets.chunks(self.run_tokens)) {
-            let logits = self.opt.append_all(&mut self.cache, inputs)?;
+            let logits = self.model.graph.append_all(&mut self.cache, inputs)?;
             let rows = logits.chunks_exact(logits.len() / inputs.len());
             scores.extend(targets.iter().zip(rows).map(|(&id, row)| {
                 let mut score = Score::default();

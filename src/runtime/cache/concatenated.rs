@@ -7,7 +7,7 @@ use ort::{
     value::DynValue,
 };
 
-use super::{CacheShape, Element, RowPart, buffers, past_name, present_name};
+use super::{CacheRow, CacheShape, Element, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{Graph, Input},
@@ -19,10 +19,14 @@ pub(super) struct Concatenated {
 }
 
 impl Concatenated {
+    pub fn new(past: Vec<DynValue>) -> Self {
+        Self { past }
+    }
+
     pub fn with_rows(
         graph: &Graph,
         form: (&CacheShape, Element),
-        parts: &[Option<RowPart<'_>>],
+        parts: &[Option<CacheRow<'_>>],
         width: usize,
     ) -> Result<Self> {
         let past = buffers(form, parts, width, |length| width - length)

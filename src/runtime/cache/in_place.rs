@@ -2,7 +2,7 @@
 
 use ort::{session::SessionOutputs, value::DynValue};
 
-use super::{CacheShape, Element, LENGTHS, RowPart, TOTAL, buffers, past_name, present_name};
+use super::{CacheRow, CacheShape, Element, LENGTHS, TOTAL, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{Graph, Input, input::Bound},
@@ -26,7 +26,7 @@ impl InPlace {
     pub fn with_rows(
         graph: &Graph,
         form: (&CacheShape, Element),
-        parts: &[Option<RowPart<'_>>],
+        parts: &[Option<CacheRow<'_>>],
         capacity: usize,
     ) -> Result<Self> {
         let failed = |source: ort::Error| graph.failed(source);

@@ -8,13 +8,13 @@ use ort::{
     value::{DynValue, PrimitiveTensorElementType, Tensor},
 };
 
-use super::{CacheShape, Element, RowPart, length};
+use super::{CacheRow, CacheShape, Element, length};
 
 /// Buffers `width` positions wide, with these rows in it, each from the position that `start` says
 /// for its length.
 pub(super) fn buffers(
     (shape, element): (&CacheShape, Element),
-    parts: &[Option<RowPart<'_>>],
+    parts: &[Option<CacheRow<'_>>],
     width: usize,
     start: impl Fn(usize) -> usize,
 ) -> ort::Result<Vec<DynValue>> {
@@ -26,7 +26,7 @@ pub(super) fn buffers(
 
 fn filled<T>(
     shape: &CacheShape,
-    parts: &[Option<RowPart<'_>>],
+    parts: &[Option<CacheRow<'_>>],
     width: usize,
     start: impl Fn(usize) -> usize,
 ) -> ort::Result<Vec<DynValue>>
@@ -62,4 +62,67 @@ where
         Ok(tensor.into_dyn())
     };
     (0..shape.tensors()).map(one).collect()
+}
+
+/// The values of a row, each tensor `[heads, positions, head_size]` in little-endian bytes.
+pub(super) fn packed(part: CacheRow<'_>) -> ort::Result<Vec<Vec<u8>>> {
+    match part.cache.element {
+        Element::F32 => row_values::<f32, 4>(part, f32::to_le_bytes),
+        Element::F16 => row_values::<f16, 2>(part, f16::to_le_bytes),
+    }
+}
+
+fn row_values<T, const BYTES: usize>(
+    part: CacheRow<'_>,
+    bytes: fn(T) -> [u8; BYTES],
+) -> ort::Result<Vec<Vec<u8>>>
+where
+    T: PrimitiveTensorElementType + Copy + Debug + 'static,
+{
+    let CacheRow { cache, row, length } = part;
+    let shape = cache.shape;
+    let (width, head_size) = (cache.width(), shape.head_size);
+    let one = |number: usize| {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let (_, values) = cache.buffer(number).try_extract_tensor::<T>()?;
+        let row_size = shape.heads * width * head_size;
+        let heads = values[row * row_size..][..row_size].chunks_exact(width * head_size);
+        let start = cache.start(row) * head_size;
+        let used = heads.flat_map(|head| &head[start..][..length * head_size]);
+        Ok(used.flat_map(|&value| bytes(value)).collect())
+    };
+    (0..shape.tensors()).map(one).collect()
+}
+
+/// Tensors `[1, heads, positions, head_size]` of packed values.
+pub(super) fn unpacked(
+    shape: &CacheShape,
+    element: Element,
+    positions: usize,
+    tensors: &[&[u8]],
+) -> ort::Result<Vec<DynValue>> {
+    let shape = shape.tensor(1, positions);
+    let one = |bytes: &&[u8]| match element {
+        Element::F32 => filled_with(shape, values::<f32, 4>(bytes, f32::from_le_bytes)),
+        Element::F16 => filled_with(shape, values::<f16, 2>(bytes, f16::from_le_bytes)),
+    };
+    tensors.iter().map(one).collect()
+}
+
+fn values<T, const BYTES: usize>(bytes: &[u8], value: fn([u8; BYTES]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<BYTES>();
+    chunks.iter().copied().map(value).collect()
+}
+
+fn filled_with<T>(shape: [i64; 4], values: Vec<T>) -> ort::Result<DynValue>
+where
+    T: PrimitiveTensorElementType + Clone + Debug + 'static,
+{
+    let mut tensor = Tensor::<T>::new(&Allocator::default(), shape)?;
+    if !values.is_empty() {
+        tensor.extract_tensor_mut().1.clone_from_slice(&values);
+    }
+    Ok(tensor.into_dyn())
 }

@@ -7,7 +7,7 @@ fn counts(options: SamplingOptions) -> [usize; 5] {
     let mut sampler = Sampler::new(options, 2);
     let mut counts = [0; 5];
     for _ in 0..4000 {
-        counts[sampler.choose(&mut Candidates::all(LOGITS.to_vec())) as usize] += 1;
+        counts[sampler.choose(&mut Logits::dense(LOGITS.to_vec())) as usize] += 1;
     }
     counts
 }
@@ -62,7 +62,7 @@ fn an_n_gram_does_not_come_twice() {
         let options = options(0.0).with_no_repeat_ngram(Some(n)).unwrap();
         let mut sampler = Sampler::new(options, 9);
         (0..count)
-            .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
+            .map(|_| sampler.choose(&mut Logits::dense(LOGITS.to_vec())))
             .collect()
     };
     // The best token each time that has not followed the one before: at last none is left.
@@ -76,7 +76,7 @@ fn the_seed_decides() {
     let draw = |seed| {
         let mut sampler = Sampler::new(options(1.0).with_seed(seed), 2);
         (0..50)
-            .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
+            .map(|_| sampler.choose(&mut Logits::dense(LOGITS.to_vec())))
             .collect::<Vec<_>>()
     };
     assert_eq!(draw(7), draw(7));
@@ -88,9 +88,9 @@ fn the_penalty_counts_each_token_once_and_spares_eos() {
     let penalized = options(0.0).with_repetition_penalty(2.0).unwrap();
     let mut sampler = Sampler::new(penalized, 2);
     let mut chosen = |logits: [f32; 4]| {
-        let mut candidates = Candidates::all(logits.to_vec());
+        let mut candidates = Logits::dense(logits.to_vec());
         let id = sampler.choose(&mut candidates);
-        (id, [0, 1, 2, 3].map(|place| candidates.logits()[place]))
+        (id, [0, 1, 2, 3].map(|place| candidates.values()[place]))
     };
     assert_eq!(chosen([0.0, 5.0, 0.0, 0.0]), (1, [0.0, 5.0, 0.0, 0.0]));
     assert_eq!(chosen([0.0, 9.0, 0.0, 1.0]), (1, [0.0, 4.5, 0.0, 1.0]));
@@ -130,11 +130,11 @@ fn rounding_changes_nothing() {
         let options = options(0.9).with_seed(seed).with_top_k(Some(20)).unwrap();
         let mut sampler = Sampler::new(options, 70);
         let mut other = sampler.clone();
-        let one = sampler.choose(&mut Candidates::all(logits.clone()));
-        differ += usize::from(one != other.choose(&mut Candidates::all(rounded)));
+        let one = sampler.choose(&mut Logits::dense(logits.clone()));
+        differ += usize::from(one != other.choose(&mut Logits::dense(rounded)));
         // Nor does the order of the candidates.
         let ids = (0..64).rev().collect();
-        let reversed = Candidates::best(ids, logits.into_iter().rev().collect());
+        let reversed = Logits::top(ids, logits.into_iter().rev().collect());
         other.go_to(0, 0);
         assert_eq!(one, other.choose(&mut reversed.clone()));
     }
@@ -148,7 +148,7 @@ fn a_place_has_its_own_noise() {
         let mut sampler = Sampler::new(options(1.0).with_seed(3), 2);
         sampler.go_to(sentence, token);
         (0..20)
-            .map(|_| sampler.choose(&mut Candidates::all(LOGITS.to_vec())))
+            .map(|_| sampler.choose(&mut Logits::dense(LOGITS.to_vec())))
             .collect::<Vec<_>>()
     };
     assert_eq!(draw(4, 0)[10..], draw(4, 10)[..10]);

@@ -2,13 +2,14 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    LoadOptions,
+    LoadOptions, Model,
     eval::{
         records::Position,
         score::tests::{assert_close, by_definition},
         window_limit::WindowLimit,
         windows::Windows,
     },
+    model::Network,
 };
 
 /// Variants, and how far their numbers may be from those of PyTorch.
@@ -28,13 +29,20 @@ fn window(model: &Model, text: &str) -> Window {
     windows.next_window().unwrap().unwrap()
 }
 
+fn network(model: &Model) -> &TokenModel {
+    match model.network() {
+        Network::Tokens(network) => network,
+        _ => panic!("the model is token-level"),
+    }
+}
+
 /// Logits in front of each of `targets`, from one run over all of them.
 fn logits(model: &Model, targets: &[u32]) -> Vec<Vec<f32>> {
-    let opt = model.parts().opt().unwrap();
-    let ids = model.parts().prompt_ids(targets.to_vec());
+    let graph = &network(model).graph;
+    let ids = model.shared().prompt_ids(targets.to_vec());
     let inputs = &ids[..targets.len()];
-    let mut cache = opt.cache().unwrap();
-    let logits = opt.append_all(&mut cache, inputs).unwrap();
+    let mut cache = graph.cache().unwrap();
+    let logits = graph.append_all(&mut cache, inputs).unwrap();
     let rows = logits.chunks_exact(model.config().vocab_size);
     rows.map(<[f32]>::to_vec).collect()
 }
@@ -48,7 +56,10 @@ fn scores_are_those_of_pytorch() {
     for (variant, tolerance) in VARIANTS {
         let model = load(variant);
         let targets = [&ids[1..], &[51]].concat();
-        let found = TokenMeasure::new(&model).unwrap().score(&targets).unwrap();
+        let found = TokenMeasure::new(network(&model))
+            .unwrap()
+            .score(&targets)
+            .unwrap();
         let expected = by_definition(&logits, &targets);
         assert_close(total(&found), expected, tolerance, variant);
     }
@@ -60,7 +71,7 @@ fn in_runs_is_at_once() {
         let model = load(variant);
         let targets: Vec<u32> = (0..47).map(|i| 4 + (i * 7) % 57).collect();
         let expected = by_definition(&logits(&model, &targets), &targets);
-        let mut measure = TokenMeasure::new(&model).unwrap();
+        let mut measure = TokenMeasure::new(network(&model)).unwrap();
         for run_tokens in [1, 2, 7, 46, 47, 100] {
             measure.run_tokens = run_tokens;
             let found = measure.score(&targets).unwrap();
@@ -79,7 +90,7 @@ fn sums_are_those_of_the_logits() {
         let window = window(&model, TEXT);
         assert!(window.ends_record);
         let mut sums = Sums::default();
-        let mut measure = TokenMeasure::new(&model).unwrap();
+        let mut measure = TokenMeasure::new(network(&model)).unwrap();
         measure
             .add(std::slice::from_ref(&window), &mut sums)
             .unwrap();
@@ -116,7 +127,7 @@ fn sums_are_those_of_the_logits() {
 #[test]
 fn tokens_belong_to_the_sentence_in_which_they_end() {
     let model = load("portable");
-    let measure = TokenMeasure::new(&model).unwrap();
+    let measure = TokenMeasure::new(network(&model)).unwrap();
     let tokenizer = model.text_pipeline().tokenizer();
     // The first sentence, the rest, and how many tokens of both together are the first one's.
     for (first, rest, expected) in [
@@ -144,7 +155,7 @@ fn only_the_end_of_a_record_has_eos() {
     let window = window(&model, &"the cat sat on it.\n\n".repeat(9));
     assert!(!window.ends_record && window.text().ends_with("\n\n"));
     let mut sums = Sums::default();
-    let mut measure = TokenMeasure::new(&model).unwrap();
+    let mut measure = TokenMeasure::new(network(&model)).unwrap();
     measure
         .add(std::slice::from_ref(&window), &mut sums)
         .unwrap();

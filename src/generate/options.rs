@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::CancelHandle;
 use crate::{
-    config::ModelKind,
     error::{Error, Result},
     sampling::SamplingOptions,
     text::{Tail, segments},
@@ -15,8 +16,7 @@ const MAX_STOP_TEXTS: usize = 16;
 /// Most candidates of [`GenerateOptions::with_best_of`].
 const MAX_BEST_OF: usize = 256;
 
-/// What a bundle's manifest says of generation (`generation`): how tokens are chosen where a caller
-/// does not say.
+/// Generation defaults of a bundle: `generation` in its manifest.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct GenerationDefaults {
@@ -27,14 +27,15 @@ pub struct GenerationDefaults {
 }
 
 /// What a continuation does when the context is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum WhenFull {
-    /// It ends, at [`FinishReason::ContextFull`](super::FinishReason::ContextFull).
+pub enum OverflowPolicy {
+    /// End, with [`FinishReason::ContextFull`](super::FinishReason::ContextFull).
     #[default]
     Stop,
-    /// The oldest quarter of the sentences is dropped, but at least one, and the others are
-    /// computed again in one run. Only in kind `sllm`.
+    /// Drop the oldest quarter of the sentences, at least one, and run the backbone over the others
+    /// again. Nothing is encoded again. Only in kind `sllm`.
     DropOldest,
 }
 
@@ -43,15 +44,17 @@ pub enum WhenFull {
 #[non_exhaustive]
 pub struct GenerateOptions {
     pub(super) max_sentences: usize,
-    pub(super) ignore_stop: bool,
+    pub(super) ignore_eos: bool,
     pub(super) stop_texts: Vec<String>,
     /// `None`: the bundle's.
     pub(super) sampling: Option<SamplingOptions>,
     pub(super) avoid_repeats: Option<bool>,
     pub(super) best_of: usize,
-    pub(super) when_full: WhenFull,
+    pub(super) overflow: OverflowPolicy,
     pub(super) cancel: Option<CancelHandle>,
     pub(super) time_limit: Option<Duration>,
+    /// Every sentence has this number of tokens, for the benchmark.
+    pub(super) fixed_sentence_tokens: Option<usize>,
 }
 
 impl Default for GenerateOptions {
@@ -60,14 +63,15 @@ impl Default for GenerateOptions {
     fn default() -> Self {
         Self {
             max_sentences: 16,
-            ignore_stop: false,
+            ignore_eos: false,
             stop_texts: Vec::new(),
             sampling: None,
             avoid_repeats: None,
             best_of: 1,
-            when_full: WhenFull::Stop,
+            overflow: OverflowPolicy::Stop,
             cancel: None,
             time_limit: None,
+            fixed_sentence_tokens: None,
         }
     }
 }
@@ -80,10 +84,10 @@ impl GenerateOptions {
         self
     }
 
-    /// Go on where the model's stop head says that the text is over.
+    /// Continue where the model predicts the end of the text.
     #[must_use]
-    pub fn with_ignore_stop(mut self, ignore_stop: bool) -> Self {
-        self.ignore_stop = ignore_stop;
+    pub fn with_ignore_eos(mut self, ignore_eos: bool) -> Self {
+        self.ignore_eos = ignore_eos;
         self
     }
 
@@ -152,10 +156,10 @@ impl GenerateOptions {
         Ok(self)
     }
 
-    /// What to do when the context is full; [`WhenFull::Stop`] where not set.
+    /// What to do when the context is full; [`OverflowPolicy::Stop`] by default.
     #[must_use]
-    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
-        self.when_full = when_full;
+    pub fn with_overflow(mut self, overflow: OverflowPolicy) -> Self {
+        self.overflow = overflow;
         self
     }
 
@@ -175,14 +179,63 @@ impl GenerateOptions {
         self
     }
 
-    /// These options with what is not set taken from the bundle.
-    pub(crate) fn resolved(mut self, defaults: &GenerationDefaults, kind: ModelKind) -> Self {
-        if self.sampling.is_none() {
-            self.sampling = Some(defaults.sampling.clone());
-        }
-        if kind == ModelKind::Sllm {
-            self.avoid_repeats = self.avoid_repeats.or(defaults.avoid_repeats);
-        }
+    /// Give every sentence this number of tokens, its end included.
+    pub(crate) fn with_fixed_sentence_tokens(mut self, tokens: usize) -> Self {
+        self.fixed_sentence_tokens = Some(tokens);
+        self
+    }
+
+    /// Most sentences of the continuation.
+    #[must_use]
+    pub fn max_sentences(&self) -> usize {
+        self.max_sentences
+    }
+
+    /// Whether the predicted end of the text is ignored.
+    #[must_use]
+    pub fn ignore_eos(&self) -> bool {
+        self.ignore_eos
+    }
+
+    /// The stop texts.
+    #[must_use]
+    pub fn stop_texts(&self) -> &[String] {
+        &self.stop_texts
+    }
+
+    /// How tokens are chosen; `None` for the bundle's defaults.
+    #[must_use]
+    pub fn sampling_options(&self) -> Option<&SamplingOptions> {
+        self.sampling.as_ref()
+    }
+
+    /// How many times each sentence is decoded.
+    #[must_use]
+    pub fn best_of(&self) -> usize {
+        self.best_of
+    }
+
+    /// What happens when the context is full.
+    #[must_use]
+    pub fn overflow(&self) -> OverflowPolicy {
+        self.overflow
+    }
+
+    /// The time limit.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.time_limit
+    }
+
+    /// Take the bundle's sampling options if there are none.
+    pub(crate) fn or_sampling(mut self, sampling: &SamplingOptions) -> Self {
+        self.sampling.get_or_insert_with(|| sampling.clone());
+        self
+    }
+
+    /// Take the bundle's rule on repeated sentences if there is none.
+    pub(crate) fn or_avoid_repeats(mut self, avoid_repeats: Option<bool>) -> Self {
+        self.avoid_repeats = self.avoid_repeats.or(avoid_repeats);
         self
     }
 
@@ -202,8 +255,8 @@ impl GenerateOptions {
             .unwrap_or(self.sampling().temperature > 0.0)
     }
 
-    /// Refuse what a model of kind `opt` cannot do.
-    pub(super) fn only_tokens(&self) -> Result<()> {
+    /// Refuse what a token-level model cannot do.
+    pub(crate) fn check_token_level(&self) -> Result<()> {
         let refused = |option, value: &dyn ToString, allowed: &str| Error::InvalidOption {
             option,
             value: value.to_string(),
@@ -212,12 +265,33 @@ impl GenerateOptions {
         if self.best_of > 1 {
             return Err(refused("best-of", &self.best_of, "1"));
         }
-        if self.when_full == WhenFull::DropOldest {
+        if self.overflow == OverflowPolicy::DropOldest {
             return Err(refused("when-full", &"drop-oldest", "stop"));
         }
         if self.avoid_repeats == Some(true) {
             return Err(refused("avoid-repeats", &true, "false"));
         }
         Ok(())
+    }
+}
+
+/// The former name of [`OverflowPolicy`].
+#[deprecated(since = "0.2.0", note = "renamed to `OverflowPolicy`")]
+pub type WhenFull = OverflowPolicy;
+
+/// Former names.
+impl GenerateOptions {
+    /// See [`with_ignore_eos`](Self::with_ignore_eos).
+    #[deprecated(since = "0.2.0", note = "renamed to `with_ignore_eos`")]
+    #[must_use]
+    pub fn with_ignore_stop(self, ignore_stop: bool) -> Self {
+        self.with_ignore_eos(ignore_stop)
+    }
+
+    /// See [`with_overflow`](Self::with_overflow).
+    #[deprecated(since = "0.2.0", note = "renamed to `with_overflow`")]
+    #[must_use]
+    pub fn with_when_full(self, overflow: OverflowPolicy) -> Self {
+        self.with_overflow(overflow)
     }
 }

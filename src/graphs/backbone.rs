@@ -6,8 +6,13 @@ use ort::value::TensorElementType::{Bool, Float32, Int64};
 use crate::{
     config::{ModelConfig, PrefillAttention},
     error::Result,
-    runtime::{ANY, CacheShape, Contract, Graph, Input, KvCache, Port, cache_ports, is_in_place},
+    runtime::{
+        ANY, CacheRow, CacheShape, Graph, GraphSignature, Input, KvCache, TensorSpec, cache_specs,
+        is_in_place,
+    },
 };
+
+use super::causal_mask::attention_mask;
 
 /// The input that an in-place graph has if it can prefill without a causal mask.
 const BIDIRECTIONAL: &str = "bidirectional";
@@ -22,7 +27,7 @@ pub(crate) struct Backbone {
     prefill: PrefillAttention,
 }
 
-/// What the backbone says after the last sentence that it was given.
+/// The output of the backbone after a sentence.
 #[derive(Clone, Debug)]
 pub(crate) struct Prediction {
     /// The sentence vector of the next sentence, `[hidden]`.
@@ -42,24 +47,24 @@ impl Backbone {
             limit: config.require_max_sentences()?,
         };
         let in_place = is_in_place(&graph);
-        let (cache_inputs, cache_outputs) = cache_ports(&graph, &shape);
+        let (cache_inputs, cache_outputs) = cache_specs(&graph, &shape);
         let hidden = [ANY, ANY, hidden_size as i64];
         let mut inputs = vec![
-            Port::new("inputs_embeds", Float32, &hidden),
-            Port::new("position_ids", Int64, &[ANY, ANY]),
+            TensorSpec::new("inputs_embeds", Float32, &hidden),
+            TensorSpec::new("position_ids", Int64, &[ANY, ANY]),
         ];
         if !in_place {
-            inputs.push(Port::new("attention_mask", Bool, &[ANY, ANY, ANY]));
+            inputs.push(TensorSpec::new("attention_mask", Bool, &[ANY, ANY, ANY]));
         } else if backbone.prefill_attention == PrefillAttention::Bidirectional {
-            inputs.push(Port::new(BIDIRECTIONAL, Bool, &[]));
+            inputs.push(TensorSpec::new(BIDIRECTIONAL, Bool, &[]));
         }
         inputs.extend(cache_inputs);
         let mut outputs = vec![
-            Port::new("hidden", Float32, &hidden),
-            Port::new("stop_logits", Float32, &[ANY, ANY, 2]),
+            TensorSpec::new("hidden", Float32, &hidden),
+            TensorSpec::new("stop_logits", Float32, &[ANY, ANY, 2]),
         ];
         outputs.extend(cache_outputs);
-        graph.check(&Contract {
+        graph.check(&GraphSignature {
             graph: "backbone",
             inputs,
             outputs,
@@ -76,17 +81,33 @@ impl Backbone {
         KvCache::new(&self.graph, self.shape, 1)
     }
 
-    /// A cache of copies of these rows.
-    pub fn join(&self, rows: &[(&KvCache, usize)]) -> Result<KvCache> {
+    /// Keys and values of a cache with one row, as bytes.
+    pub fn cache_bytes(&self, cache: &KvCache) -> Result<Vec<Vec<u8>>> {
+        cache.row_bytes(&self.graph, 0)
+    }
+
+    /// A cache of one row with these keys and values; `None` if they are not of its sizes.
+    pub fn cache_from_bytes(&self, positions: usize, tensors: &[&[u8]]) -> Result<Option<KvCache>> {
+        KvCache::from_row_bytes(&self.graph, self.shape, positions, tensors)
+    }
+
+    /// The shape of the cache of one row, without its batch axis: keys and values, of all layers,
+    /// `[heads, positions, head_size]`.
+    pub fn cache_shape(&self, positions: usize) -> [usize; 3] {
+        [self.shape.heads, positions, self.shape.head_size]
+    }
+
+    /// Copy rows of caches into one cache.
+    pub fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache> {
         KvCache::from_rows(&self.graph, self.shape, rows)
     }
 
-    /// A copy of the first sentences of a cache.
-    pub fn prefix(&self, cache: &KvCache, sentences: usize) -> Result<KvCache> {
-        cache.prefix(&self.graph, sentences)
+    /// Forget all but the first sentences of a cache.
+    pub fn truncate(&self, cache: &mut KvCache, sentences: usize) -> Result<()> {
+        cache.truncate(&self.graph, sentences)
     }
 
-    /// Whether the result is the same however the sentences are split into runs.
+    /// Whether the result does not depend on how the sentences are split into runs.
     pub fn is_causal(&self) -> bool {
         self.prefill == PrefillAttention::Causal
     }
@@ -155,7 +176,7 @@ impl Backbone {
         let of_row = |&cached: &usize| cached as i64..(cached + new) as i64;
         let positions: Vec<i64> = cache.lengths().iter().flat_map(of_row).collect();
         let mask;
-        let seen = if is_in_place(&self.graph) {
+        let visible = if is_in_place(&self.graph) {
             let asks = self.graph.has_input(BIDIRECTIONAL);
             let flag = std::slice::from_ref(&bidirectional);
             asks.then(|| Input::flags(BIDIRECTIONAL, &[], flag))
@@ -168,7 +189,7 @@ impl Backbone {
             Input::floats("inputs_embeds", &[rows, new, self.hidden_size], &embeds),
             Input::ids("position_ids", &[rows, new], &positions),
         ];
-        let inputs = inputs.into_iter().chain(seen);
+        let inputs = inputs.into_iter().chain(visible);
         cache.run(&self.graph, inputs, new, &OUTPUTS, |outputs| {
             let [hidden, stop] = OUTPUTS;
             let hidden = self
@@ -187,27 +208,10 @@ fn prediction(hidden: &[f32], stop: &[f32]) -> Prediction {
     }
 }
 
-/// Which sentences each of `new` ones may see, `[rows, new, longest + new]`, in rows of which these
-/// are cached: a row ends where the longest one does.
-fn attention_mask(cached: &[usize], new: usize, bidirectional: bool) -> Vec<bool> {
-    let longest = cached.iter().copied().max().unwrap_or(0);
-    let mut mask = Vec::with_capacity(cached.len() * new * (longest + new));
-    for length in cached {
-        for row in 0..new {
-            let seen = |column: usize| {
-                column >= longest - length && (bidirectional || column <= longest + row)
-            };
-            mask.extend((0..longest + new).map(seen));
-        }
-    }
-    mask
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, s};
 
-    use super::*;
     use crate::{LoadOptions, Model, runtime::testing::assert_close};
 
     /// Steps with the cache, several sentences at once, and everything from scratch agree.
@@ -216,7 +220,7 @@ mod tests {
         for variant in ["portable", "cpu-int8"] {
             let options = LoadOptions::default().with_variant(variant);
             let model = Model::load("tests/golden/bundle", options).unwrap();
-            let backbone = model.parts().backbone().unwrap();
+            let backbone = &model.sentence_model().unwrap().backbone;
             let size = model.config().hidden_size;
             let vectors =
                 Array2::from_shape_fn((9, size), |(i, j)| ((i * 31 + j * 7) as f32).sin());
@@ -241,7 +245,7 @@ mod tests {
     #[test]
     fn a_full_cache_is_an_error() {
         let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
-        let backbone = model.parts().backbone().unwrap();
+        let backbone = &model.sentence_model().unwrap().backbone;
         let mut cache = backbone.cache().unwrap();
         let vectors = Array2::zeros((13, model.config().hidden_size));
         let full = backbone.append(&mut cache, vectors.view());
@@ -256,24 +260,5 @@ mod tests {
             "{full:?}"
         );
         assert_eq!(cache.len(), 0);
-    }
-
-    #[test]
-    fn masks() {
-        let text = |cached: &[usize], new, bidirectional| {
-            attention_mask(cached, new, bidirectional)
-                .chunks(cached.iter().max().unwrap() + new)
-                .map(|row| {
-                    row.iter()
-                        .map(|&sees| if sees { '1' } else { '0' })
-                        .collect::<String>()
-                })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(text(&[0], 3, false), ["100", "110", "111"]);
-        assert_eq!(text(&[0], 3, true), ["111", "111", "111"]);
-        assert_eq!(text(&[2], 2, false), ["1110", "1111"]);
-        assert_eq!(text(&[3], 1, false), ["1111"]);
-        assert_eq!(text(&[1, 3], 1, false), ["0011", "1111"]);
     }
 }

@@ -9,14 +9,13 @@ use ort::value::{
 use crate::{
     config::{ModelConfig, SpecialTokens},
     error::Result,
-    runtime::{ANY, Contract, Graph, Port},
+    runtime::{ANY, Graph, GraphSignature, TensorSpec},
 };
+
+use super::length_batches;
 
 /// Most tokens of one run, padding included: more only costs memory.
 const RUN_TOKENS: usize = 4096;
-/// A run takes sentences down to this share (in percent) of its longest one: padding costs more
-/// than another run.
-const SHORTEST_PERCENT: usize = 75;
 
 /// The encoder graph with what it needs to know of the model.
 #[derive(Debug)]
@@ -29,13 +28,13 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub fn new(graph: Graph, config: &ModelConfig) -> Result<Self> {
         let hidden_size = config.hidden_size;
-        graph.check(&Contract {
+        graph.check(&GraphSignature {
             graph: "encoder",
             inputs: vec![
-                Port::new("input_ids", Int64, &[ANY, ANY]),
-                Port::new("attention_mask", Int64, &[ANY, ANY]),
+                TensorSpec::new("input_ids", Int64, &[ANY, ANY]),
+                TensorSpec::new("attention_mask", Int64, &[ANY, ANY]),
             ],
-            outputs: vec![Port::new(
+            outputs: vec![TensorSpec::new(
                 "sentence_embedding",
                 Float32,
                 &[ANY, hidden_size as i64],
@@ -54,7 +53,7 @@ impl Encoder {
     pub fn encode(&self, sentences: &[Vec<u32>]) -> Result<Array2<f32>> {
         let mut vectors = Array2::zeros((sentences.len(), self.hidden_size));
         let lengths: Vec<usize> = sentences.iter().map(Vec::len).collect();
-        for run in runs_of_similar_length(&lengths, RUN_TOKENS) {
+        for run in length_batches(&lengths, RUN_TOKENS) {
             let values = self.encode_run(run.iter().map(|&index| &sentences[index]))?;
             for (row, &index) in values.chunks_exact(self.hidden_size).zip(&run) {
                 vectors
@@ -88,57 +87,5 @@ impl Encoder {
         ];
         let shape = [rows, self.hidden_size];
         self.graph.run(inputs, "sentence_embedding", &shape)
-    }
-}
-
-/// Indices of sentences of these lengths, longest first, cut into runs with little padding and at
-/// most `run_tokens` tokens, but at least one sentence.
-pub(crate) fn runs_of_similar_length(lengths: &[usize], run_tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
-    let mut runs: Vec<Vec<usize>> = Vec::new();
-    for index in order {
-        if let Some(run) = runs.last_mut() {
-            let longest = lengths[run[0]];
-            let close = lengths[index] * 100 >= longest * SHORTEST_PERCENT;
-            if close && (run.len() + 1) * longest <= run_tokens {
-                run.push(index);
-                continue;
-            }
-        }
-        runs.push(vec![index]);
-    }
-    runs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_sentence_is_in_one_run_of_similar_ones() {
-        let lengths = [3usize, 40, 4, 4, 64, 1, 39, 3, 1, 50];
-        let runs = runs_of_similar_length(&lengths, RUN_TOKENS);
-        let mut all: Vec<usize> = runs.concat();
-        all.sort_unstable();
-        assert_eq!(all, (0..lengths.len()).collect::<Vec<_>>());
-        for run in &runs {
-            let longest = lengths[run[0]];
-            assert!(run.len() * longest <= RUN_TOKENS);
-            assert!(
-                run.iter()
-                    .all(|&i| lengths[i] * 100 >= longest * SHORTEST_PERCENT),
-                "{run:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_run_is_bounded() {
-        assert!(
-            runs_of_similar_length(&[64; 1000], RUN_TOKENS)
-                .iter()
-                .all(|run| run.len() * 64 <= RUN_TOKENS)
-        );
     }
 }

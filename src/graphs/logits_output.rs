@@ -1,82 +1,88 @@
-//! The outputs by which the next token is chosen, in either of the two forms that variants use.
+//! The logits that a graph gives: dense, or the top k.
 
 use ort::{
     session::SessionOutputs,
     value::TensorElementType::{Bool, Float32, Int64},
 };
 
-use super::{ANY, Graph, Input, KvCache, Port};
-use crate::{candidates::Candidates, error::Result};
+use crate::{
+    error::{Error, Result},
+    logits::Logits,
+    runtime::{ANY, Graph, Input, KvCache, TensorSpec},
+};
 
-/// The input by which a graph is told that chooses the best tokens itself: whether it shall give out
-/// the logits of all tokens too.
+/// The input of a graph that ranks the vocabulary itself: whether it also gives dense logits.
 const ALL_LOGITS: &str = "all_logits";
 const LOGITS: &str = "logits";
 const CANDIDATE_IDS: &str = "candidate_ids";
 const CANDIDATE_LOGITS: &str = "candidate_logits";
-/// The outputs of a graph that chooses.
-const CHOSEN: [&str; 3] = [CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS];
+/// The outputs of a graph that ranks.
+const RANKED: [&str; 3] = [CANDIDATE_IDS, CANDIDATE_LOGITS, LOGITS];
 
-/// How a graph gives out the logits of its vocabulary.
+/// How a graph gives logits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scores {
+pub(super) struct LogitsOutput {
     vocab_size: usize,
-    chooses: bool,
+    ranks: bool,
 }
 
-impl Scores {
+impl LogitsOutput {
     pub fn new(graph: &Graph, vocab_size: usize) -> Self {
         Self {
             vocab_size,
-            chooses: graph.has_input(ALL_LOGITS),
+            ranks: graph.has_input(ALL_LOGITS),
         }
     }
 
-    /// The inputs and outputs that belong to it in the graph's contract.
-    pub fn ports(&self) -> (Vec<Port>, Vec<Port>) {
+    /// The inputs and outputs that belong to it in the graph's signature.
+    pub fn specs(&self) -> (Vec<TensorSpec>, Vec<TensorSpec>) {
         let vocab_size = self.vocab_size as i64;
-        if !self.chooses {
-            let logits = Port::new(LOGITS, Float32, &[ANY, ANY, vocab_size]);
+        if !self.ranks {
+            let logits = TensorSpec::new(LOGITS, Float32, &[ANY, ANY, vocab_size]);
             return (Vec::new(), vec![logits]);
         }
         let open = [ANY; 3];
         let outputs = [
-            Port::new(CANDIDATE_IDS, Int64, &open),
-            Port::new(CANDIDATE_LOGITS, Float32, &open),
-            Port::new(LOGITS, Float32, &open),
+            TensorSpec::new(CANDIDATE_IDS, Int64, &open),
+            TensorSpec::new(CANDIDATE_LOGITS, Float32, &open),
+            TensorSpec::new(LOGITS, Float32, &open),
         ];
-        (vec![Port::new(ALL_LOGITS, Bool, &[])], outputs.into())
+        (vec![TensorSpec::new(ALL_LOGITS, Bool, &[])], outputs.into())
     }
 
     fn outputs(&self) -> &'static [&'static str] {
-        if self.chooses { &CHOSEN } else { &[LOGITS] }
+        if self.ranks { &RANKED } else { &[LOGITS] }
     }
 
-    /// Run `graph` on `new` further positions of each row of `cache`; `candidates`, one for each row,
-    /// become what may follow the last of them.
+    /// Run `graph` on `new` further positions of each row of `cache`, and set the row's logits.
     ///
-    /// After an error they are what they were before.
-    pub fn next<'a>(
+    /// The logits of a row are empty if they are not finite. After an error all are unchanged.
+    pub fn next<'a, 'l>(
         &self,
         graph: &Graph,
         cache: &mut KvCache,
         inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
-        candidates: &mut [Candidates],
+        rows: impl Iterator<Item = &'l mut Logits>,
     ) -> Result<()> {
-        debug_assert_eq!(cache.rows(), candidates.len());
-        let asked = self.chooses.then(|| all_logits(&false));
+        let count = cache.rows();
+        let asked = self.ranks.then(|| all_logits(&false));
         let inputs = inputs.into_iter().chain(asked);
         cache.run(graph, inputs, new, self.outputs(), |outputs| {
-            match self.chooses {
-                true => take_chosen(graph, outputs, candidates),
-                false => take_all(graph, outputs, self.vocab_size, candidates),
+            match self.ranks {
+                true => take_ranked(graph, outputs, count, rows),
+                false => take_dense(graph, outputs, [count, self.vocab_size], rows),
             }
         })
     }
 
-    /// Run `graph` on `new` further positions of `cache`; returns the logits of the whole vocabulary
-    /// after each position that the graph scores, `[batch, positions, vocab]`.
+    /// The error for a row whose logits are not finite.
+    pub fn not_finite(&self, graph: &Graph) -> Error {
+        graph.not_finite(if self.ranks { CANDIDATE_LOGITS } else { LOGITS })
+    }
+
+    /// Run `graph` on `new` further positions of `cache`; returns dense logits after each position
+    /// that the graph scores, `[batch, positions, vocab]`.
     pub fn all<'a>(
         &self,
         graph: &Graph,
@@ -84,7 +90,7 @@ impl Scores {
         inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
     ) -> Result<Vec<f32>> {
-        let asked = self.chooses.then(|| all_logits(&true));
+        let asked = self.ranks.then(|| all_logits(&true));
         let inputs = inputs.into_iter().chain(asked);
         cache.run(graph, inputs, new, self.outputs(), |outputs| {
             let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
@@ -107,41 +113,52 @@ fn all_logits(wanted: &bool) -> Input<'_> {
     Input::flags(ALL_LOGITS, &[], std::slice::from_ref(wanted))
 }
 
-fn take_all(
+fn take_dense<'l>(
     graph: &Graph,
     outputs: &SessionOutputs<'_>,
-    vocab_size: usize,
-    candidates: &mut [Candidates],
+    [count, vocab_size]: [usize; 2],
+    rows: impl Iterator<Item = &'l mut Logits>,
 ) -> Result<()> {
     let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
-    check_rows(graph, LOGITS, shape, candidates.len(), Some(vocab_size))?;
-    graph.check_finite(LOGITS, logits)?;
-    for (candidates, logits) in candidates.iter_mut().zip(last_of_rows(logits, shape)) {
-        candidates.set_all(logits);
+    check_rows(graph, LOGITS, shape, count, Some(vocab_size))?;
+    for (row, logits) in rows.zip(last_of_rows(logits, shape)) {
+        row.set_dense(finite_or_empty(logits));
     }
     Ok(())
 }
 
-fn take_chosen(
+fn take_ranked<'l>(
     graph: &Graph,
     outputs: &SessionOutputs<'_>,
-    candidates: &mut [Candidates],
+    count: usize,
+    rows: impl Iterator<Item = &'l mut Logits>,
 ) -> Result<()> {
     let (shape, ids) = graph.output::<i64>(outputs, CANDIDATE_IDS)?;
     let (logits_shape, logits) = graph.output::<f32>(outputs, CANDIDATE_LOGITS)?;
-    check_rows(graph, CANDIDATE_IDS, shape, candidates.len(), None)?;
+    check_rows(graph, CANDIDATE_IDS, shape, count, None)?;
     if shape != logits_shape {
         let found = format!("{} ids with {} logits", ids.len(), logits.len());
         return Err(graph.broken(format!("output {CANDIDATE_IDS}: {found}")));
     }
-    graph.check_finite(CANDIDATE_LOGITS, logits)?;
-    let rows = last_of_rows(ids, shape).zip(last_of_rows(logits, shape));
-    for (candidates, (ids, logits)) in candidates.iter_mut().zip(rows) {
-        // An id that is none is refused by the tokenizer, as any that is not in the vocabulary.
-        let ids = ids.iter().map(|&id| u32::try_from(id).unwrap_or(u32::MAX));
-        candidates.set_best(ids, logits);
+    let values = last_of_rows(ids, shape).zip(last_of_rows(logits, shape));
+    for (row, (ids, logits)) in rows.zip(values) {
+        match finite_or_empty(logits) {
+            [] => row.clear(),
+            // An id that is none is refused by the tokenizer, as any that is not in the vocabulary.
+            logits => row.set_top(
+                ids.iter().map(|&id| u32::try_from(id).unwrap_or(u32::MAX)),
+                logits,
+            ),
+        }
     }
     Ok(())
+}
+
+fn finite_or_empty(values: &[f32]) -> &[f32] {
+    match values.iter().all(|value| value.is_finite()) {
+        true => values,
+        false => &[],
+    }
 }
 
 /// Refuse an output that is not `[rows, positions, values]`, with at least one position and value.
@@ -165,7 +182,7 @@ fn check_rows(
         true => Ok(()),
         false => Err(graph.broken(format!(
             "output {name}: expected the shape [{rows}, positions, {}], found {shape:?}",
-            values.map_or("candidates".to_owned(), |values| values.to_string())
+            values.map_or("k".to_owned(), |values| values.to_string())
         ))),
     }
 }
@@ -181,10 +198,7 @@ fn last_of_rows<'o, T>(values: &'o [T], shape: &[i64]) -> impl Iterator<Item = &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        error::Error,
-        runtime::{CacheShape, testing},
-    };
+    use crate::runtime::{CacheShape, testing};
 
     /// Shapes that only a run can show are checked.
     #[test]
@@ -203,7 +217,7 @@ mod tests {
         ];
         let score = |vocab_size| {
             let mut cache = KvCache::new(&graph, shape, 1).unwrap();
-            Scores::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
+            LogitsOutput::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
         };
         assert_eq!(score(64).unwrap().len(), 64);
         assert!(matches!(score(65), Err(Error::Contract { .. })));

@@ -1,14 +1,49 @@
-//! Writing a file whole or not at all.
+//! Reading files with a limit, and writing them whole or not at all.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
 use tempfile::{Builder, NamedTempFile};
 
 use crate::error::{Error, Result};
+
+/// Read a file of at most `limit` bytes.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::FileTooLarge`].
+pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to see that the file is too large.
+    File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::FileTooLarge {
+            path: path.to_owned(),
+            bytes: bytes.len() as u64,
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+/// Read a UTF-8 file of at most `limit` bytes.
+///
+/// # Errors
+/// Those of [`read_bytes`], [`Error::NotText`].
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+    String::from_utf8(read_bytes(path, limit)?).map_err(|error| Error::NotText {
+        path: path.to_owned(),
+        byte: error.utf8_error().valid_up_to() as u64,
+        line: None,
+    })
+}
 
 /// Links that are followed to find a file that is not there yet.
 const MAX_LINKS: usize = 32;

@@ -1,0 +1,350 @@
+//! Contexts of one model that are continued in the same runs.
+
+use std::fmt;
+
+use tracing::{field, info_span};
+
+use crate::{
+    context::{SentenceContext, TokenContext},
+    error::{Error, Result},
+    generate::{
+        Continuation, FinishReason, GenerateOptions, RowEvent, Sentence, SentenceRows, TokenRows,
+    },
+    model::{Model, Network},
+    session::{Context, Session},
+};
+
+/// Sessions of one model that are continued together. They join and leave between steps.
+///
+/// ```no_run
+/// use sllm_ort::{Batch, BatchEvent, GenerateOptions, LoadOptions, Model};
+///
+/// let model = Model::load("models/sllm-stories", LoadOptions::default())?;
+/// let mut batch = Batch::new(&model)?;
+/// for prompt in ["Once there was a fox. ", "It was a rainy day. "] {
+///     let mut session = model.session()?;
+///     session.append(prompt)?;
+///     batch.join(session, GenerateOptions::default()).map_err(|refused| refused.error)?;
+/// }
+/// while !batch.is_empty() {
+///     batch.step(|row, event| match event {
+///         BatchEvent::Sentence(sentence) => println!("{row}: {}", sentence.text),
+///         BatchEvent::Ended { result, .. } => println!("{row}: {result:?}"),
+///         _ => {}
+///     });
+/// }
+/// # Ok::<(), sllm_ort::Error>(())
+/// ```
+pub struct Batch {
+    model: Model,
+    rows: Rows,
+    next_id: usize,
+}
+
+enum Rows {
+    Sentences(SentenceRows<Box<SentenceContext>>),
+    Tokens(TokenRows<Box<TokenContext>>),
+}
+
+/// What happens to a row of a [`Batch`] in a step.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BatchEvent<'e> {
+    /// The next piece of text of its sentence, in whole characters.
+    Text(&'e str),
+    /// A whole sentence, which is part of the session's context now.
+    Sentence(Sentence),
+    /// The row has left the batch.
+    Ended {
+        /// The session, with all sentences that were given out.
+        session: Session,
+        /// Why the continuation ended, or the error of the sentence that failed.
+        result: Result<FinishReason>,
+    },
+}
+
+/// A session that could not join a [`Batch`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct JoinError {
+    /// The session, as it was.
+    pub session: Session,
+    /// Why.
+    pub error: Error,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(refused: JoinError) -> Self {
+        refused.error
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for a model of kind `svae`.
+    pub fn new(model: &Model) -> Result<Self> {
+        let rows = match model.network() {
+            Network::Sentences(network) => Rows::Sentences(SentenceRows::new(network.clone())),
+            Network::Tokens(network) => Rows::Tokens(TokenRows::new(network.clone())),
+            Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
+        };
+        Ok(Self {
+            model: model.clone(),
+            rows,
+            next_id: 0,
+        })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.rows {
+            Rows::Sentences(rows) => rows.len(),
+            Rows::Tokens(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Add a session, from the next step on. Returns the id of its row, which is never used again.
+    ///
+    /// # Errors
+    /// [`Error::EmptyContext`], [`Error::MixedModels`], [`Error::InvalidOption`] for an option that
+    /// the model's kind does not have, [`Error::GraphRun`]; with the session.
+    #[expect(clippy::result_large_err, reason = "the session is given back")]
+    pub fn join(
+        &mut self,
+        session: Session,
+        options: GenerateOptions,
+    ) -> std::result::Result<usize, JoinError> {
+        let (model, context) = session.into_parts();
+        let refused = |context, error| JoinError {
+            session: Session::from_parts(model.clone(), context),
+            error,
+        };
+        if !self.model.is(&model) {
+            return Err(refused(context, Error::MixedModels));
+        }
+        let options = model.resolve(options);
+        let id = self.next_id;
+        match (&mut self.rows, context) {
+            (Rows::Sentences(rows), Context::Sentences(network, context)) => rows
+                .join(id, context, options)
+                .map_err(|(context, error)| refused(Context::Sentences(network, context), error)),
+            (Rows::Tokens(rows), Context::Tokens(network, context)) => rows
+                .join(id, context, options)
+                .map_err(|(context, error)| refused(Context::Tokens(network, context), error)),
+            // The same model is of the same kind.
+            (_, context) => Err(refused(context, Error::MixedModels)),
+        }?;
+        self.next_id += 1;
+        Ok(id)
+    }
+
+    /// Generate one sentence for each row; in kind `opt` run until a row has one. `on_event` gets
+    /// what happens, with the id of the row.
+    pub fn step(&mut self, mut on_event: impl FnMut(usize, BatchEvent<'_>)) {
+        let model = &self.model;
+        match (&mut self.rows, model.network()) {
+            (Rows::Sentences(rows), Network::Sentences(network)) => rows.step(&mut |id, event| {
+                let session = |context| Context::Sentences(network.clone(), context);
+                on_event(id, batch_event(event, model, session));
+            }),
+            (Rows::Tokens(rows), Network::Tokens(network)) => rows.step(&mut |id, event| {
+                let session = |context| Context::Tokens(network.clone(), context);
+                on_event(id, batch_event(event, model, session));
+            }),
+            _ => {}
+        }
+    }
+
+    /// Remove a row between steps; `None` if there is none with this id. The session holds all
+    /// sentences that were given out.
+    pub fn leave(&mut self, id: usize) -> Option<Session> {
+        let context = match (&mut self.rows, self.model.network()) {
+            (Rows::Sentences(rows), Network::Sentences(network)) => {
+                Context::Sentences(network.clone(), rows.leave(id)?)
+            }
+            (Rows::Tokens(rows), Network::Tokens(network)) => {
+                Context::Tokens(network.clone(), rows.leave(id)?)
+            }
+            _ => return None,
+        };
+        Some(Session::from_parts(self.model.clone(), context))
+    }
+
+    /// Continue borrowed sessions to their ends; see [`Session::generate_batch`].
+    pub(crate) fn run(
+        batch: Vec<(&mut Session, GenerateOptions)>,
+        mut on_sentence: impl FnMut(usize, Sentence),
+    ) -> Result<Vec<FinishReason>> {
+        let Some((first, _)) = batch.first() else {
+            return Ok(Vec::new());
+        };
+        let model = first.model().clone();
+        if batch.iter().any(|(session, _)| !model.is(session.model())) {
+            return Err(Error::MixedModels);
+        }
+        if batch.iter().any(|(session, _)| session.is_empty()) {
+            return Err(Error::EmptyContext);
+        }
+        let span = info_span!(
+            "batch",
+            model = model.config().name,
+            variant = model.variant(),
+            provider = model.provider().name(),
+            contexts = batch.len(),
+            sentences = field::Empty,
+            tokens = field::Empty,
+        )
+        .entered();
+        let (mut sentences, mut tokens) = (0, 0);
+        let mut results: Vec<Option<Result<FinishReason>>> = batch.iter().map(|_| None).collect();
+        let mut on_event = |row: usize, event: Outcome| match event {
+            Outcome::Sentence(sentence) => {
+                sentences += 1;
+                tokens += sentence.token_ids.len();
+                on_sentence(row, sentence);
+            }
+            Outcome::Ended(result) => results[row] = Some(result),
+        };
+        match model.network() {
+            Network::Sentences(network) => {
+                let mut rows = SentenceRows::new(network.clone());
+                for (row, (session, options)) in batch.into_iter().enumerate() {
+                    if let Context::Sentences(_, context) = session.context_mut() {
+                        let joined = rows.join(row, context.as_mut(), model.resolve(options));
+                        report(row, joined, &mut on_event);
+                    }
+                }
+                while rows.len() > 0 {
+                    rows.step(&mut |row, event| forward(row, event, &mut on_event));
+                }
+            }
+            Network::Tokens(network) => {
+                let mut rows = TokenRows::new(network.clone());
+                for (row, (session, options)) in batch.into_iter().enumerate() {
+                    if let Context::Tokens(_, context) = session.context_mut() {
+                        let joined = rows.join(row, context.as_mut(), model.resolve(options));
+                        report(row, joined, &mut on_event);
+                    }
+                }
+                while rows.len() > 0 {
+                    rows.step(&mut |row, event| forward(row, event, &mut on_event));
+                }
+            }
+            // There is no session of such a model.
+            Network::Autoencoder(_) => {}
+        }
+        span.record("sentences", sentences);
+        span.record("tokens", tokens);
+        let named = |(row, result): (usize, Option<Result<FinishReason>>)| {
+            let result = result.unwrap_or(Err(Error::EmptyContext));
+            result.map_err(|source| Error::BatchRow {
+                row,
+                source: Box::new(source),
+            })
+        };
+        results.into_iter().enumerate().map(named).collect()
+    }
+}
+
+impl Model {
+    /// Continue each of the prompts, all together; see [`Session::generate_batch`]. Where tokens are
+    /// drawn, the first prompt has the seed of `options` and each later one the next number, so that
+    /// the same prompt twice gives two texts.
+    ///
+    /// # Errors
+    /// Those of [`Session::append`] for a prompt, and of [`Session::generate_batch`].
+    pub fn generate_batch<T: AsRef<str>>(
+        &self,
+        prompts: &[T],
+        options: &GenerateOptions,
+    ) -> Result<Vec<Continuation>> {
+        let session = |prompt: &T| {
+            let mut session = self.session()?;
+            session.append(prompt.as_ref()).map(|_| session)
+        };
+        let mut sessions = prompts.iter().map(session).collect::<Result<Vec<_>>>()?;
+        let batch = sessions.iter_mut().zip(0..).map(|(session, row)| {
+            let options = self.resolve(options.clone());
+            (session, options.with_seed_of_row(row))
+        });
+        let mut sentences = vec![Vec::new(); prompts.len()];
+        let reasons =
+            Session::generate_batch(batch, |prompt, sentence| sentences[prompt].push(sentence))?;
+        let continuation = |(sentences, finish_reason)| Continuation {
+            sentences,
+            finish_reason,
+        };
+        let continuations = sentences.into_iter().zip(reasons);
+        Ok(continuations.map(continuation).collect())
+    }
+}
+
+/// What is kept of an event where contexts are borrowed.
+enum Outcome {
+    Sentence(Sentence),
+    Ended(Result<FinishReason>),
+}
+
+/// Report a row that could not join.
+fn report<C>(
+    row: usize,
+    joined: std::result::Result<(), (C, Error)>,
+    on_event: &mut impl FnMut(usize, Outcome),
+) {
+    if let Err((_, error)) = joined {
+        on_event(row, Outcome::Ended(Err(error)));
+    }
+}
+
+fn forward<C>(row: usize, event: RowEvent<'_, C>, on_event: &mut impl FnMut(usize, Outcome)) {
+    match event {
+        RowEvent::Text(_) => {}
+        RowEvent::Sentence(sentence) => on_event(row, Outcome::Sentence(sentence)),
+        RowEvent::Ended(_, result) => on_event(row, Outcome::Ended(result)),
+    }
+}
+
+fn batch_event<'e, C>(
+    event: RowEvent<'e, C>,
+    model: &Model,
+    context: impl FnOnce(C) -> Context,
+) -> BatchEvent<'e> {
+    match event {
+        RowEvent::Text(text) => BatchEvent::Text(text),
+        RowEvent::Sentence(sentence) => BatchEvent::Sentence(sentence),
+        RowEvent::Ended(row, result) => BatchEvent::Ended {
+            session: Session::from_parts(model.clone(), context(row)),
+            result,
+        },
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("model", &self.model.config().name)
+            .field("rows", &self.len())
+            .finish()
+    }
+}

@@ -1,0 +1,25 @@
+//! Contexts: the text, vectors and KV caches that a continuation starts from.
+
+mod legacy;
+mod sentences;
+mod snapshot;
+mod tokens;
+
+pub(crate) use sentences::{ContextSentence, SentenceContext};
+pub(crate) use snapshot::{from_bytes, load, save, to_bytes};
+pub(crate) use tokens::TokenContext;
+
+/// Sentences that are appended in one run where the model is causal.
+const PREFILL_SENTENCES: usize = 256;
+
+/// What [`Session::append`](crate::Session::append) took of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// Sentences that were added to the context.
+    pub sentences: usize,
+    /// How many of them were cut short, as the bundle's segmentation has it.
+    pub truncated: usize,
+    /// The end of the text that was dropped, as the bundle's segmentation has it; else empty.
+    pub dropped: String,
+}

@@ -1,0 +1,84 @@
+//! The loop that continues contexts, one or several at a time.
+
+mod cancel;
+mod limits;
+mod options;
+mod output_tokens;
+mod progress;
+mod repeats;
+mod rows;
+mod sentences;
+mod stop_text;
+#[cfg(test)]
+mod testing;
+mod tokens;
+
+use serde::{Deserialize, Serialize};
+
+pub use cancel::CancelHandle;
+#[expect(deprecated)]
+pub use options::WhenFull;
+pub use options::{GenerateOptions, GenerationDefaults, OverflowPolicy};
+pub(crate) use output_tokens::OutputTokens;
+pub(crate) use rows::{CachedContext, OnEvent, RowEvent};
+pub(crate) use sentences::SentenceRows;
+pub(crate) use tokens::TokenRows;
+
+/// A generated sentence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sentence {
+    /// Its index within this continuation, from 0.
+    pub index: usize,
+    /// Its text, with the white space that ends it.
+    pub text: String,
+    /// Its output tokens: without bos, with eos if it was generated.
+    pub token_ids: Vec<u32>,
+    /// Probability, before this sentence, that the text is over: of the stop head, in kind `opt` of
+    /// eos as the first token.
+    pub stop_probability: f32,
+}
+
+/// A whole continuation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Continuation {
+    /// Its sentences.
+    pub sentences: Vec<Sentence>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+}
+
+/// Why a continuation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The stop head predicted the end of the text; in kind `opt` eos was generated.
+    Stop,
+    /// The number of sentences asked for is reached.
+    MaxSentences,
+    /// The context holds as many sentences (in kind `opt` tokens) as the model allows.
+    ContextFull,
+    /// A stop text was generated.
+    StopText,
+    /// Its [`CancelHandle`] was cancelled.
+    Cancelled,
+    /// Its time limit has passed.
+    TimeLimit,
+}
+
+impl FinishReason {
+    /// The reason as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::MaxSentences => "max_sentences",
+            Self::ContextFull => "context_full",
+            Self::StopText => "stop_text",
+            Self::Cancelled => "cancelled",
+            Self::TimeLimit => "time_limit",
+        }
+    }
+}

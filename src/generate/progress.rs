@@ -1,0 +1,283 @@
+//! How far the continuation of a sentence-level context is, and the sentence that it decodes.
+
+use std::ops::ControlFlow;
+
+use super::{
+    FinishReason, GenerateOptions, OutputTokens, OverflowPolicy, Sentence, limits::Limits,
+    repeats::Repeats, stop_text::StopText,
+};
+use crate::{
+    config::SpecialTokens, context::ContextSentence, error::Result, graphs::Prediction,
+    logits::Logits, sampling::Sampler, text::Detokenizer,
+};
+
+/// How far a continuation is. It changes only when a sentence is committed.
+pub(super) struct Progress {
+    options: GenerateOptions,
+    sampler: Sampler,
+    limits: Limits,
+    /// `None` if sentences may be repeated.
+    repeats: Option<Repeats>,
+    /// The text of the last sentence.
+    last_text: String,
+    tokens_of: SpecialTokens,
+    sentences: usize,
+}
+
+/// A sentence that is being decoded: one of `best_of`.
+pub(super) struct Hypothesis {
+    sampler: Sampler,
+    /// Sum over the chosen tokens, where there are several hypotheses.
+    log_probability: f64,
+    choices: usize,
+    output: OutputTokens,
+    detokenizer: Detokenizer,
+    stop_text: StopText,
+    text: String,
+    /// Why it is not a sentence.
+    ended: Option<Result<FinishReason>>,
+}
+
+/// A decoded sentence.
+pub(super) struct Decoded {
+    /// Up to the last token of the stop text, if that ended it.
+    pub token_ids: Vec<u32>,
+    /// Without the stop text.
+    pub text: String,
+    /// Whether the stop text ended it.
+    pub stopped: bool,
+    sampler: Sampler,
+}
+
+impl Progress {
+    /// A continuation of a context with these sentences.
+    pub fn new(
+        options: GenerateOptions,
+        tokens_of: SpecialTokens,
+        context: &[ContextSentence],
+    ) -> Self {
+        let mut progress = Self {
+            sampler: Sampler::new(options.sampling(), tokens_of.eos),
+            limits: Limits::new(&options),
+            options,
+            repeats: None,
+            last_text: String::new(),
+            tokens_of,
+            sentences: 0,
+        };
+        progress.observe(context);
+        progress
+    }
+
+    /// Take the sentences of the context as the history, in place of what it was before.
+    pub fn observe(&mut self, context: &[ContextSentence]) {
+        self.sampler.forget();
+        self.repeats = self.options.avoids_repeats().then(Repeats::default);
+        for sentence in context {
+            self.sampler.observe(sentence.ids.iter().copied());
+            self.remember(&sentence.ids, &sentence.text);
+        }
+    }
+
+    fn remember(&mut self, ids: &[u32], text: &str) {
+        text.clone_into(&mut self.last_text);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.remember(ids, text);
+        }
+    }
+
+    /// Why there is no next sentence after this prediction, where `remaining` sentences fit the
+    /// context.
+    pub fn finished(&self, prediction: &Prediction, remaining: usize) -> Option<FinishReason> {
+        let [stop, proceed] = prediction.stop_logits;
+        if self.sentences >= self.options.max_sentences {
+            Some(FinishReason::MaxSentences)
+        } else if remaining == 0 && self.options.overflow == OverflowPolicy::Stop {
+            Some(FinishReason::ContextFull)
+        } else if stop >= proceed && !self.options.ignore_eos {
+            Some(FinishReason::Stop)
+        } else {
+            self.limits.reached()
+        }
+    }
+
+    /// How many hypotheses of a sentence are decoded.
+    pub fn hypotheses(&self) -> usize {
+        self.options.best_of
+    }
+
+    /// Begin hypothesis `number` of the sentence with index `position` in the context.
+    pub fn begin(
+        &self,
+        number: usize,
+        position: usize,
+        output: OutputTokens,
+        detokenizer: Detokenizer,
+    ) -> Hypothesis {
+        Hypothesis {
+            sampler: self.sampler.for_hypothesis(number, position),
+            log_probability: 0.0,
+            choices: 0,
+            output,
+            detokenizer,
+            stop_text: StopText::new(&self.options.stop_texts, &self.last_text),
+            text: String::new(),
+            ended: None,
+        }
+    }
+
+    /// Choose the next token; returns it if the sentence continues after it. `on_text` gets the text
+    /// that is completed by it, if there is only one hypothesis.
+    pub fn step(
+        &self,
+        hypothesis: &mut Hypothesis,
+        logits: Result<&mut Logits>,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Option<u32> {
+        if let Some(reason) = self.limits.reached() {
+            hypothesis.ended = Some(Ok(reason));
+            return None;
+        }
+        let single = self.hypotheses() == 1;
+        let chosen = logits.and_then(|logits| {
+            let id = self.choose(hypothesis, logits);
+            match single {
+                true => hypothesis.push(id, on_text),
+                false => hypothesis.push(id, &mut |_| {}),
+            }
+        });
+        match chosen {
+            Ok(next) => next,
+            Err(error) => {
+                hypothesis.ended = Some(Err(error));
+                None
+            }
+        }
+    }
+
+    fn choose(&self, hypothesis: &mut Hypothesis, logits: &mut Logits) -> u32 {
+        let unmasked = (self.hypotheses() > 1).then(|| logits.clone());
+        if let Some(repeats) = &self.repeats {
+            for &last in repeats.completions(hypothesis.output.ids()) {
+                logits.mask(last);
+            }
+        }
+        let length = self.options.fixed_sentence_tokens;
+        if length.is_some() {
+            logits.mask(self.tokens_of.eos);
+        }
+        let id = match length {
+            // The last token stands for the end of the sentence.
+            Some(length) if hypothesis.output.ids().len() + 1 >= length => self.tokens_of.eos,
+            _ => hypothesis.sampler.choose(logits),
+        };
+        if let Some(unmasked) = unmasked {
+            hypothesis.log_probability += f64::from(unmasked.probability(id)).ln();
+            hypothesis.choices += 1;
+        }
+        id
+    }
+
+    /// Finish a hypothesis; `on_text` gets the text that it did not get before.
+    ///
+    /// `Ok(Err(reason))` if the continuation ends instead of a sentence.
+    pub fn finish(
+        &self,
+        hypothesis: Hypothesis,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<std::result::Result<Decoded, FinishReason>> {
+        let decoded = match self.hypotheses() {
+            1 => hypothesis.finish(on_text)?,
+            _ => {
+                let decoded = hypothesis.finish(&mut |_| {})?;
+                if let Ok(decoded) = &decoded {
+                    on_text(&decoded.text);
+                }
+                decoded
+            }
+        };
+        Ok(match decoded {
+            Ok(decoded) if decoded.stopped && decoded.text.is_empty() => {
+                Err(FinishReason::StopText)
+            }
+            decoded => decoded,
+        })
+    }
+
+    /// Count a sentence that is part of the context now; the stop logits are those before it.
+    pub fn commit(&mut self, decoded: Decoded, [stop, proceed]: [f32; 2]) -> Sentence {
+        let index = self.sentences;
+        self.sentences += 1;
+        self.sampler = decoded.sampler;
+        let eos = self.tokens_of.eos;
+        let ids = &decoded.token_ids;
+        self.remember(ids.strip_suffix(&[eos]).unwrap_or(ids), &decoded.text);
+        Sentence {
+            index,
+            text: decoded.text,
+            token_ids: decoded.token_ids,
+            stop_probability: 1.0 / (1.0 + (proceed - stop).exp()),
+        }
+    }
+}
+
+impl Hypothesis {
+    /// The likelier of two, by the mean log-probability of their tokens. A hypothesis that ended
+    /// early ends the sentence.
+    pub fn better(self, other: Self) -> Self {
+        if self.ended.is_some() {
+            return self;
+        }
+        if other.ended.is_some() || other.score() > self.score() {
+            return other;
+        }
+        self
+    }
+
+    fn score(&self) -> f64 {
+        self.log_probability / self.choices.max(1) as f64
+    }
+
+    fn push(&mut self, id: u32, on_text: &mut dyn FnMut(&str)) -> Result<Option<u32>> {
+        let Some(id) = self.output.push(id) else {
+            return Ok(None);
+        };
+        let mut emit = |new: &str| {
+            on_text(new);
+            self.text.push_str(new);
+        };
+        let flow = match self.detokenizer.push(id)? {
+            Some(new) => self.stop_text.push(new, &mut emit),
+            None => ControlFlow::Continue(()),
+        };
+        Ok(flow.is_continue().then_some(id))
+    }
+
+    fn finish(
+        mut self,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<std::result::Result<Decoded, FinishReason>> {
+        if let Some(ended) = self.ended {
+            return ended.map(Err);
+        }
+        let mut emit = |new: &str| {
+            on_text(new);
+            self.text.push_str(new);
+        };
+        if !self.stop_text.found() {
+            let rest = self.detokenizer.finish()?.unwrap_or_default();
+            if self.stop_text.push(rest, &mut emit).is_continue() {
+                self.stop_text.finish(&mut emit);
+            }
+        }
+        Ok(Ok(Decoded {
+            token_ids: self.output.into_ids(),
+            stopped: self.stop_text.found(),
+            text: self.text,
+            sampler: self.sampler,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! The loop over sentence-level contexts: one sentence for each row in a step.
+
+use std::{ops::DerefMut, sync::Arc};
+
+use ndarray::Array2;
+use tracing::{debug_span, field};
+
+use super::{
+    CachedContext as _, FinishReason, GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
+    progress::{Decoded, Hypothesis, Progress},
+    rows::{Row, Rows, fail},
+};
+use crate::{
+    context::{ContextSentence, SentenceContext},
+    error::{Error, Result},
+    graphs::{DecodeBuffers, Prediction},
+    model::SentenceModel,
+};
+
+/// Most sentences that are decoded in the same runs: more are no faster, and need more memory.
+const MAX_DECODED_TOGETHER: usize = 128;
+
+/// Sentence-level contexts that are generated together.
+pub(crate) struct SentenceRows<C> {
+    model: Arc<SentenceModel>,
+    rows: Rows<C, Progress>,
+    buffers: DecodeBuffers,
+}
+
+impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
+    pub fn new(model: Arc<SentenceModel>) -> Self {
+        Self {
+            model,
+            rows: Rows::new(),
+            buffers: DecodeBuffers::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Add a row, from the next step on. The context is given back if it cannot be continued.
+    pub fn join(
+        &mut self,
+        id: usize,
+        context: C,
+        options: GenerateOptions,
+    ) -> std::result::Result<(), (C, Error)> {
+        if context.prediction().is_none() {
+            return Err((context, Error::EmptyContext));
+        }
+        let tokens = self.model.shared().special_tokens();
+        let progress = Progress::new(options, tokens, context.sentences());
+        self.rows.join(id, context, progress)
+    }
+
+    /// Remove a row. Its context holds the sentences that were given out.
+    pub fn leave(&mut self, id: usize) -> Option<C> {
+        self.rows.leave(id)
+    }
+
+    /// Generate one sentence for each row.
+    pub fn step(&mut self, on_event: OnEvent<'_, C>) {
+        self.end_finished();
+        self.rows.remove_ended(on_event);
+        if self.rows.len() == 0 {
+            return;
+        }
+        let span = debug_span!("sentence", rows = self.rows.len(), tokens = field::Empty);
+        let _entered = span.enter();
+        let decoded = self.decode(on_event);
+        let tokens = decoded
+            .iter()
+            .flatten()
+            .map(|decoded| decoded.token_ids.len());
+        span.record("tokens", tokens.sum::<usize>());
+        // Rows without a sentence leave before the backbone runs.
+        self.rows.remove_ended(on_event);
+        self.append(decoded.into_iter().flatten().collect(), on_event);
+        self.end_finished();
+        self.rows.remove_ended(on_event);
+    }
+
+    /// End the rows that get no further sentence.
+    fn end_finished(&mut self) {
+        for row in self.rows.rows_mut() {
+            let remaining = row.context.remaining();
+            if let (None, Some(prediction)) = (&row.ended, row.context.prediction()) {
+                row.ended = row.progress.finished(prediction, remaining).map(Ok);
+            }
+        }
+    }
+
+    /// Decode the next sentence of each row. Rows that get none have ended.
+    fn decode(&mut self, on_event: OnEvent<'_, C>) -> Vec<Option<Decoded>> {
+        let hypotheses = self.decode_hypotheses(on_event);
+        let rows = self.rows.rows_mut().iter_mut().zip(hypotheses);
+        let finish = |(row, hypothesis): (&mut Row<C, Progress>, Option<Hypothesis>)| {
+            let id = row.id;
+            let mut emit = |text: &str| on_event(id, RowEvent::Text(text));
+            match row.progress.finish(hypothesis?, &mut emit) {
+                Ok(Ok(decoded)) => return Some(decoded),
+                Ok(Err(reason)) => row.ended = Some(Ok(reason)),
+                Err(error) => row.ended = Some(Err(error)),
+            }
+            None
+        };
+        rows.map(finish).collect()
+    }
+
+    /// The best hypothesis of each row; `None` for a row that has ended with an error.
+    fn decode_hypotheses(&mut self, on_event: OnEvent<'_, C>) -> Vec<Option<Hypothesis>> {
+        let shared = self.model.shared();
+        let tokens = shared.special_tokens();
+        let rows = self.rows.rows_mut();
+        let mut best: Vec<Option<Hypothesis>> = rows.iter().map(|_| None).collect();
+        let places: Vec<(usize, usize)> = rows
+            .iter()
+            .enumerate()
+            .flat_map(|(row, state)| (0..state.progress.hypotheses()).map(move |n| (row, n)))
+            .collect();
+        for places in places.chunks(MAX_DECODED_TOGETHER) {
+            let mut hypotheses = Vec::with_capacity(places.len());
+            let mut vectors = Vec::new();
+            for &(row, number) in places {
+                let Row {
+                    context, progress, ..
+                } = &rows[row];
+                let output = OutputTokens::new(tokens, shared.longest_sentence);
+                let position = context.position();
+                let detokenizer = shared.pipeline.detokenizer();
+                hypotheses.push(progress.begin(number, position, output, detokenizer));
+                let prediction = context.prediction();
+                vectors.extend(prediction.iter().flat_map(|prediction| &prediction.hidden));
+            }
+            let decoder = &self.model.autoencoder.decoder;
+            let buffers = &mut self.buffers;
+            let decoded = decoder.decode(buffers, tokens.bos, &vectors, |place, logits| {
+                let row = &rows[places[place].0];
+                let mut emit = |text: &str| on_event(row.id, RowEvent::Text(text));
+                row.progress.step(&mut hypotheses[place], logits, &mut emit)
+            });
+            match decoded {
+                Ok(()) => {
+                    for (&(row, _), hypothesis) in places.iter().zip(hypotheses) {
+                        let other = best[row].take();
+                        best[row] = Some(match other {
+                            Some(other) => other.better(hypothesis),
+                            None => hypothesis,
+                        });
+                    }
+                }
+                Err(error) => {
+                    let failed = places.iter().map(|&(row, _)| row);
+                    failed.clone().for_each(|row| best[row] = None);
+                    fail(rows, failed, error);
+                }
+            }
+        }
+        best
+    }
+
+    /// Append its sentence to each row. A row whose sentence cannot be appended ends alone.
+    fn append(&mut self, decoded: Vec<Decoded>, on_event: OnEvent<'_, C>) {
+        let encoder_ids = |decoded: &Decoded| self.model.encoder_ids(&decoded.token_ids);
+        let ids: Vec<Vec<u32>> = decoded.iter().map(encoder_ids).collect();
+        let appended: Vec<Result<NewSentence>> = match self.append_to_all(&ids) {
+            Ok(appended) => appended.into_iter().map(Ok).collect(),
+            Err(error) if ids.len() == 1 => vec![Err(error)],
+            Err(_) => (0..ids.len())
+                .map(|row| self.append_alone(row, &ids[row]))
+                .collect(),
+        };
+        let rows = self.rows.rows_mut().iter_mut();
+        for ((row, decoded), appended) in rows.zip(decoded).zip(appended) {
+            match appended {
+                Ok(new) => {
+                    let reason = decoded.stopped.then_some(FinishReason::StopText);
+                    let sentence = commit(row, decoded, new);
+                    row.ended = reason.map(Ok);
+                    on_event(row.id, RowEvent::Sentence(sentence));
+                }
+                Err(error) => row.ended = Some(Err(error)),
+            }
+        }
+    }
+
+    /// Encode a sentence for each row and append it to the row's cache. After an error all rows are
+    /// as they were.
+    fn append_to_all(&mut self, encoder_ids: &[Vec<u32>]) -> Result<Vec<NewSentence>> {
+        if encoder_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vectors = self.model.autoencoder.encoder.encode(encoder_ids)?;
+        let mut shorter = Vec::with_capacity(encoder_ids.len());
+        for row in self.rows.rows() {
+            let full = row.context.remaining() == 0;
+            shorter.push(full.then(|| row.context.without_oldest()).transpose()?);
+        }
+        let backbone = &self.model.backbone;
+        let predictions =
+            if let ([row], Some(shorter)) = (self.rows.gathered()?.0, shorter.first_mut()) {
+                let context = shorter.as_mut().unwrap_or(&mut row.context);
+                let cache = context.cache_mut().ok_or(Error::EmptyContext)?;
+                backbone.append_to_each(cache, vectors.view())?
+            } else if shorter.iter().any(Option::is_some) {
+                let replaced = shorter.iter().map(|s| s.as_ref().and_then(|s| s.cache()));
+                let replaced: Vec<_> = replaced.collect();
+                let mut shared = self.rows.copy(&replaced)?;
+                let predictions = backbone.append_to_each(&mut shared, vectors.view())?;
+                self.rows.share(shared);
+                predictions
+            } else {
+                let shared = self.rows.gathered()?.1.ok_or(Error::EmptyContext)?;
+                backbone.append_to_each(shared, vectors.view())?
+            };
+        Ok(new_sentences(vectors, predictions, shorter))
+    }
+
+    /// The same for one row of several, on a cache of its own.
+    fn append_alone(&mut self, row: usize, encoder_ids: &[u32]) -> Result<NewSentence> {
+        let ids = [encoder_ids.to_vec()];
+        let vectors = self.model.autoencoder.encoder.encode(&ids)?;
+        self.rows.separate(row)?;
+        let context = &mut self.rows.rows_mut()[row].context;
+        let full = context.remaining() == 0;
+        let mut shorter = full.then(|| context.without_oldest()).transpose()?;
+        let target = shorter.as_mut().unwrap_or(context);
+        let cache = target.cache_mut().ok_or(Error::EmptyContext)?;
+        let predictions = self.model.backbone.append_to_each(cache, vectors.view())?;
+        let mut new = new_sentences(vectors, predictions, vec![shorter]);
+        new.pop().ok_or(Error::EmptyContext)
+    }
+}
+
+/// A sentence that is in a row's cache but not in its context yet.
+struct NewSentence {
+    vector: Vec<f32>,
+    prediction: Prediction,
+    /// The context without its oldest sentences, if it was full.
+    shorter: Option<SentenceContext>,
+}
+
+fn new_sentences(
+    vectors: Array2<f32>,
+    predictions: Vec<Prediction>,
+    shorter: Vec<Option<SentenceContext>>,
+) -> Vec<NewSentence> {
+    let rows = vectors.outer_iter().zip(predictions).zip(shorter);
+    rows.map(|((vector, prediction), shorter)| NewSentence {
+        vector: vector.to_vec(),
+        prediction,
+        shorter,
+    })
+    .collect()
+}
+
+/// Make a sentence part of a row's context.
+fn commit<C: DerefMut<Target = SentenceContext>>(
+    row: &mut Row<C, Progress>,
+    decoded: Decoded,
+    new: NewSentence,
+) -> Sentence {
+    let context = &mut *row.context;
+    let stop_logits = context.prediction().map_or([0.0; 2], |p| p.stop_logits);
+    let dropped = new.shorter.is_some();
+    if let Some(mut shorter) = new.shorter {
+        // Where several rows share a cache, the context's own was dropped.
+        if context.cache().is_none() {
+            shorter.set_cache(None);
+        }
+        *context = shorter;
+    }
+    let eos = context.model().shared().special_tokens().eos;
+    let ids = &decoded.token_ids;
+    let sentence = ContextSentence {
+        text: decoded.text.clone(),
+        ids: ids.strip_suffix(&[eos]).unwrap_or(ids).to_vec(),
+    };
+    context.push_generated(sentence, &new.vector, new.prediction);
+    let sentence = row.progress.commit(decoded, stop_logits);
+    if dropped {
+        row.progress.observe(row.context.sentences());
+    }
+    sentence
+}

@@ -1,0 +1,426 @@
+//! The loop over token-level contexts, whose stream of tokens is given out in sentences.
+
+use std::{ops::DerefMut, sync::Arc};
+
+use super::{
+    FinishReason, GenerateOptions, OnEvent, RowEvent, Sentence,
+    limits::Limits,
+    rows::{Row, Rows, fail},
+    stop_text::StopText,
+};
+use crate::{
+    context::TokenContext,
+    error::{Error, Result},
+    logits::Logits,
+    model::TokenModel,
+    sampling::Sampler,
+    text::{Detokenizer, Segmentation, Tail},
+};
+
+/// Any text that is neither white space nor a mark.
+const ANY_TEXT: &str = "a";
+
+/// Token-level contexts that are generated together.
+pub(crate) struct TokenRows<C> {
+    model: Arc<TokenModel>,
+    rows: Rows<C, Progress>,
+    /// What is chosen from.
+    logits: Logits,
+}
+
+/// How far the continuation of a row is.
+///
+/// A sentence ends where the segmentation rule cuts the text. Only the next token says where that
+/// is, since a quotation mark may follow the full stop: it is chosen, and begins the next sentence.
+/// A token may be a part of a character only; then all tokens of the character are needed.
+struct Progress {
+    options: GenerateOptions,
+    rules: Rules,
+    sampler: Sampler,
+    limits: Limits,
+    detokenizer: Detokenizer,
+    sentence: OpenSentence,
+    /// A chosen token that was not run yet.
+    next: Option<u32>,
+    sentences: usize,
+}
+
+/// What is fixed for a model.
+#[derive(Clone, Copy)]
+struct Rules {
+    eos: u32,
+    segmentation: Segmentation,
+    /// Most tokens of a context.
+    max_tokens: usize,
+}
+
+/// A sentence that is being generated.
+struct OpenSentence {
+    /// Its tokens.
+    ids: Vec<u32>,
+    /// Its text, the stop text included.
+    whole: String,
+    /// Its text before the stop text.
+    text: String,
+    /// Text of its first token that was not given out yet.
+    pending: Option<String>,
+    /// Tokens of an incomplete character, which may begin the next sentence.
+    parts: Vec<u32>,
+    /// The probability of eos before these parts.
+    before_parts: f32,
+    stop_text: StopText,
+    stop_probability: f32,
+}
+
+/// What a row does next.
+enum Step {
+    /// Run the chosen token.
+    Continue,
+    /// The sentence is over.
+    Sentence(Sentence),
+    /// The continuation is over, after this sentence if there is one.
+    End(Option<Sentence>, FinishReason),
+}
+
+impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
+    pub fn new(model: Arc<TokenModel>) -> Self {
+        Self {
+            model,
+            rows: Rows::new(),
+            logits: Logits::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Add a row, from the next step on. The context is given back if it cannot be continued.
+    pub fn join(
+        &mut self,
+        id: usize,
+        context: C,
+        options: GenerateOptions,
+    ) -> std::result::Result<(), (C, Error)> {
+        if let Err(error) = options.check_token_level() {
+            return Err((context, error));
+        }
+        if context.ids().is_empty() {
+            return Err((context, Error::EmptyContext));
+        }
+        let progress = Progress::of_context(options, &context);
+        self.rows.join(id, context, progress)
+    }
+
+    /// Remove a row. Its context holds the sentences that were given out.
+    pub fn leave(&mut self, id: usize) -> Option<C> {
+        self.rows.leave(id)
+    }
+
+    /// Run until at least one row has a sentence or has ended.
+    pub fn step(&mut self, on_event: OnEvent<'_, C>) {
+        while self.rows.len() > 0 {
+            let mut events = false;
+            for row in self.rows.rows_mut() {
+                events |= advance(row, &self.model, &mut self.logits, on_event);
+            }
+            if events {
+                break;
+            }
+            if let Err(error) = self.run() {
+                let all = 0..self.rows.len();
+                fail(self.rows.rows_mut(), all, error);
+                break;
+            }
+        }
+        self.rows.remove_ended(on_event);
+    }
+
+    /// Run the chosen token of each row.
+    fn run(&mut self) -> Result<()> {
+        let graph = &self.model.graph;
+        let (rows, shared) = self.rows.gathered()?;
+        let ids: Vec<u32> = rows
+            .iter_mut()
+            .filter_map(|r| r.progress.next.take())
+            .collect();
+        match (shared, rows) {
+            (None, [row]) => {
+                let (cache, logits) = row.context.cache_and_logits();
+                let cache = cache.ok_or(Error::EmptyContext)?;
+                graph.append_to_each(cache, &ids, std::iter::once(logits))
+            }
+            (Some(shared), rows) => {
+                let logits = rows.iter_mut().map(|row| row.context.cache_and_logits().1);
+                graph.append_to_each(shared, &ids, logits)
+            }
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Choose the next token of a row; returns whether the row has a sentence or has ended.
+fn advance<C: DerefMut<Target = TokenContext>>(
+    row: &mut Row<C, Progress>,
+    model: &TokenModel,
+    logits: &mut Logits,
+    on_event: OnEvent<'_, C>,
+) -> bool {
+    if row.context.logits().is_empty() {
+        row.ended = Some(Err(model.graph.not_finite()));
+        return true;
+    }
+    let id = row.id;
+    let mut emit = |text: &str| on_event(id, RowEvent::Text(text));
+    let held = row.context.ids().len();
+    let after = row.context.logits();
+    let advanced = row.progress.advance(held, after, logits, &mut emit);
+    let (sentence, reason) = match advanced {
+        Ok(Step::Continue) => return false,
+        Ok(Step::Sentence(sentence)) => (Some(sentence), None),
+        Ok(Step::End(sentence, reason)) => (sentence, Some(reason)),
+        Err(error) => {
+            row.ended = Some(Err(error));
+            return true;
+        }
+    };
+    if let Some(sentence) = sentence {
+        let eos = row.progress.rules.eos;
+        let ids = sentence.token_ids.strip_suffix(&[eos]);
+        let ids = ids.unwrap_or(&sentence.token_ids);
+        row.context.push_generated(ids, &sentence.text);
+        row.progress.follow(row.context.text());
+        on_event(id, RowEvent::Sentence(sentence));
+    }
+    let last = row.progress.sentences >= row.progress.options.max_sentences;
+    row.ended = reason
+        .or(last.then_some(FinishReason::MaxSentences))
+        .map(Ok);
+    true
+}
+
+impl Progress {
+    fn of_context(options: GenerateOptions, context: &TokenContext) -> Self {
+        let model = context.model();
+        let rules = Rules {
+            eos: model.shared.special_tokens().eos,
+            segmentation: model.shared.bundle.segmentation,
+            max_tokens: model.graph.max_positions(),
+        };
+        let detokenizer = model.shared.pipeline.text_detokenizer(context.text());
+        let stop_probability = context.logits().probability(rules.eos);
+        let mut progress = Self::new(options, rules, detokenizer, context.text());
+        progress.sentence.stop_probability = stop_probability;
+        progress.sampler.observe(context.ids().iter().copied());
+        progress
+    }
+
+    /// The continuation of the text `before`.
+    fn new(
+        options: GenerateOptions,
+        mut rules: Rules,
+        detokenizer: Detokenizer,
+        before: &str,
+    ) -> Self {
+        rules.segmentation = rules.segmentation.with_tail(Tail::Keep);
+        Self {
+            sampler: Sampler::new(options.sampling(), rules.eos),
+            limits: Limits::new(&options),
+            detokenizer,
+            sentence: OpenSentence::new(&options, before),
+            options,
+            rules,
+            next: None,
+            sentences: 0,
+        }
+    }
+
+    /// Give out the text that is pending, or choose the next token from the logits `after` the last
+    /// one. The context holds `held` tokens; `logits` is memory for a copy.
+    fn advance(
+        &mut self,
+        held: usize,
+        after: &Logits,
+        logits: &mut Logits,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Step> {
+        if self.sentences >= self.options.max_sentences {
+            return Ok(Step::End(None, FinishReason::MaxSentences));
+        }
+        if let Some(piece) = self.sentence.pending.take()
+            && self.sentence.push(&piece, on_text)
+        {
+            return self.end(FinishReason::StopText, on_text);
+        }
+        if self.next.is_some() {
+            return Ok(Step::Continue);
+        }
+        if let Some(reason) = self.limits.reached() {
+            return Ok(Step::End(None, reason));
+        }
+        let position = held + self.sentence.ids.len() + self.sentence.parts.len();
+        if position >= self.rules.max_tokens {
+            return self.end(FinishReason::ContextFull, on_text);
+        }
+        logits.copy_from(after);
+        let eos = self.rules.eos;
+        if self.options.ignore_eos || self.options.fixed_sentence_tokens.is_some() {
+            logits.mask(eos);
+        }
+        self.sampler.go_to(0, position);
+        let id = self.sampler.choose(logits);
+        if id == eos {
+            if !self.sentence.ids.is_empty() {
+                self.sentence.parts.push(id);
+            }
+            return self.end(FinishReason::Stop, on_text);
+        }
+        self.next = Some(id);
+        let piece = self.detokenizer.push(id)?.unwrap_or_default().to_owned();
+        match self.options.fixed_sentence_tokens {
+            Some(length) => Ok(self.take_fixed(id, &piece, length, after, on_text)),
+            None => self.take(id, piece, after, on_text),
+        }
+    }
+
+    /// Take the chosen token, with the text that it completes, into this sentence or the next.
+    fn take(
+        &mut self,
+        id: u32,
+        piece: String,
+        after: &Logits,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Step> {
+        let Rules {
+            eos, segmentation, ..
+        } = self.rules;
+        let open = &mut self.sentence;
+        if piece.is_empty() && begins_sentence(segmentation, &open.whole, ANY_TEXT) {
+            if open.parts.is_empty() {
+                open.before_parts = after.probability(eos);
+            }
+            open.parts.push(id);
+            return Ok(Step::Continue);
+        }
+        if begins_sentence(segmentation, &open.whole, &piece) {
+            let stop_probability = match open.parts.is_empty() {
+                true => after.probability(eos),
+                false => open.before_parts,
+            };
+            let begun = [std::mem::take(&mut open.parts), vec![id]].concat();
+            let sentence = self.finish("", on_text);
+            self.sentence.ids = begun;
+            self.sentence.pending = Some(piece);
+            self.sentence.stop_probability = stop_probability;
+            return Ok(sentence.map_or(Step::Continue, Step::Sentence));
+        }
+        open.ids.append(&mut open.parts);
+        open.ids.push(id);
+        if open.push(&piece, on_text) {
+            return self.end(FinishReason::StopText, on_text);
+        }
+        Ok(Step::Continue)
+    }
+
+    /// Take the chosen token into a sentence of a fixed length.
+    fn take_fixed(
+        &mut self,
+        id: u32,
+        piece: &str,
+        length: usize,
+        after: &Logits,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Step {
+        self.sentence.ids.push(id);
+        self.sentence.push(piece, on_text);
+        if self.sentence.ids.len() < length {
+            return Step::Continue;
+        }
+        let sentence = self.finish("", on_text);
+        self.sentence.stop_probability = after.probability(self.rules.eos);
+        sentence.map_or(Step::Continue, Step::Sentence)
+    }
+
+    /// Begin the text of the sentence after `before`.
+    fn follow(&mut self, before: &str) {
+        self.sentence.whole.clear();
+        self.sentence.stop_text = StopText::new(&self.options.stop_texts, before);
+    }
+
+    /// End the continuation with what there is of the sentence.
+    fn end(&mut self, reason: FinishReason, on_text: &mut dyn FnMut(&str)) -> Result<Step> {
+        let rest = self.detokenizer.finish()?.unwrap_or_default().to_owned();
+        let sentence = self.finish(&rest, on_text);
+        let sentence = sentence.filter(|s| reason != FinishReason::StopText || !s.text.is_empty());
+        Ok(Step::End(sentence, reason))
+    }
+
+    /// The sentence with `rest` at its end; `None` if it has no tokens.
+    fn finish(&mut self, rest: &str, on_text: &mut dyn FnMut(&str)) -> Option<Sentence> {
+        let open = &mut self.sentence;
+        let mut ids = std::mem::take(&mut open.ids);
+        ids.append(&mut open.parts);
+        if !open.stop_text.found() && !open.push(rest, on_text) {
+            let OpenSentence {
+                stop_text, text, ..
+            } = open;
+            stop_text.finish(&mut |new: &str| {
+                on_text(new);
+                text.push_str(new);
+            });
+        }
+        let text = std::mem::take(&mut open.text);
+        if ids.is_empty() {
+            return None;
+        }
+        let index = self.sentences;
+        self.sentences += 1;
+        Some(Sentence {
+            index,
+            text,
+            token_ids: ids,
+            stop_probability: open.stop_probability,
+        })
+    }
+}
+
+impl OpenSentence {
+    fn new(options: &GenerateOptions, before: &str) -> Self {
+        Self {
+            ids: Vec::new(),
+            whole: String::new(),
+            text: String::new(),
+            pending: None,
+            parts: Vec::new(),
+            before_parts: 0.0,
+            stop_text: StopText::new(&options.stop_texts, before),
+            stop_probability: 0.0,
+        }
+    }
+
+    /// Add a piece of text; returns whether a stop text is complete.
+    fn push(&mut self, piece: &str, on_text: &mut dyn FnMut(&str)) -> bool {
+        self.whole.push_str(piece);
+        let text = &mut self.text;
+        let flow = self.stop_text.push(piece, &mut |new: &str| {
+            on_text(new);
+            text.push_str(new);
+        });
+        flow.is_break()
+    }
+}
+
+/// Whether the text of a token begins a new sentence after `sentence`: nothing but white space lies
+/// between the last cut and the end of `sentence`.
+fn begins_sentence(rule: Segmentation, sentence: &str, piece: &str) -> bool {
+    let joined = [sentence, piece].concat();
+    let last = rule.segments(&joined).last().map_or(0, str::len);
+    let cut = joined.len() - last;
+    cut > 0
+        && joined
+            .get(sentence.len()..cut)
+            .is_some_and(|between| between.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! The graphs of a model, each with its signature and its inputs.
+
+mod backbone;
+mod causal_mask;
+mod decoder;
+mod encoder;
+mod length_batches;
+mod logits_output;
+mod token_lm;
+
+pub(crate) use backbone::{Backbone, Prediction};
+pub(crate) use decoder::{DecodeBuffers, Decoder};
+pub(crate) use encoder::Encoder;
+pub(crate) use length_batches::length_batches;
+use logits_output::LogitsOutput;
+pub(crate) use token_lm::TokenLm;

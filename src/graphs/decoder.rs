@@ -1,0 +1,282 @@
+//! The sentence decoder: a sentence vector to tokens, one by one, with the token cache.
+
+use std::borrow::Cow;
+
+use ort::value::TensorElementType::{Float32, Int64};
+
+use super::LogitsOutput;
+use crate::{
+    config::ModelConfig,
+    error::Result,
+    logits::Logits,
+    runtime::{ANY, CacheShape, Graph, GraphSignature, Input, KvCache, TensorSpec, cache_specs},
+};
+
+/// The decoder graph with what it needs to know of the model.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    graph: Graph,
+    shape: CacheShape,
+    hidden_size: usize,
+    vocab_size: usize,
+    output: LogitsOutput,
+}
+
+/// Memory that is reused from sentence to sentence.
+#[derive(Debug, Default)]
+pub(crate) struct DecodeBuffers {
+    /// The token cache of the last sentences.
+    cache: Option<KvCache>,
+    logits: Vec<Logits>,
+    /// The sentences that are not over yet, with the last token of each.
+    active: Vec<usize>,
+    ids: Vec<i64>,
+    positions: Vec<i64>,
+}
+
+impl Decoder {
+    pub fn new(graph: Graph, config: &ModelConfig) -> Result<Self> {
+        let svae = config.require_svae()?;
+        let hidden_size = config.hidden_size;
+        let shape = CacheShape {
+            layers: svae.decoder_layers(),
+            heads: svae.heads,
+            head_size: hidden_size / svae.heads,
+            limit: config.require_max_sentence_tokens()?,
+        };
+        let (cache_inputs, cache_outputs) = cache_specs(&graph, &shape);
+        let mut inputs = vec![
+            TensorSpec::new("input_ids", Int64, &[ANY, ANY]),
+            TensorSpec::new("position_ids", Int64, &[ANY, ANY]),
+            TensorSpec::new("sentence_embedding", Float32, &[ANY, hidden_size as i64]),
+        ];
+        let output = LogitsOutput::new(&graph, config.vocab_size);
+        let (output_inputs, mut outputs) = output.specs();
+        inputs.extend(cache_inputs.into_iter().chain(output_inputs));
+        outputs.extend(cache_outputs);
+        graph.check(&GraphSignature {
+            graph: "decoder",
+            inputs,
+            outputs,
+        })?;
+        Ok(Self {
+            graph,
+            shape,
+            hidden_size,
+            vocab_size: config.vocab_size,
+            output,
+        })
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Decode the sentences of these vectors, which are concatenated, in the same runs.
+    ///
+    /// `next` is given the index of a sentence and the logits after its last token, which it may
+    /// change, or the error that these are not finite. It returns the token to continue with, `None`
+    /// if the sentence is over: the sentence then leaves the runs that follow.
+    ///
+    /// # Errors
+    /// Of a run: all sentences that are not over are then lost.
+    pub fn decode(
+        &self,
+        buffers: &mut DecodeBuffers,
+        bos: u32,
+        vectors: &[f32],
+        mut next: impl FnMut(usize, Result<&mut Logits>) -> Option<u32>,
+    ) -> Result<()> {
+        let count = vectors.len() / self.hidden_size;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut cache = self.reused_or_new(buffers.cache.take(), count)?;
+        let DecodeBuffers {
+            logits,
+            active,
+            ids,
+            positions,
+            ..
+        } = buffers;
+        active.clear();
+        active.extend(0..count);
+        ids.clear();
+        ids.resize(count, i64::from(bos));
+        logits.resize_with(count, Logits::default);
+        let mut whole_cache = None;
+        let mut vectors = Cow::Borrowed(vectors);
+        loop {
+            positions.clear();
+            positions.resize(ids.len(), cache.len() as i64);
+            let inputs = self.inputs([ids.len(), 1], &vectors, ids, positions);
+            let rows = logits.iter_mut();
+            self.output.next(&self.graph, &mut cache, inputs, 1, rows)?;
+            let before = active.len();
+            let mut row = 0;
+            let mut stay = Vec::new();
+            active.retain(|&sentence| {
+                let logits = &mut logits[row];
+                let logits = match logits.is_empty() {
+                    true => Err(self.output.not_finite(&self.graph)),
+                    false => Ok(logits),
+                };
+                let token = next(sentence, logits);
+                if let Some(token) = token {
+                    ids[row] = i64::from(token);
+                    if before > 1 {
+                        stay.push(row);
+                    }
+                }
+                row += 1;
+                token.is_some()
+            });
+            if active.is_empty() {
+                buffers.cache = Some(whole_cache.unwrap_or(cache));
+                return Ok(());
+            }
+            if active.len() < before {
+                let rows: Vec<_> = stay.iter().map(|&row| cache.row(row)).collect();
+                let fewer = KvCache::from_rows(&self.graph, self.shape, &rows)?;
+                let replaced = std::mem::replace(&mut cache, fewer);
+                whole_cache.get_or_insert(replaced);
+                let rows = |&row: &usize| &vectors[row * self.hidden_size..][..self.hidden_size];
+                vectors = Cow::Owned(stay.iter().flat_map(rows).copied().collect());
+                for (place, &row) in stay.iter().enumerate() {
+                    ids[place] = ids[row];
+                }
+                ids.truncate(stay.len());
+                logits.truncate(stay.len());
+            }
+        }
+    }
+
+    /// An empty cache for so many sentences.
+    fn reused_or_new(&self, cache: Option<KvCache>, sentences: usize) -> Result<KvCache> {
+        match cache.filter(|cache| cache.rows() == sentences) {
+            Some(mut cache) => cache.clear(&self.graph).map(|()| cache),
+            None => KvCache::new(&self.graph, self.shape, sentences),
+        }
+    }
+
+    /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
+    /// longest sentence's number. Those after the end of a shorter one mean nothing.
+    ///
+    /// `vectors` are concatenated; `ids` are what the decoder is given for each, bos first.
+    pub fn teacher_forced(&self, vectors: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
+        let batch = ids.len();
+        let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let mut cache = KvCache::new(&self.graph, self.shape, batch)?;
+        // Attention is causal: no token sees the padding behind it, whatever it is.
+        let padded: Vec<i64> = ids
+            .iter()
+            .flat_map(|ids| {
+                let padding = ids.first().copied().into_iter().cycle();
+                ids.iter().copied().chain(padding).take(width)
+            })
+            .map(i64::from)
+            .collect();
+        let positions: Vec<i64> = (0..width as i64).cycle().take(batch * width).collect();
+        let inputs = self.inputs([batch, width], vectors, &padded, &positions);
+        self.output.all(&self.graph, &mut cache, inputs, width)
+    }
+
+    fn inputs<'a>(
+        &self,
+        [batch, new]: [usize; 2],
+        sentences: &'a [f32],
+        ids: &'a [i64],
+        positions: &'a [i64],
+    ) -> [Input<'a>; 3] {
+        [
+            Input::ids("input_ids", &[batch, new], ids),
+            Input::ids("position_ids", &[batch, new], positions),
+            Input::floats("sentence_embedding", &[batch, self.hidden_size], sentences),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LoadOptions, Model, Provider, ProviderChoice, runtime::testing::assert_close};
+
+    fn load(bundle: &str, variant: &str) -> Model {
+        let options = LoadOptions::default()
+            .with_provider(ProviderChoice::Only(Provider::Cpu))
+            .with_variant(variant);
+        Model::load(format!("tests/golden/{bundle}"), options).unwrap()
+    }
+
+    /// The logits after each token of a sentence that is decoded with these tokens.
+    fn stepwise(decoder: &Decoder, vector: &[f32], tokens: &[u32]) -> Vec<Logits> {
+        let mut found = Vec::new();
+        let mut rest = tokens[1..].iter().copied();
+        let mut buffers = DecodeBuffers::default();
+        let next = |_, logits: Result<&mut Logits>| {
+            found.push(logits.unwrap().clone());
+            rest.next()
+        };
+        decoder
+            .decode(&mut buffers, tokens[0], vector, next)
+            .unwrap();
+        found
+    }
+
+    /// Token by token with the cache, and the whole prefix from scratch, agree.
+    #[test]
+    fn steps_equal_recomputing() {
+        for (bundle, variant, tolerance) in [
+            ("bundle", "portable", 1e-4),
+            ("bundle", "cpu-int8", 1e-4),
+            ("bundle-half", "cuda-fp16", 0.02),
+        ] {
+            let model = load(bundle, variant);
+            let decoder = &model.autoencoder().unwrap().decoder;
+            let vocab_size = model.config().vocab_size;
+            let vector = model.encode(&["the cat sat on the hill. "]).unwrap();
+            let vector = vector.row(0).to_vec();
+            let mut ids = vec![model.config().tokens.bos];
+            for _ in 0..20 {
+                let step = stepwise(decoder, &vector, &ids).pop().unwrap();
+                let whole = decoder.teacher_forced(&vector, &[&ids]).unwrap();
+                let whole = &whole[whole.len() - vocab_size..];
+                let (chosen, logits): (Vec<u32>, Vec<f32>) = step.iter().unzip();
+                assert_eq!(chosen.len(), whole.len());
+                let expected: Vec<f32> = chosen.iter().map(|&id| whole[id as usize]).collect();
+                assert_close(&logits, &expected, tolerance);
+                let (best, _) = step.best_token();
+                let best_of_whole = Logits::dense(whole.to_vec()).best_token().0;
+                assert_eq!(best, best_of_whole, "{variant}, after {ids:?}");
+                ids.push(best);
+            }
+        }
+    }
+
+    /// The top k of the graph are the best of all tokens, with the same logits, and hold nearly all
+    /// of the probability.
+    #[test]
+    fn ranked_logits_are_those_of_the_best_tokens() {
+        let model = Model::load("tests/golden/bundle-fast", LoadOptions::default()).unwrap();
+        let decoder = &model.autoencoder().unwrap().decoder;
+        let vector = model.encode(&["the cat sat on the hill. "]).unwrap();
+        let vector = vector.row(0).to_vec();
+        let ids = [model.config().tokens.bos, 20, 30];
+        let dense = decoder.teacher_forced(&vector, &[&ids]).unwrap();
+        let ranked = stepwise(decoder, &vector, &ids);
+        for (top, dense) in ranked.iter().zip(dense.chunks(model.config().vocab_size)) {
+            assert_eq!(top.iter().count(), 8);
+            let least = top.values().iter().copied().fold(f32::MAX, f32::min);
+            for (id, &logit) in dense.iter().enumerate() {
+                let chosen = top.ids().contains(&(id as u32));
+                assert!(chosen || logit < least + 0.5, "{id}: {logit}, {least}");
+            }
+            for (id, logit) in top.iter() {
+                assert!((logit - dense[id as usize]).abs() < 1e-4, "{id}");
+            }
+            let weight = |logits: &[f32]| logits.iter().map(|logit| logit.exp()).sum::<f32>();
+            let mass = weight(top.values()) / weight(dense);
+            assert!(mass > 0.9, "{mass}");
+        }
+    }
+}
