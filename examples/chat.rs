@@ -3,9 +3,7 @@
 
 use std::io::stdin;
 
-use sllm_ort::{
-    GenerateOptions, LoadOptions, Model, OverflowPolicy, Result, SamplingOptions, Session,
-};
+use sllm_ort::{GenerateOptions, LoadOptions, Model, Result, SamplingOptions, Session};
 
 fn main() -> Result<()> {
     let model = Model::load("models/sllm-stories", LoadOptions::default())?;
@@ -25,7 +23,6 @@ fn main() -> Result<()> {
                 let sampling = SamplingOptions::default().with_temperature(0.7)?;
                 let options = GenerateOptions::default()
                     .with_max_sentences(3)
-                    .with_overflow(OverflowPolicy::DropOldest)
                     .with_sampling(sampling.with_seed(turn as u64));
                 let mut generation = session.generate(options);
                 for sentence in generation.by_ref() {

@@ -42,8 +42,8 @@ pub struct Batch {
 }
 
 enum Rows {
-    Sentences(SentenceRows<Box<SentenceContext>>),
-    Tokens(TokenRows<Box<TokenContext>>),
+    Sentences(Box<SentenceRows<Box<SentenceContext>>>),
+    Tokens(Box<TokenRows<Box<TokenContext>>>),
 }
 
 /// What happens to a row of a [`Batch`] in a step.
@@ -98,8 +98,10 @@ impl Batch {
     /// [`Error::WrongKind`] for a model of kind `svae`.
     pub fn new(model: &Model) -> Result<Self> {
         let rows = match model.network() {
-            Network::Sentences(network) => Rows::Sentences(SentenceRows::new(network.clone())),
-            Network::Tokens(network) => Rows::Tokens(TokenRows::new(network.clone())),
+            Network::Sentences(network) => {
+                Rows::Sentences(Box::new(SentenceRows::new(network.clone())))
+            }
+            Network::Tokens(network) => Rows::Tokens(Box::new(TokenRows::new(network.clone()))),
             Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
         };
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Sentences to vectors and back.
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use tracing::warn;
 
 use crate::{
     error::{Error, Result},
@@ -33,6 +34,10 @@ pub struct Reconstruction {
 
 impl Model {
     /// Encode texts to sentence vectors `[texts, hidden]`; each text is taken as one sentence.
+    ///
+    /// A bundle whose segmentation truncates cuts a text short that is too long; this is logged as a
+    /// warning, and [`TextPipeline::one_sentence`](crate::text::TextPipeline::one_sentence) tells it
+    /// beforehand.
     ///
     /// # Errors
     /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::SentenceTooLong`] for a text that
@@ -158,8 +163,14 @@ impl Autoencoder {
         let shared = &self.shared;
         let mut pieces = shared.pipeline.one_sentence(text)?;
         let first = pieces.next().transpose()?;
-        let truncated = first.as_ref().is_some_and(|sentence| sentence.truncated);
-        if truncated || pieces.next().is_some() {
+        if first.as_ref().is_some_and(|sentence| sentence.truncated) {
+            warn!(
+                bytes = text.len(),
+                tokens = shared.longest_sentence - 1,
+                "a text is cut short to the longest sentence of the model"
+            );
+        }
+        if pieces.next().is_some() {
             return Err(Error::SentenceTooLong {
                 bytes: text.len(),
                 limit: shared.longest_sentence - 1,

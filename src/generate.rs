@@ -14,6 +14,7 @@ mod testing;
 mod tokens;
 
 use serde::{Deserialize, Serialize};
+use tracing::{Span, debug_span, field};
 
 pub use cancel::CancelHandle;
 #[expect(deprecated)]
@@ -80,5 +81,13 @@ impl FinishReason {
             Self::Cancelled => "cancelled",
             Self::TimeLimit => "time_limit",
         }
+    }
+}
+
+/// The span of a step: of the sentence with this index, if there is one row.
+fn step_span(rows: usize, index: usize) -> Span {
+    match rows {
+        1 => debug_span!("sentence", index, tokens = field::Empty),
+        rows => debug_span!("sentences", rows, tokens = field::Empty),
     }
 }

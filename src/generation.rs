@@ -32,8 +32,8 @@ pub struct Generation<'s> {
 
 /// The loop with a single row.
 enum Rows<'s> {
-    Sentences(SentenceRows<&'s mut SentenceContext>),
-    Tokens(TokenRows<&'s mut TokenContext>),
+    Sentences(Box<SentenceRows<&'s mut SentenceContext>>),
+    Tokens(Box<TokenRows<&'s mut TokenContext>>),
 }
 
 impl<'s> Generation<'s> {
@@ -52,12 +52,18 @@ impl<'s> Generation<'s> {
             Context::Sentences(model, context) => {
                 let mut rows = SentenceRows::new(model.clone());
                 let joined = rows.join(0, context.as_mut(), options);
-                (Rows::Sentences(rows), joined.map_err(|(_, error)| error))
+                (
+                    Rows::Sentences(Box::new(rows)),
+                    joined.map_err(|(_, error)| error),
+                )
             }
             Context::Tokens(model, context) => {
                 let mut rows = TokenRows::new(model.clone());
                 let joined = rows.join(0, context.as_mut(), options);
-                (Rows::Tokens(rows), joined.map_err(|(_, error)| error))
+                (
+                    Rows::Tokens(Box::new(rows)),
+                    joined.map_err(|(_, error)| error),
+                )
             }
         };
         Self {
@@ -79,6 +85,7 @@ impl<'s> Generation<'s> {
     /// [`Error::NotFinite`], [`Error::Decode`].
     pub fn next_with(&mut self, mut on_text: impl FnMut(&str)) -> Option<Result<Sentence>> {
         let _entered = self.span.enter();
+        let was_over = self.finish_reason.is_some();
         let mut sentence = None;
         while sentence.is_none() && self.failed.is_none() && !self.rows.is_empty() {
             let mut ended = None;
@@ -105,7 +112,7 @@ impl<'s> Generation<'s> {
             self.tokens += sentence.token_ids.len();
             self.first_sentence.get_or_insert(self.started.elapsed());
         }
-        if let Some(reason) = self.finish_reason {
+        if let Some(reason) = self.finish_reason.filter(|_| !was_over) {
             self.span.record("sentences", self.sentences);
             self.span.record("tokens", self.tokens);
             self.span.record("finish_reason", reason.as_str());

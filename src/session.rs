@@ -116,8 +116,7 @@ impl Session {
         self.len() == 0
     }
 
-    /// Number of tokens of the context: in kind `sllm` those of its sentences, without bos and eos;
-    /// in kind `opt` those that the model sees, with bos.
+    /// Number of tokens of the context, bos included: of each sentence, in kind `opt` of the whole.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.context.tokens()

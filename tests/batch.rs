@@ -1,8 +1,8 @@
 //! Many contexts that go on together, against each of them alone.
 
 use sllm_ort::{
-    Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice, SamplingOptions,
-    Sentence, Session,
+    Batch, BatchEvent, Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice,
+    SamplingOptions, Sentence, Session, config::ModelKind,
 };
 
 /// Bundles of models that generate, and variants of each. The shipped model rounds differently in a
@@ -22,6 +22,15 @@ const PROMPTS: [&str; 5] = [
     "It is so. ",
     "One day, Tim found a shiny red ball. He was very happy. ",
     "The dog and the cat played. They had fun. Then it was night. They went home. They slept. ",
+    "It is so. ",
+];
+
+/// The same for a context of few tokens.
+const SHORT_PROMPTS: [&str; 5] = [
+    "A cat. ",
+    "It is so. ",
+    "He ran. She sat. ",
+    "So",
     "It is so. ",
 ];
 
@@ -50,12 +59,16 @@ fn options() -> Vec<GenerateOptions> {
 }
 
 fn sessions(model: &Model) -> Vec<Session> {
-    let session = |prompt: &&str| {
+    let prompts = match model.config().kind {
+        ModelKind::Opt => SHORT_PROMPTS,
+        _ => PROMPTS,
+    };
+    let session = |prompt: &str| {
         let mut session = model.session().unwrap();
         session.append(prompt).unwrap();
         session
     };
-    PROMPTS.iter().map(session).collect()
+    prompts.map(session).into()
 }
 
 fn assert_same(found: &[Sentence], expected: &[Sentence], name: &str) {
@@ -179,4 +192,177 @@ fn what_cannot_go_on_together_is_refused() {
     let empty = generate(&mut with_an_empty_one);
     assert!(matches!(empty, Err(Error::EmptyContext)), "{empty:?}");
     assert_eq!(with_an_empty_one[0].len(), 1);
+}
+
+/// Rows join while others are generated, and leave in the middle; each gives what it gives alone.
+#[test]
+fn rows_join_and_leave_between_steps() {
+    for (bundle, variant) in [
+        ("tests/golden/bundle", "portable"),
+        ("tests/golden/bundle-original", "portable"),
+        ("tests/golden/bundle-opt", "portable"),
+    ] {
+        let model = model(bundle, variant);
+        let expected: Vec<Vec<Sentence>> = sessions(&model)
+            .iter_mut()
+            .zip(options())
+            .map(|(session, options)| session.generate(options).map(Result::unwrap).collect())
+            .collect();
+        let mut waiting = sessions(&model)
+            .into_iter()
+            .zip(options())
+            .rev()
+            .collect::<Vec<_>>();
+        let mut batch = Batch::new(&model).unwrap();
+        let mut found = vec![Vec::new(); PROMPTS.len()];
+        let mut streamed = vec![String::new(); PROMPTS.len()];
+        let mut ended = 0;
+        while !(waiting.is_empty() && batch.is_empty()) {
+            if let Some((session, options)) = waiting.pop() {
+                batch.join(session, options).unwrap();
+            }
+            batch.step(|row, event| match event {
+                BatchEvent::Text(text) => streamed[row].push_str(text),
+                BatchEvent::Sentence(sentence) => found[row].push(sentence),
+                BatchEvent::Ended { session, result } => {
+                    result.unwrap();
+                    let new: String = found[row].iter().map(|s| s.text.as_str()).collect();
+                    assert!(session.text().ends_with(&new), "{bundle}, {row}");
+                    ended += 1;
+                }
+                _ => {}
+            });
+        }
+        assert_eq!(ended, PROMPTS.len());
+        for (row, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_same(found, expected, &format!("{bundle}, {row}"));
+            let text: String = expected.iter().map(|s| s.text.as_str()).collect();
+            assert_eq!(streamed[row], text, "{bundle}, {row}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_leaves_keeps_what_was_given_out() {
+    for bundle in ["tests/golden/bundle", "tests/golden/bundle-opt"] {
+        let model = model(bundle, "portable");
+        let options = GenerateOptions::default().with_ignore_eos(true);
+        let mut batch = Batch::new(&model).unwrap();
+        let mut all = sessions(&model);
+        let prompt = all[0].text();
+        let ids: Vec<usize> = all
+            .drain(..2)
+            .map(|session| batch.join(session, options.clone()).unwrap())
+            .collect();
+        let mut given = String::new();
+        while given.is_empty() {
+            batch.step(|row, event| match event {
+                BatchEvent::Sentence(sentence) if row == ids[0] => given.push_str(&sentence.text),
+                _ => {}
+            });
+        }
+        let mut session = batch.leave(ids[0]).unwrap();
+        assert_eq!(session.text(), prompt.clone() + &given);
+        assert!(batch.leave(ids[0]).is_none());
+        assert_eq!(batch.len(), 1);
+        let mut alone = model.session().unwrap();
+        alone.append(&prompt).unwrap();
+        let expected: Vec<_> = alone
+            .generate(options.clone().with_max_sentences(3))
+            .collect();
+        let expected: Vec<Sentence> = expected.into_iter().map(Result::unwrap).collect();
+        let rest: Vec<_> = session.generate(options.with_max_sentences(2)).collect();
+        let rest: Vec<Sentence> = rest.into_iter().map(Result::unwrap).collect();
+        let ids = |sentences: &[Sentence]| -> Vec<Vec<u32>> {
+            sentences.iter().map(|s| s.token_ids.clone()).collect()
+        };
+        assert_eq!(ids(&rest), ids(&expected[1..]), "{bundle}");
+    }
+}
+
+#[test]
+fn a_short_session_does_not_keep_the_memory_of_a_long_one() {
+    let model = model("models/sllm-stories", "cpu-int8");
+    let session = |sentences: usize| {
+        let mut session = model.session().unwrap();
+        session.append(&"It is so. ".repeat(sentences)).unwrap();
+        session
+    };
+    let options = || {
+        GenerateOptions::default()
+            .with_ignore_eos(true)
+            .with_max_sentences(2)
+    };
+    let mut alone = session(2);
+    alone
+        .generate(options())
+        .for_each(|sentence| drop(sentence.unwrap()));
+    let mut together = [session(2), session(120)];
+    let batch = together.iter_mut().map(|session| (session, options()));
+    Session::generate_batch(batch, |_, _| {}).unwrap();
+    assert!(together[0].memory_bytes() <= alone.memory_bytes());
+    together[1].clear().unwrap();
+    assert_eq!(together[1].memory_bytes(), 0);
+}
+
+/// After a panic in a callback each session holds whole sentences, and can be continued.
+#[test]
+fn a_panic_in_a_callback_leaves_sessions_usable() {
+    for bundle in ["tests/golden/bundle", "tests/golden/bundle-opt"] {
+        let model = model(bundle, "portable");
+        let options = || {
+            GenerateOptions::default()
+                .with_ignore_eos(true)
+                .with_max_sentences(3)
+        };
+        let expected: Vec<String> = sessions(&model)
+            .iter_mut()
+            .map(|session| {
+                session
+                    .generate(options())
+                    .for_each(|sentence| drop(sentence.unwrap()));
+                session.text()
+            })
+            .collect();
+        for panics_at in 0..4 {
+            let mut found = sessions(&model);
+            let mut calls = 0;
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let batch = found.iter_mut().map(|session| (session, options()));
+                Session::generate_batch(batch, |_, _| {
+                    calls += 1;
+                    assert!(calls <= panics_at, "on purpose");
+                })
+            }));
+            assert!(panicked.is_err());
+            for (session, expected) in found.iter_mut().zip(&expected) {
+                let text = session.text();
+                assert!(
+                    expected.starts_with(&text),
+                    "{bundle}: {text:?}, {expected:?}"
+                );
+                while session.text().len() < expected.len() {
+                    let more = options().with_max_sentences(1);
+                    session
+                        .generate(more)
+                        .for_each(|sentence| drop(sentence.unwrap()));
+                }
+                assert_eq!(&session.text(), expected, "{bundle}, {panics_at}");
+            }
+            // The same in the middle of a sentence.
+            let mut alone = sessions(&model).swap_remove(0);
+            let before = alone.text();
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                alone
+                    .generate(options())
+                    .next_with(|_| panic!("on purpose"))
+            }));
+            assert!(panicked.is_err());
+            assert_eq!(alone.text(), before);
+            alone
+                .generate(options())
+                .for_each(|sentence| drop(sentence.unwrap()));
+            assert_eq!(alone.text(), expected[0], "{bundle}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use sllm_ort::{Error, Model};
+use sllm_ort::{Error, Model, text::LongSentence};
 
 use super::{
     ModelArgs,
@@ -57,6 +57,7 @@ fn embed_all(
         let vectors = model
             .encode(&texts)
             .or_else(|error| name_text(model, &batch, error))?;
+        warn_truncated(model, &batch)?;
         count += batch.len();
         for (text, vector) in texts.iter().zip(vectors.outer_iter()) {
             if args.model.is_json() {
@@ -68,6 +69,25 @@ fn embed_all(
         }
     }
     Ok(count)
+}
+
+/// Warn of texts that are cut short, if the bundle's segmentation does that.
+fn warn_truncated(model: &Model, batch: &[Item]) -> anyhow::Result<()> {
+    let pipeline = model.text_pipeline();
+    if model.bundle().segmentation.long_sentence != LongSentence::Truncate {
+        return Ok(());
+    }
+    for item in batch {
+        let first = pipeline.one_sentence(&item.text)?.next().transpose()?;
+        if let Some(sentence) = first.filter(|sentence| sentence.truncated) {
+            let tokens = sentence.ids.len();
+            output::warn(&format!(
+                "{} is cut short: its vector is that of its first {tokens} tokens",
+                item.place
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The error of a batch, with the text that it is about.

@@ -119,11 +119,10 @@ impl SentenceContext {
         self.model.max_sentences.saturating_sub(self.len())
     }
 
+    /// Tokens of all sentences, bos included.
     pub fn tokens(&self) -> usize {
-        self.sentences
-            .iter()
-            .map(|sentence| sentence.ids.len())
-            .sum()
+        let tokens = |sentence: &ContextSentence| sentence.ids.len() + 1;
+        self.sentences.iter().map(tokens).sum()
     }
 
     pub fn memory_bytes(&self) -> usize {

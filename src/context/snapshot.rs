@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::HashMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{
     ContextSentence, SentenceContext, TokenContext, legacy,
@@ -22,13 +23,25 @@ use crate::{
     session::{Context, Session},
 };
 
-const FORMAT: &str = "sllm-ort-session";
-const FORMAT_VERSION: &str = "2";
+/// The key of the metadata.
+const METADATA: &str = "sllm_ort_session";
+const FORMAT_VERSION: u32 = 2;
 /// Room for the text of a context and the header, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// What a file is called in errors about bytes that come from elsewhere.
 const BYTES: &str = "the bytes";
+
+/// The metadata, without the context's text `T`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata<T> {
+    format_version: u32,
+    /// Fingerprint of the model.
+    model: String,
+    variant: String,
+    context: T,
+}
 
 /// Text and settings of a sentence-level context.
 #[derive(Serialize, Deserialize)]
@@ -52,8 +65,8 @@ struct StoredSentence {
 struct TokenText {
     text: String,
     ids: Vec<u32>,
-    /// Bytes, tokens, and bytes covered by them, at the end of each sentence.
-    ends: Vec<[usize; 3]>,
+    /// Bytes at the end of each sentence, and tokens where they are known.
+    ends: Vec<(usize, Option<usize>)>,
 }
 
 /// A tensor to be written.
@@ -106,25 +119,30 @@ fn limit(model: &Model) -> Result<u64> {
 
 pub(crate) fn to_bytes(session: &Session) -> Result<Vec<u8>> {
     let model = session.model();
-    let (text, tensors) = match session.context() {
+    let (context, tensors) = match session.context() {
         Context::Sentences(_, context) => sentence_tensors(context)?,
         Context::Tokens(_, context) => token_tensors(context)?,
     };
-    let metadata = HashMap::from([
-        ("format".to_owned(), FORMAT.to_owned()),
-        ("format_version".to_owned(), FORMAT_VERSION.to_owned()),
-        ("model".to_owned(), model.fingerprint()),
-        ("variant".to_owned(), model.variant().to_owned()),
-        ("context".to_owned(), text),
-    ]);
-    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::Snapshot {
-        problem: one_line(&error),
-    })
+    let metadata = Metadata {
+        format_version: FORMAT_VERSION,
+        model: model.fingerprint(),
+        variant: model.variant().to_owned(),
+        context,
+    };
+    let metadata = serde_json::to_string(&metadata).map_err(|error| failed(&error))?;
+    let metadata = HashMap::from([(METADATA.to_owned(), metadata)]);
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| failed(&error))
+}
+
+fn failed(error: &impl std::fmt::Display) -> Error {
+    Error::Snapshot {
+        problem: one_line(error),
+    }
 }
 
 type Tensors = Vec<(String, Stored)>;
 
-fn sentence_tensors(context: &SentenceContext) -> Result<(String, Tensors)> {
+fn sentence_tensors(context: &SentenceContext) -> Result<(Value, Tensors)> {
     let sentence = |sentence: &ContextSentence| StoredSentence {
         text: sentence.text.clone(),
         ids: sentence.ids.clone(),
@@ -154,8 +172,8 @@ fn sentence_tensors(context: &SentenceContext) -> Result<(String, Tensors)> {
     Ok((json(&text)?, tensors))
 }
 
-fn token_tensors(context: &TokenContext) -> Result<(String, Tensors)> {
-    let end = |end: &SentenceEnd| [end.bytes, end.tokens, end.covered];
+fn token_tensors(context: &TokenContext) -> Result<(Value, Tensors)> {
+    let end = |end: &SentenceEnd| (end.bytes, end.tokens);
     let text = TokenText {
         text: context.text().to_owned(),
         ids: context.ids().to_vec(),
@@ -189,10 +207,8 @@ fn token_tensors(context: &TokenContext) -> Result<(String, Tensors)> {
     Ok((json(&text)?, tensors))
 }
 
-fn json(text: &impl Serialize) -> Result<String> {
-    serde_json::to_string(text).map_err(|error| Error::Snapshot {
-        problem: one_line(&error),
-    })
+fn json(text: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(text).map_err(|error| failed(&error))
 }
 
 fn floats(name: &str, shape: &[usize], values: &[f32]) -> (String, Stored) {
@@ -247,23 +263,17 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
         problem,
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| refused(one_line(&e)))?;
-    let none = HashMap::new();
-    let metadata = header.metadata().as_ref().unwrap_or(&none);
-    let get = |key: &str| {
-        let value = metadata.get(key).map(String::as_str);
-        value.ok_or_else(|| refused(format!("its metadata has no {key:?}")))
-    };
-    if get("format")? != FORMAT {
-        return Err(refused("its metadata names another format".into()));
-    }
-    if get("format_version")? != FORMAT_VERSION {
-        let found = get("format_version")?;
+    let metadata = header.metadata().as_ref().and_then(|all| all.get(METADATA));
+    let metadata = metadata.ok_or_else(|| refused(format!("its metadata has no {METADATA}")))?;
+    let metadata: Metadata<Value> =
+        serde_json::from_str(metadata).map_err(|error| refused(one_line(&error)))?;
+    if metadata.format_version != FORMAT_VERSION {
+        let found = metadata.format_version;
         return Err(refused(format!(
-            "format_version is {}, this program reads {FORMAT_VERSION}",
-            one_line(&found)
+            "format_version is {found}, this program reads {FORMAT_VERSION}"
         )));
     }
-    if get("model")? != model.fingerprint() {
+    if metadata.model != model.fingerprint() {
         return Err(Error::SessionModel {
             path: path.to_owned(),
             model: model.config().name.clone(),
@@ -272,17 +282,17 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
     let snapshot = Snapshot {
         path,
         tensors: SafeTensors::deserialize(bytes).map_err(|e| refused(one_line(&e)))?,
-        same_variant: get("variant")? == model.variant(),
+        same_variant: metadata.variant == model.variant(),
     };
     let context = match model.network() {
         Network::Sentences(network) => {
-            let text: SentenceText = snapshot.text(get("context")?)?;
+            let text: SentenceText = snapshot.text(metadata.context)?;
             let context = SentenceContext::new(network.clone());
             let context = snapshot.sentences(text, context, model)?;
             Context::Sentences(network.clone(), Box::new(context))
         }
         Network::Tokens(network) => {
-            let text: TokenText = snapshot.text(get("context")?)?;
+            let text: TokenText = snapshot.text(metadata.context)?;
             let context = TokenContext::new(network.clone());
             let context = snapshot.tokens(text, context, model)?;
             Context::Tokens(network.clone(), Box::new(context))
@@ -300,8 +310,8 @@ impl Snapshot<'_> {
         }
     }
 
-    fn text<T: DeserializeOwned>(&self, json: &str) -> Result<T> {
-        serde_json::from_str(json).map_err(|error| self.refused(one_line(&error)))
+    fn text<T: DeserializeOwned>(&self, json: Value) -> Result<T> {
+        serde_json::from_value(json).map_err(|error| self.refused(one_line(&error)))
     }
 
     /// The bytes of a tensor of this type and shape.
@@ -424,19 +434,18 @@ impl Snapshot<'_> {
         }
         let checked = Limits::of(model).check_ids(0, &text.ids, 1);
         checked.map_err(|problem| self.refused(problem))?;
-        let mut before = [0; 3];
-        for &end in &text.ends {
-            let [bytes, tokens, covered] = end;
-            let fits = bytes >= before[0]
-                && tokens >= before[1]
-                && covered <= bytes
-                && tokens <= text.ids.len()
-                && text.text.is_char_boundary(bytes)
-                && text.text.is_char_boundary(covered);
-            if !fits {
+        let mut before = (0, 0);
+        for &(bytes, tokens) in &text.ends {
+            let count = tokens.unwrap_or(before.1);
+            let grows = bytes >= before.0 && count >= before.1;
+            if !grows || count > text.ids.len() || !text.text.is_char_boundary(bytes) {
                 return Err(self.refused("its sentences do not fit its text"));
             }
-            before = end;
+            before = (bytes, count);
+        }
+        let last = text.ends.last();
+        if last != Some(&(text.text.len(), Some(text.ids.len()))) {
+            return Err(self.refused("its sentences do not fit its text"));
         }
         let network = empty.shared_model().clone();
         let layers = model.config().backbone.as_ref().map_or(0, |b| b.layers);
@@ -452,11 +461,7 @@ impl Snapshot<'_> {
                 }
             }
         }
-        let end = |[bytes, tokens, covered]: [usize; 3]| SentenceEnd {
-            bytes,
-            tokens,
-            covered,
-        };
+        let end = |(bytes, tokens)| SentenceEnd { bytes, tokens };
         let parts = TokenParts {
             text: text.text,
             ids: text.ids,

@@ -10,7 +10,6 @@ use crate::{
     logits::Logits,
     model::TokenModel,
     runtime::{CacheRow, KvCache},
-    text::WhiteSpace,
 };
 
 /// Tokens that are appended in one run.
@@ -21,10 +20,9 @@ const PREFILL_TOKENS: usize = 4096;
 pub(crate) struct SentenceEnd {
     /// Bytes of the text up to here.
     pub bytes: usize,
-    /// Tokens that lie within these bytes, bos included.
-    pub tokens: usize,
-    /// Bytes that these tokens cover.
-    pub covered: usize,
+    /// Tokens up to here, bos included; `None` within an appended text, whose tokens may reach over
+    /// the ends of its sentences.
+    pub tokens: Option<usize>,
 }
 
 /// A context of a token-level model.
@@ -140,72 +138,34 @@ impl TokenContext {
             return Err(self.context_full());
         }
         let mut ids = pipeline.encode(text)?;
-        let mut ends = self.ends_in(text, &ids)?;
         if ids.is_empty() {
             return Ok(Appended::default());
         }
-        let bos = usize::from(self.ids.is_empty());
-        if bos > 0 {
+        if self.ids.is_empty() {
             ids = self.model.shared.prompt_ids(ids);
         }
-        for end in &mut ends {
-            end.bytes += self.text.len();
-            end.covered += self.text.len();
-            end.tokens += self.ids.len() + bos;
-        }
         self.append_ids(&ids, cancel)?;
-        self.text.push_str(text);
-        let appended = Appended {
-            sentences: ends.len(),
+        let sentences = self.push_text(text);
+        Ok(Appended {
+            sentences,
             ..Appended::default()
-        };
-        self.ends.append(&mut ends);
-        Ok(appended)
+        })
     }
 
-    /// Where the sentences of `text` end, whose tokens are `ids`.
-    fn ends_in(&self, text: &str, ids: &[u32]) -> Result<Vec<SentenceEnd>> {
-        let shared = &self.model.shared;
-        let mut ends = Vec::new();
-        let mut bytes = 0;
-        if shared.bundle.segmentation.white_space == WhiteSpace::Canonical {
-            // Each sentence has tokens of its own.
-            let mut tokens = 0;
-            let mut pieces = shared.pipeline.pieces(text);
-            while let Some(piece) = pieces.next() {
-                let last = pieces.remainder().is_empty();
-                tokens += shared.pipeline.piece_ids(piece, last)?.len();
-                bytes += piece.len();
-                ends.push(SentenceEnd {
-                    bytes,
-                    tokens,
-                    covered: bytes,
-                });
-            }
-            return Ok(ends);
-        }
-        // Bytes that are covered after each token.
-        let mut stream = shared.pipeline.tokenizer().stream();
-        let mut covered = vec![0];
-        for &id in ids {
-            let new = stream.push(id)?.map_or(0, str::len);
-            covered.push(covered[covered.len() - 1] + new);
-        }
-        for piece in shared.pipeline.pieces(text) {
-            bytes += piece.len();
-            let tokens = covered.partition_point(|&covered| covered <= bytes) - 1;
-            ends.push(SentenceEnd {
-                bytes,
-                tokens,
-                covered: covered[tokens].min(bytes),
+    /// Take the text of the last tokens; returns the number of its sentences.
+    fn push_text(&mut self, text: &str) -> usize {
+        let before = self.ends.len();
+        for piece in self.model.shared.pipeline.pieces(text) {
+            self.text.push_str(piece);
+            self.ends.push(SentenceEnd {
+                bytes: self.text.len(),
+                tokens: None,
             });
         }
-        if let Some(last) = ends.last_mut() {
-            // A tokenizer that changes the text has no other place for the rest of its tokens.
-            last.tokens = ids.len();
-            last.covered = last.bytes;
+        if let Some(last) = self.ends[before..].last_mut() {
+            last.tokens = Some(self.ids.len());
         }
-        Ok(ends)
+        self.ends.len() - before
     }
 
     pub fn context_full(&self) -> Error {
@@ -245,15 +205,8 @@ impl TokenContext {
 
     /// Append tokens, from bos on, of a text that were saved.
     pub(super) fn append_stored(&mut self, ids: &[u32], text: &str) -> Result<()> {
-        let bos = self.model.shared.special_tokens().bos;
-        let of_text = ids.strip_prefix(&[bos]).unwrap_or(ids);
-        let mut ends = self.ends_in(text, of_text)?;
-        for end in &mut ends {
-            end.tokens += ids.len() - of_text.len();
-        }
         self.append_ids(ids, None)?;
-        self.text.push_str(text);
-        self.ends.append(&mut ends);
+        self.push_text(text);
         Ok(())
     }
 
@@ -270,8 +223,7 @@ impl TokenContext {
         self.text.push_str(text);
         self.ends.push(SentenceEnd {
             bytes: self.text.len(),
-            tokens: self.ids.len(),
-            covered: self.text.len(),
+            tokens: Some(self.ids.len()),
         });
     }
 
@@ -291,36 +243,68 @@ impl TokenContext {
         })
     }
 
-    /// Forget all but the first `kept` sentences, at least one, of which there are more. Their
-    /// tokens stay as they are.
+    /// Forget all but the first `kept` sentences, at least one, of which there are more.
+    ///
+    /// Their tokens stay as they are, but for a text that was appended and is cut: what stays of it
+    /// is tokenized again.
     pub fn truncate(&mut self, kept: usize) -> Result<()> {
-        let end = self.ends[kept - 1];
-        // White space at the end may be part of a token that is forgotten.
-        let uncovered = self.text.get(end.covered..end.bytes).unwrap_or_default();
-        let rest = match uncovered {
-            "" => Vec::new(),
-            text => self.model.shared.pipeline.encode(text)?,
-        };
         let mut shorter = self.fork()?;
-        shorter.ids.truncate(end.tokens);
-        shorter.text.truncate(end.bytes);
-        shorter.ends.truncate(kept);
+        let end = self.ends[kept - 1];
+        let whole = self.ends[..kept]
+            .iter()
+            .rposition(|end| end.tokens.is_some());
+        let whole = whole.map_or(0, |index| index + 1);
+        let (bytes, tokens) = self.start(whole);
+        shorter.ids.truncate(tokens);
+        shorter.text.truncate(bytes);
+        shorter.ends.truncate(whole);
         shorter.prepare()?;
-        shorter.append_ids(&rest, None)?;
-        if let Some(last) = shorter.ends.last_mut() {
-            last.tokens = shorter.ids.len();
-            last.covered = last.bytes;
-        }
+        shorter.append(self.text.get(bytes..end.bytes).unwrap_or_default(), None)?;
         *self = shorter;
         Ok(())
     }
 
-    /// This context without its first sentences. The text of the others is tokenized again.
+    /// This context without its first sentences, at least one, of which there are more.
+    ///
+    /// The tokens of the others stay as they are, but for an appended text that is cut.
     pub fn without_first(&self, sentences: usize) -> Result<Self> {
-        let start = self.ends[sentences - 1].bytes;
         let mut context = Self::new(self.model.clone());
-        context.append(self.text.get(start..).unwrap_or_default(), None)?;
+        let (start, _) = self.start(sentences);
+        // The end of the text that is cut, if one is.
+        let cut = self.ends[sentences - 1].tokens.is_none();
+        let whole = match cut {
+            true => self.ends[sentences..]
+                .iter()
+                .position(|end| end.tokens.is_some()),
+            false => None,
+        };
+        let whole = whole.map_or(sentences, |index| sentences + index + 1);
+        let (bytes, tokens) = self.start(whole);
+        context.append(self.text.get(start..bytes).unwrap_or_default(), None)?;
+        let bos = Some(self.model.shared.special_tokens().bos);
+        let bos = bos.filter(|_| context.ids.is_empty());
+        let rest = self.ids.get(tokens..).unwrap_or_default();
+        let ids: Vec<u32> = bos.into_iter().chain(rest.iter().copied()).collect();
+        if !rest.is_empty() {
+            context.append_ids(&ids, None)?;
+        }
+        let dropped = self.ids.len() - context.ids.len();
+        context
+            .text
+            .push_str(self.text.get(bytes..).unwrap_or_default());
+        context
+            .ends
+            .extend(self.ends[whole..].iter().map(|end| SentenceEnd {
+                bytes: end.bytes - start,
+                tokens: end.tokens.map(|tokens| tokens - dropped),
+            }));
         Ok(context)
+    }
+
+    /// Bytes and tokens before the sentence with this index; no tokens, if it is not known.
+    fn start(&self, sentence: usize) -> (usize, usize) {
+        let before = sentence.checked_sub(1).map(|last| self.ends[last]);
+        before.map_or((0, 0), |end| (end.bytes, end.tokens.unwrap_or(0)))
     }
 }
 

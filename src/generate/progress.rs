@@ -101,6 +101,11 @@ impl Progress {
         }
     }
 
+    /// Sentences that were generated.
+    pub fn sentences(&self) -> usize {
+        self.sentences
+    }
+
     /// How many hypotheses of a sentence are decoded.
     pub fn hypotheses(&self) -> usize {
         self.options.best_of

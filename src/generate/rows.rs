@@ -44,6 +44,9 @@ pub(super) struct Row<C, P> {
     pub ended: Option<Result<FinishReason>>,
 }
 
+/// All rows and, if there are several, the cache they run on.
+type Gathered<'r, C, P> = (&'r mut [Row<C, P>], Option<&'r mut KvCache>);
+
 /// Contexts of one model that run together.
 ///
 /// A single row runs on its context's own cache. Several rows run on a shared cache with copies of
@@ -99,7 +102,7 @@ where
     }
 
     /// The rows and, if there are several, the cache they run on, one row each in their order.
-    pub fn gathered(&mut self) -> Result<(&mut [Row<C, P>], Option<&mut KvCache>)> {
+    pub fn gathered(&mut self) -> Result<Gathered<'_, C, P>> {
         if let [_] = self.rows[..] {
             self.separate(0)?;
             self.shared = None;

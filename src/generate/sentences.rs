@@ -3,12 +3,12 @@
 use std::{ops::DerefMut, sync::Arc};
 
 use ndarray::Array2;
-use tracing::{debug_span, field};
 
 use super::{
     CachedContext as _, FinishReason, GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
     progress::{Decoded, Hypothesis, Progress},
     rows::{Row, Rows, fail},
+    step_span,
 };
 use crate::{
     context::{ContextSentence, SentenceContext},
@@ -67,7 +67,11 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
         if self.rows.len() == 0 {
             return;
         }
-        let span = debug_span!("sentence", rows = self.rows.len(), tokens = field::Empty);
+        let first = self.rows.rows().first();
+        let span = step_span(
+            self.rows.len(),
+            first.map_or(0, |row| row.progress.sentences()),
+        );
         let _entered = span.enter();
         let decoded = self.decode(on_event);
         let tokens = decoded

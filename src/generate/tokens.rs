@@ -6,6 +6,7 @@ use super::{
     FinishReason, GenerateOptions, OnEvent, RowEvent, Sentence,
     limits::Limits,
     rows::{Row, Rows, fail},
+    step_span,
     stop_text::StopText,
 };
 use crate::{
@@ -119,6 +120,19 @@ impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
 
     /// Run until at least one row has a sentence or has ended.
     pub fn step(&mut self, on_event: OnEvent<'_, C>) {
+        let first = self.rows.rows().first();
+        let span = step_span(
+            self.rows.len(),
+            first.map_or(0, |row| row.progress.sentences),
+        );
+        let _entered = span.enter();
+        let mut tokens = 0;
+        let on_event: OnEvent<'_, C> = &mut |row, event| {
+            if let RowEvent::Sentence(sentence) = &event {
+                tokens += sentence.token_ids.len();
+            }
+            on_event(row, event);
+        };
         while self.rows.len() > 0 {
             let mut events = false;
             for row in self.rows.rows_mut() {
@@ -134,6 +148,7 @@ impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
             }
         }
         self.rows.remove_ended(on_event);
+        span.record("tokens", tokens);
     }
 
     /// Run the chosen token of each row.

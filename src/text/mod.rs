@@ -196,14 +196,10 @@ impl TextPipeline {
         let mut ids = Vec::new();
         let mut pieces = self.pieces(text);
         while let Some(piece) = pieces.next() {
-            ids.extend(self.piece_ids(piece, pieces.remainder().is_empty())?);
+            let form = self.form(piece, pieces.remainder().is_empty());
+            ids.extend(self.tokenizer.encode(&form)?);
         }
         Ok(ids)
-    }
-
-    /// Token ids of one of the [`pieces`](Self::pieces) of a text.
-    pub(crate) fn piece_ids(&self, piece: &str, ends_text: bool) -> Result<Vec<u32>> {
-        self.tokenizer.encode(&self.form(piece, ends_text))
     }
 
     /// The sentences of `text` as the rule cuts it, its end included.

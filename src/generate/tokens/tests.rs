@@ -34,7 +34,7 @@ fn run(script: &str, max_tokens: usize, options: GenerateOptions) -> Outcome {
         let (sentence, reason) = match step.unwrap() {
             Step::Continue => {
                 // A run appends the chosen token.
-                assert_eq!(progress.next.take().is_some(), true);
+                assert!(progress.next.take().is_some());
                 cached += 1;
                 continue;
             }
