@@ -350,3 +350,6 @@ impl fmt::Debug for Batch {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

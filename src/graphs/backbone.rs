@@ -81,6 +81,11 @@ impl Backbone {
         KvCache::new(&self.graph, self.shape, 1)
     }
 
+    #[cfg(test)]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Keys and values of a cache with one row, as bytes.
     pub fn cache_bytes(&self, cache: &KvCache) -> Result<Vec<Vec<u8>>> {
         cache.row_bytes(&self.graph, 0)

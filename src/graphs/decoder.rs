@@ -72,6 +72,11 @@ impl Decoder {
         self.vocab_size
     }
 
+    #[cfg(test)]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Decode the sentences of these vectors, which are concatenated, in the same runs.
     ///
     /// `next` is given the index of a sentence and the logits after its last token, which it may

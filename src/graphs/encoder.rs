@@ -47,6 +47,11 @@ impl Encoder {
         })
     }
 
+    #[cfg(test)]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Vectors `[sentences, hidden]` of sentences given as the exact ids that the encoder sees
     /// (bos included where the model wants one), each of at most `max_sentence_tokens` ids. A
     /// sentence without ids has the vector of all positions masked.

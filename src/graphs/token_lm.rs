@@ -55,6 +55,11 @@ impl TokenLm {
         })
     }
 
+    #[cfg(test)]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// An empty cache of one row.
     pub fn cache(&self) -> Result<KvCache> {
         KvCache::new(&self.graph, self.shape, 1)

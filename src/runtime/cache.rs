@@ -313,6 +313,7 @@ impl KvCache {
                 limit: self.shape.limit,
             });
         }
+        graph.check_failure()?;
         self.reserve(graph, total)?;
         let found = match &mut self.storage {
             Storage::Concatenated(storage) => storage.run(graph, inputs, read),

@@ -77,6 +77,9 @@ pub(crate) struct Graph {
     inputs: BTreeMap<String, Option<TensorElementType>>,
     placement: Placement,
     copies_inputs: bool,
+    /// The runs that succeed before one fails; negative if none is to fail.
+    #[cfg(test)]
+    runs_before_failure: std::sync::atomic::AtomicIsize,
 }
 
 impl Graph {
@@ -121,7 +124,28 @@ impl Graph {
             session: Mutex::new(session),
             path: path.to_owned(),
             inputs,
+            #[cfg(test)]
+            runs_before_failure: (-1).into(),
         })
+    }
+
+    /// Let one run fail after so many that succeed.
+    #[cfg(test)]
+    pub fn fail_after(&self, runs: isize) {
+        use std::sync::atomic::Ordering;
+        self.runs_before_failure.store(runs, Ordering::Relaxed);
+    }
+
+    /// Fail if a test asks for it.
+    pub fn check_failure(&self) -> Result<()> {
+        #[cfg(test)]
+        {
+            use std::sync::atomic::Ordering;
+            if self.runs_before_failure.fetch_sub(1, Ordering::Relaxed) == 0 {
+                return Err(self.not_finite("injected"));
+            }
+        }
+        Ok(())
     }
 
     /// Where its nodes run.
@@ -164,6 +188,7 @@ impl Graph {
         wanted: &'static str,
         shape: &[usize],
     ) -> Result<Vec<f32>> {
+        self.check_failure()?;
         let mut session = self.session();
         let outputs = session.run(inputs).map_err(|source| self.failed(source))?;
         Ok(self.floats(&outputs, wanted, shape)?.to_vec())
