@@ -15,11 +15,12 @@ from helpers import (
     run_opt,
 )
 
-from sllm_export import reference, variants
+from sllm_export import variants
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import decoder_weights, encoder_weights
 from sllm_export.checkpoint.state_dict import Weights
-from sllm_export.runner import GraphRunner
+from sllm_export.verify import reference
+from sllm_export.verify.runner import GraphRunner
 
 BUNDLES = {
     "tiny-causal": GOLDEN / "bundle",

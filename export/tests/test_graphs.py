@@ -7,14 +7,15 @@ import onnx
 import pytest
 from helpers import MemoryStateDict, choosing, random_weights, tiny, tiny_opt
 
-from sllm_export import reference
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.graph import builder
 from sllm_export.graph.precision import eight_bit_block
 from sllm_export.graph.quantize import dequantize, quantize
-from sllm_export.runner import GraphRunner
 from sllm_export.variants import GRAPHS, VARIANTS, build_graph, select_variants
-from sllm_export.verify import check_graph, make_cases
+from sllm_export.verify import reference
+from sllm_export.verify.cases import make_cases
+from sllm_export.verify.outputs import check_graph
+from sllm_export.verify.runner import GraphRunner
 
 CONFIGS = {
     "pre-norm": tiny(),

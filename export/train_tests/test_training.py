@@ -17,7 +17,7 @@ from tiny_training import Case, losses, make_trainer
 
 from sllm_export.config import load_config
 from sllm_export.errors import ExportError
-from sllm_export.runner import GraphRunner
+from sllm_export.verify.runner import GraphRunner
 from sllm_train import loop
 from sllm_train.batches import MixedStream
 from sllm_train.checkpoint import load_state

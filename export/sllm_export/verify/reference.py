@@ -1,7 +1,7 @@
-"""Plain numpy evaluation of a checkpoint, written from the description of the original.
+"""Reference implementation of the models in numpy, written from the description of the original.
 
-It shares no code with the graph builders, folds nothing and keeps no cache, so that a graph that
-agrees with it is right for a reason. Slow; meant for a handful of sentences.
+It shares no code with the graph builders, folds no weights and has no KV cache, so a graph that
+agrees with it is right for a reason. It is slow: use it for a handful of sentences.
 Shapes: B batch, S sentences, T tokens, D hidden, V vocabulary.
 """
 
@@ -101,8 +101,8 @@ def decode(
 
 
 def _memory(w: Weights, sentence: np.ndarray, slots: int) -> np.ndarray:
-    """What the decoder attends to: the vector itself [B, 1, D], or one entry for it and one for
-    each of its slots [B, slots + 1, D]."""
+    """Memory of the decoder's cross-attention: the vector itself [B, 1, D], or one entry for the
+    vector and one for each of its slots [B, slots + 1, D]."""
     if slots == 1:
         return sentence[:, None]
     normed = _norm(w, "norm", sentence)
@@ -157,7 +157,7 @@ def run_opt(config: ModelConfig, weights: Weights, ids: np.ndarray) -> np.ndarra
 
 
 def sentence_mask(config: ModelConfig, prompt: int, total: int) -> np.ndarray:
-    """Who sees whom, bool [total, total]: the prompt as `prefill_attention` says, then causal."""
+    """Attention mask bool [total, total]: the prompt as `prefill_attention` says, then causal."""
     allowed = np.tri(total, dtype=bool)
     if config.require_backbone().prefill_attention == "bidirectional":
         allowed[:prompt, :prompt] = True
