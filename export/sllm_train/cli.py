@@ -27,7 +27,6 @@ from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
-from .checkpoint import STATE_FILE
 from .corpus import Corpus, load_tokenized
 from .evaluation import Evaluation
 from .folder import CORPORA, WeightedPath, check_trainable, claim_folder, obtain_tokenizer
@@ -36,6 +35,7 @@ from .loop import Trainer
 from .metrics import draw_windows
 from .options import Options, Setting
 from .processes import check_device, first_process_first, process_group, rank_and_world
+from .state import STATE_FILE
 
 # Consecutive sentences of a record in a batch where the configuration says nothing of it.
 DEFAULT_SENTENCES = 64

@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluation, checkpoints, resume, stop."""
+"""The training loop: steps, evaluation, saving, resuming, stopping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
-from .checkpoint import STABLE_FILE, STATE_FILE, load_state, save_state, save_weights
 from .initial import InitialWeights
 from .model import TrainedModel
 from .objective import Sums
@@ -28,6 +27,7 @@ from .options import Options
 from .processes import max_over_processes, rank_and_world, sum_over_processes
 from .schedule import Clock, is_decaying, learning_rate, progress
 from .stages import STAGES
+from .state import STABLE_FILE, STATE_FILE, load_state, save_state, save_weights
 from .stop import note_signals
 
 LOG_EVERY = 20

@@ -7,9 +7,9 @@ import torch
 from tiny_training import Case, losses
 
 from sllm_export.errors import ExportError
-from sllm_train.checkpoint import STABLE_FILE, load_state
 from sllm_train.options import Options
 from sllm_train.schedule import Clock, is_decaying, learning_rate, progress
+from sllm_train.state import STABLE_FILE, load_state
 
 
 def test_learning_rate():

@@ -16,9 +16,9 @@ from sllm_export.config import load_config, parse_config
 from sllm_export.errors import CheckpointError, ExportError
 from sllm_train import cli as train_cli
 from sllm_train import initial
-from sllm_train.checkpoint import load_state
 from sllm_train.initial import InitialWeights
 from sllm_train.model import Sllm
+from sllm_train.state import load_state
 
 LAYERS = 5
 SVAE = {"kind": "svae", "backbone": None, "max_sentences": None, "reencode_bos": None}

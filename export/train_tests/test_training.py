@@ -20,8 +20,8 @@ from sllm_export.errors import ExportError
 from sllm_export.verify.runner import GraphRunner
 from sllm_train import loop
 from sllm_train.batches import MixedStream
-from sllm_train.checkpoint import load_state
 from sllm_train.model import Sllm
+from sllm_train.state import load_state
 
 
 def test_the_loss_falls(tmp_path):
