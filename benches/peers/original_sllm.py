@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, OPTConfig
 from transformers.models.opt.modeling_opt import OPTDecoderLayer
 
-from peers.opt_fields import opt_fields
+from peers.random_model import opt_fields
 from sllm_export.config import ModelConfig
 from sllm_train.model import OPT_POSITION_OFFSET, sinusoidal_positions
 

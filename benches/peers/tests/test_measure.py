@@ -1,7 +1,7 @@
 import pytest
 from fakes import FakeSystem
 
-from peers.turns import measure
+from peers.measure import measure
 
 A, B, C = "sllm-ort-sllm", "ctranslate2-opt", "pytorch-sllm"
 
