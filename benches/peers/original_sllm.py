@@ -12,8 +12,6 @@ Shapes: S sentences, T tokens of a sentence, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, OPTConfig
@@ -152,5 +150,4 @@ class Context:
         """Asks the stop head, which does not count here, and decodes a sentence of `length`
         tokens."""
         self._model.fc(self.hidden).argmax(-1).item()
-        decoder = cast(SentenceDecoder, self._model.svae.decoder)
-        return decoder.generate(self.hidden, length)
+        return self._model.svae.decoder.generate(self.hidden, length)

@@ -41,7 +41,6 @@ from .state import STATE_FILE
 DEFAULT_SENTENCES = 64
 
 _DEFAULT = " (default: %(default)s)"
-_KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,7 +113,7 @@ def _reading(kind: str, setting: Setting) -> dict[str, Any]:
 
 def _number(kind: str, setting: Setting) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = _KINDS[kind](text)
+        value = float(text) if kind == "float" else int(text)
         if not setting.low <= value < setting.high:
             below = f", below {setting.high}" if setting.high < math.inf else ""
             raise argparse.ArgumentTypeError(f"{text} (allowed: at least {setting.low}{below})")

@@ -19,8 +19,8 @@ from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
+from .evaluation import TrainedModel
 from .initial import InitialWeights
-from .model import TrainedModel
 from .objective import Sums
 from .optimizer import Optimizer
 from .options import Options
@@ -51,7 +51,7 @@ class Trainer:
         self.rank, self.world = rank_and_world()
         self.stage = STAGES[options.stage](options)
         torch.manual_seed(options.seed)
-        self.model = self.stage.build(config).to(options.device)
+        self.model: TrainedModel = self.stage.build(config).to(options.device)
         state = self._state_to_resume()
         if initial and not state:
             initial.fill(self.model)

@@ -43,9 +43,10 @@ def load_state(folder: Path, name: str = STATE_FILE) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ExportError(f"{path}: is damaged") from error
+    return state
 
 
 def save_weights(folder: Path, weights: dict[str, Tensor], provenance: dict[str, Any]) -> None:

@@ -72,9 +72,10 @@ class GraphRunner:
         _, heads, _, size = self.inputs[name].shape
         return batch, heads, length, size
 
-    def _element(self, name: str) -> type:
+    def _element(self, name: str) -> np.dtype[np.float16] | np.dtype[np.float32]:
         """The element type of a cache: float32 or float16."""
-        return np.float16 if self.inputs[name].type == "tensor(float16)" else np.float32
+        half = self.inputs[name].type == "tensor(float16)"
+        return np.dtype(np.float16) if half else np.dtype(np.float32)
 
     def _run_concatenated(self, feeds: Arrays, batch: int) -> Arrays:
         for name in self._past_names():
