@@ -25,8 +25,7 @@ _EPILOG = "Exit status: 0 done, 1 a system failed, 2 wrong usage."
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure, how often, and where to put the results. The pause before each turn is in
-    seconds."""
+    """What to measure, how often, and where to write the results. `pause` is in seconds."""
 
     workload: Workload
     rounds: int
@@ -39,8 +38,10 @@ class Options:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, or 1 if a system failed. The table goes to stdout, all else to
-    stderr."""
+    """Run the command and return its exit status: 1 if a system failed, else 0.
+
+    The table goes to stdout, everything else to stderr.
+    """
     options = parse(sys.argv[1:] if argv is None else argv)
     try:
         outcomes = _run(options)
@@ -65,9 +66,10 @@ def _run(options: Options) -> list[Outcome]:
 
 
 def make_systems(options: Options, folder: Path) -> list[System]:
-    """The systems, not started, in the order of `KINDS`; workers put files into `folder`.
+    """Make the systems that were asked for, in the order of `KINDS`, without starting them.
 
-    Raises PeerError if a bundle is of another kind, or not of random weights.
+    Workers write their files to `folder`. Raises PeerError if a bundle is of another kind, or if
+    its weights are not random.
     """
     return [_make(name, options, folder / name) for name in KINDS if name in options.names]
 
@@ -90,7 +92,7 @@ def _say(text: str) -> None:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Reads the command line; ends the process with status 2 if it is wrong."""
+    """Parse the command line; a wrong one ends the process with status 2."""
     parser = _parser()
     given = parser.parse_args(argv)
     if given.prompt_tokens % given.sentence_tokens:
