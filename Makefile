@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS_VENV := .venv-peers
 PEERS_PATH := PYTHONPATH=export:benches
+MYPY := $(VENV)/bin/mypy --config-file export/pyproject.toml export benches/peers
 PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
 RUNTIME := .onnxruntime
 BINARY := target/release/sllm-ort
@@ -62,12 +63,14 @@ soak: runtime ## Sessions made, saved, cancelled, dropped for ten minutes; memor
 export-test: $(VENV)/ready ## Python tests of the exporter
 	$(VENV)/bin/ruff check export benches/peers
 	$(VENV)/bin/ruff format --check export benches/peers
+	$(MYPY)
 	cd export && ../$(VENV)/bin/python -m pytest -q
 	$(PEERS_TEST) benches/peers/tests
 
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
+	$(MYPY)
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
 	$(PEERS_TEST) benches/peers/torch_tests
 

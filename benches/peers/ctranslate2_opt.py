@@ -9,17 +9,15 @@ from pathlib import Path
 
 import ctranslate2
 
-from peers.opt_directory import words, write_opt_directory
-from peers.task import Task
-from peers.token_prompt import token_prompt
-from peers.versions import versions
+from peers.machine import versions
+from peers.random_model import Task, words, write_opt_directory
 from peers.workload import Seconds
 
 _CONVERTER = "from ctranslate2.converters.transformers import main; main()"
 
 
 class CTranslate2Opt:
-    """Greedy decoding. Prompt and generation are told apart by the moment of the first token."""
+    """Greedy decoding; the time of the first token separates prefill and generation."""
 
     def __init__(self, task: Task) -> None:
         config = task.model.config
@@ -31,17 +29,19 @@ class CTranslate2Opt:
             intra_threads=task.workload.threads,
         )
         names = words(config)
-        self._prompt = [names[number] for number in token_prompt(config, task.workload)]
-        # The first of them comes out of the prompt, and costs no pass of its own.
+        self._prompt = [
+            names[number] for number in task.workload.token_prompt(config.vocab_size, config.tokens)
+        ]
+        # The prefill yields the first of them, which needs no forward pass of its own.
         self._tokens = task.workload.new_tokens + 1
         compute_type = {"compute type": self._generator.compute_type}
         self.details = versions("ctranslate2", "transformers", "torch") | compute_type
 
     def round(self) -> Seconds:
-        moments: list[float] = []
+        times: list[float] = []
 
-        def take(_: ctranslate2.GenerationStepResult) -> bool:
-            moments.append(time.perf_counter())
+        def record(_: ctranslate2.GenerationStepResult) -> bool:
+            times.append(time.perf_counter())
             return False
 
         started = time.perf_counter()
@@ -52,26 +52,21 @@ class CTranslate2Opt:
             sampling_topk=1,
             min_length=self._tokens,
             max_length=self._tokens,
-            callback=take,
+            callback=record,
         )
-        if len(moments) != self._tokens:
-            raise ValueError(f"{len(moments)} tokens were generated (expected {self._tokens})")
-        return Seconds(moments[0] - started, moments[-1] - moments[0])
-
-
-def load(task: Task) -> CTranslate2Opt:
-    """The model with the weights of the task, in 8 bit."""
-    return CTranslate2Opt(task)
+        if len(times) != self._tokens:
+            raise ValueError(f"{len(times)} tokens were generated (expected {self._tokens})")
+        return Seconds(times[0] - started, times[-1] - times[0])
 
 
 def _convert(task: Task) -> Path:
-    """Converts in another process, so that PyTorch does no work in this one."""
+    """Convert in another process: PyTorch would leave its threads in this one."""
     source, target = task.folder / "transformers", task.folder / "ctranslate2"
     write_opt_directory(task.model, source)
     files = ["--model", str(source), "--output_dir", str(target), "--quantization", "int8"]
     command = [sys.executable, "-c", _CONVERTER, *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise ValueError(f"the converter failed: {said[-1]}")
+        printed = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise ValueError(f"the converter failed: {printed[-1]}")
     return target

@@ -1,25 +1,22 @@
-"""The SLLM as the original runs it: PyTorch, fp32, the modules that its source uses, under its
-names, with its caches, and without those that it lacks.
+"""The SLLM as the original runs it: PyTorch in fp32, with the original's modules, names and caches.
 
-| part | of a new sentence, the original computes |
+| part | what the original computes for a new sentence |
 |---|---|
-| sentence decoder | for each token all tokens of the sentence so far, output projection included |
+| sentence decoder | all tokens so far, for each new token: it has no KV cache |
 | sentence encoder | the whole sentence, [t1..tn, eos] |
-| backbone | one step: it keeps the keys and values of all sentences |
+| backbone | one step with a KV cache |
 
 Shapes: S sentences, T tokens of a sentence, D hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, OPTConfig
 from transformers.models.opt.modeling_opt import OPTDecoderLayer
 
-from peers.opt_fields import opt_fields
+from peers.random_model import opt_fields
 from sllm_export.config import ModelConfig
 from sllm_train.model import OPT_POSITION_OFFSET, sinusoidal_positions
 
@@ -59,8 +56,8 @@ class SentenceEncoder(_TokenInput):
     def forward(self, ids: Tensor, real: Tensor | None) -> Tensor:
         """ids [S, T], real [S, T] true on tokens -> [S, 1, D].
 
-        Without `real` the original clears all states (it assigns 0 through an index that is
-        None): a sentence it has generated costs an encoder pass and tells nothing.
+        Without `real` the original sets all states to 0, because it assigns 0 through an index
+        that is None. A generated sentence costs an encoder pass, and its vector is always the same.
         """
         padding = None if real is None else ~real
         states = self.encoder(self.embed(ids), src_key_padding_mask=padding)
@@ -88,7 +85,7 @@ class SentenceDecoder(_TokenInput):
         return self.linear(self.decoder(x, sentence, tgt_mask=future, tgt_is_causal=True))
 
     def generate(self, sentence: Tensor, length: int) -> list[int]:
-        """The best ids but eos, one by one; then eos in place of the last: `length` in all."""
+        """Decode `length` ids greedily without eos, then replace the last one by eos."""
         ids = torch.tensor([[self._bos]])
         found = []
         for _ in range(length):
@@ -125,7 +122,7 @@ class OriginalSllm(nn.Module):
         self.fc = nn.Linear(size, 2)
 
     def context(self) -> Context:
-        """An empty one."""
+        """Make an empty context."""
         return Context(self)
 
 
@@ -139,7 +136,7 @@ class Context:
         self.hidden = torch.empty(0)
 
     def append(self, ids: Tensor, real: Tensor | None) -> None:
-        """Takes in sentences [S, T], which is S rows at once for a prompt."""
+        """Encode sentences [S, T] and run the backbone on them; a prompt is one call."""
         vectors = self._model.svae.encoder(ids, real).transpose(0, 1)
         first = OPT_POSITION_OFFSET + self._sentences
         self._sentences += len(ids)
@@ -149,8 +146,6 @@ class Context:
         self.hidden = x[:, -1:]
 
     def next_sentence(self, length: int) -> list[int]:
-        """Asks the stop head, which does not count here, and decodes a sentence of `length`
-        tokens."""
+        """Decode a sentence of `length` tokens. The stop head runs, but its answer is ignored."""
         self._model.fc(self.hidden).argmax(-1).item()
-        decoder = cast(SentenceDecoder, self._model.svae.decoder)
-        return decoder.generate(self.hidden, length)
+        return self._model.svae.decoder.generate(self.hidden, length)

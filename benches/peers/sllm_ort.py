@@ -1,4 +1,4 @@
-"""sllm-ort's own figures: `sllm-ort bench`, started anew for each turn."""
+"""sllm-ort itself: each turn runs `sllm-ort bench` in a new process."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peers.environment import environment
-from peers.errors import PeerError
-from peers.system import LIMIT_SECONDS, Description
+from peers.machine import environment
+from peers.system import LIMIT_SECONDS, Description, PeerError
 from peers.workload import Speed, Workload
 
 
 @dataclass(frozen=True)
 class Program:
-    """The program, and the ONNX Runtime library that it loads (None: where it finds one)."""
+    """The binary, and the ONNX Runtime library that it loads (None: the one that it finds)."""
 
     binary: Path
     onnxruntime: Path | None
 
     def command(self, bundle: Path, variant: str, workload: Workload) -> list[str]:
-        """Arguments that measure one round of a bundle.
+        """The command line that measures one round of a bundle.
 
-        The program measures memory between warm-up and round; that takes a few seconds, and is no
+        The program measures memory between warm-up and round, which takes a few seconds and is not
         part of the figures.
         """
         options: dict[str, Any] = {
@@ -74,7 +73,7 @@ class SllmOrt:
         return read_speed(found, self._workload)
 
     def close(self) -> None:
-        """Nothing: its process ended with the turn."""
+        """Do nothing: the process ended with the turn."""
 
     def _run(self) -> dict[str, Any]:
         try:
@@ -89,16 +88,17 @@ class SllmOrt:
         except subprocess.TimeoutExpired as error:
             raise PeerError(f"had not ended after {LIMIT_SECONDS:.0f} s") from error
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
-            raise PeerError(said[-1])
+            printed = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+            raise PeerError(printed[-1])
         try:
-            return json.loads(done.stdout)
+            found: dict[str, Any] = json.loads(done.stdout)
         except ValueError as error:
             raise PeerError(f"printed no JSON: {error}") from error
+        return found
 
 
 def read_speed(found: dict[str, Any], workload: Workload) -> Speed:
-    """The speed in a line of `sllm-ort bench`. Raises PeerError if it is of other work."""
+    """Read the JSON line of `sllm-ort bench`. Raises PeerError if it is of another workload."""
     asked = {
         "threads": workload.threads,
         "warmup": workload.warmup,

@@ -1,5 +1,4 @@
-"""The work that every system does in a round: a random prompt, and a greedy continuation of a
-given length, batch 1."""
+"""The work of a round: a random prompt and a greedy continuation of fixed length, batch 1."""
 
 from __future__ import annotations
 
@@ -12,9 +11,11 @@ from sllm_export.config import Tokens
 
 @dataclass(frozen=True)
 class Workload:
-    """`prompt_tokens` in sentences of `sentence_tokens`, then `sentences` new ones of the same
-    length; a token-level model generates as many tokens. `warmup` rounds go before each that
-    counts; `seed` is the prompt's."""
+    """A prompt of `prompt_tokens` in sentences of `sentence_tokens`, then `sentences` new ones.
+
+    New sentences have the same length; a token-level model generates as many tokens. `warmup`
+    rounds precede each measured round. `seed` is the seed of the prompt.
+    """
 
     prompt_tokens: int = 320
     sentence_tokens: int = 10
@@ -29,18 +30,23 @@ class Workload:
         return self.sentences * self.sentence_tokens
 
     def prompt(self, vocab_size: int, tokens: Tokens) -> np.ndarray:
-        """Ids of the prompt, int64 [sentences of the prompt, sentence_tokens], without bos and eos.
+        """Draw the prompt's ids, int64 [sentences, sentence_tokens], without bos and eos.
 
-        pad stands for special tokens that are drawn, as in `sllm-ort bench`, whose ids are others.
+        pad replaces special tokens that are drawn. `sllm-ort bench` does the same, but draws other
+        ids.
         """
         shape = (self.prompt_tokens // self.sentence_tokens, self.sentence_tokens)
         ids = np.random.default_rng(self.seed).integers(vocab_size, size=shape)
         return np.where(np.isin(ids, [tokens.bos, tokens.eos]), tokens.pad, ids)
 
+    def token_prompt(self, vocab_size: int, tokens: Tokens) -> list[int]:
+        """The prompt of a token-level model: bos, then all tokens of the prompt."""
+        return [tokens.bos, *self.prompt(vocab_size, tokens).flatten().tolist()]
+
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long the parts of a round took, in seconds: taking the prompt in, and generating."""
+    """Times of a round in seconds: prefill of the prompt, and generation."""
 
     prompt: float
     generation: float
@@ -48,22 +54,25 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a round tells, in tokens per second."""
+    """Speeds of a round in tokens per second."""
 
     input_tokens_per_second: float
     output_tokens_per_second: float
 
     @classmethod
     def of(cls, seconds: Seconds, workload: Workload) -> Speed:
-        """bos of a token-level prompt counts as little as the ends of sentences in the prompt of a
-        sentence-level one."""
+        """Divide the workload's tokens by the times.
+
+        The bos of a token-level prompt does not count, nor do the ends of sentences in the prompt
+        of a sentence-level one.
+        """
         return cls(
             workload.prompt_tokens / seconds.prompt,
             workload.new_tokens / seconds.generation,
         )
 
     def over(self, other: Speed) -> Speed:
-        """Ratios: above 1 is faster than `other`."""
+        """Ratios to `other`: above 1 is faster."""
         return Speed(
             self.input_tokens_per_second / other.input_tokens_per_second,
             self.output_tokens_per_second / other.output_tokens_per_second,

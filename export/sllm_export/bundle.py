@@ -20,8 +20,9 @@ from sllm_export.errors import ExportError
 from sllm_export.model_card import CardEntry, write_card
 from sllm_export.tokenizer import check_tokenizer
 from sllm_export.variants import GRAPHS, Variant, build_graph
-from sllm_export.verify import check_graph, make_cases
-from sllm_export.verify_weights import check_weights
+from sllm_export.verify.cases import make_cases
+from sllm_export.verify.outputs import check_graph
+from sllm_export.verify.weights import check_weights
 
 FORMAT_VERSION = 1
 MANIFEST = "sllm.json"

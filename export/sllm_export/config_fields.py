@@ -43,8 +43,7 @@ class Fields:
         """A whole number of `low` to `high`; 1.0 and true are none."""
         allowed = f"a whole number from {low} to {high}"
         found, value = self._take(key, allowed)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if whole and low <= value <= high:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         if found:
             self.problem(key, value, allowed)

@@ -20,9 +20,10 @@ from sllm_export.graph.precision import Float16, Float32, Precision, Quantized
 class Variant:
     """One way to build a model's graphs.
 
-    `tolerance` bounds the error that the check after writing accepts; see `verify`. It runs on the
-    CPU, whatever the variant is for. That of int8 and int4 is about three times what the deepest
-    model has with random weights. One that is not `usual` is only written when it is named.
+    `tolerance` bounds the error that the check after writing accepts; see `verify.outputs`. The
+    check runs on the CPU, whatever the variant is for. That of int8 and int4 is about three times
+    the error of the deepest model with random weights. A variant that is not `usual` is written
+    only if it is named.
     """
 
     name: str

@@ -203,7 +203,12 @@ def collate(
 ) -> Batch:
     """Group the sentences of `windows` by length; a group holds up to `group_tokens` tokens."""
     windows = sorted(windows, key=lambda w: len(w.sentences))
-    grids, slots, predicted, inserted, left, continues = [], [], [], [], [], []
+    grids: list[tuple[int, int]] = []
+    slots: list[int] = []
+    predicted: list[bool] = []
+    inserted: list[bool] = []
+    left: list[int] = []
+    continues: list[int] = []
     offset = 0
     for part in np.array_split(np.arange(len(windows)), min(BACKBONE_GRIDS, len(windows))):
         rows = [windows[i] for i in part]

@@ -27,7 +27,6 @@ from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
-from .checkpoint import STATE_FILE
 from .corpus import Corpus, load_tokenized
 from .evaluation import Evaluation
 from .folder import CORPORA, WeightedPath, check_trainable, claim_folder, obtain_tokenizer
@@ -36,12 +35,12 @@ from .loop import Trainer
 from .metrics import draw_windows
 from .options import Options, Setting
 from .processes import check_device, first_process_first, process_group, rank_and_world
+from .state import STATE_FILE
 
 # Consecutive sentences of a record in a batch where the configuration says nothing of it.
 DEFAULT_SENTENCES = 64
 
 _DEFAULT = " (default: %(default)s)"
-_KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,7 +113,7 @@ def _reading(kind: str, setting: Setting) -> dict[str, Any]:
 
 def _number(kind: str, setting: Setting) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = _KINDS[kind](text)
+        value = float(text) if kind == "float" else int(text)
         if not setting.low <= value < setting.high:
             below = f", below {setting.high}" if setting.high < math.inf else ""
             raise argparse.ArgumentTypeError(f"{text} (allowed: at least {setting.low}{below})")

@@ -79,7 +79,8 @@ def _encode(model: Sllm, config: ModelConfig, sentences: list[np.ndarray]) -> Te
     lengths = torch.tensor([len(s) for s in sentences])
     mask = torch.arange(width)[None] <= lengths[:, None]
     device = model.fc.weight.device
-    return model.svae.encoder(ids.to(device), mask.to(device)).float()
+    vectors: Tensor = model.svae.encoder(ids.to(device), mask.to(device))
+    return vectors.float()
 
 
 def degenerate_share(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import zstandard
@@ -59,7 +59,7 @@ def text_bytes(path: Path) -> int:
             size = zstandard.frame_content_size(file.read(_FRAME_HEADER_BYTES))
         except zstandard.ZstdError as error:
             raise ExportError(f"{path}: cannot be read: {error}") from error
-    return max(size, 0)
+    return max(int(size), 0)
 
 
 def read_records(path: Path) -> Iterator[str]:
@@ -80,10 +80,11 @@ def read_records(path: Path) -> Iterator[str]:
         yield record
 
 
-def _open_text(path: Path) -> io.TextIOBase:
+def _open_text(path: Path) -> TextIO:
     if path.suffix != ".zst":
         return path.open(encoding="utf-8")
-    return zstandard.open(path, "rt", encoding="utf-8")
+    file: TextIO = zstandard.open(path, "rt", encoding="utf-8")
+    return file
 
 
 @dataclass

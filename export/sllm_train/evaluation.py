@@ -13,11 +13,12 @@ from .batches import Window
 from .bpe import token_sizes
 from .continuations import degenerate_share
 from .metrics import evaluate
-from .model import Sllm, TrainedModel
+from .model import SentenceVae, Sllm
 from .token_model import TokenModel
 from .token_objective import evaluate_tokens
 
 CONTINUED_RECORDS = 40
+TrainedModel = Sllm | SentenceVae | TokenModel
 
 
 class Evaluation:
@@ -47,9 +48,12 @@ class Evaluation:
 
     def _report(self, model: TrainedModel, windows: list[Window]) -> dict[str, Any]:
         config = self.config
+        report: dict[str, Any]
         if isinstance(model, TokenModel):
             longest = config.require_backbone().max_positions
-            return evaluate_tokens(
+            report = evaluate_tokens(
                 model, windows, config.tokens, longest, self.token_bytes, self.amp
             )
-        return evaluate(model, windows, config.tokens, self.token_bytes, self.amp)
+        else:
+            report = evaluate(model, windows, config.tokens, self.token_bytes, self.amp)
+        return report

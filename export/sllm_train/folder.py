@@ -19,9 +19,9 @@ from sllm_export.errors import ExportError
 from sllm_export.tokenizer import check_tokenizer, find_tokenizer
 
 from .bpe import SPECIAL_TOKENS, train_tokenizer
-from .checkpoint import STATE_FILE, write_file
 from .corpus import RULES, sample_records, text_bytes
 from .options import Options
+from .state import STATE_FILE, write_file
 
 TOKENIZER_FILE = "tokenizer.json"
 TRAINING_FILE = "training.json"

@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluation, checkpoints, resume, stop."""
+"""The training loop: steps, evaluation, saving, resuming, stopping."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
 
 from .batches import MixedStream
-from .checkpoint import STABLE_FILE, STATE_FILE, load_state, save_state, save_weights
+from .evaluation import TrainedModel
 from .initial import InitialWeights
-from .model import TrainedModel
 from .objective import Sums
 from .optimizer import Optimizer
 from .options import Options
 from .processes import max_over_processes, rank_and_world, sum_over_processes
 from .schedule import Clock, is_decaying, learning_rate, progress
 from .stages import STAGES
+from .state import STABLE_FILE, STATE_FILE, load_state, save_state, save_weights
 from .stop import note_signals
 
 LOG_EVERY = 20
@@ -51,7 +51,7 @@ class Trainer:
         self.rank, self.world = rank_and_world()
         self.stage = STAGES[options.stage](options)
         torch.manual_seed(options.seed)
-        self.model = self.stage.build(config).to(options.device)
+        self.model: TrainedModel = self.stage.build(config).to(options.device)
         state = self._state_to_resume()
         if initial and not state:
             initial.fill(self.model)

@@ -19,7 +19,7 @@ from sllm_export.config import Tokens
 
 from .batches import Batch, Group, RecordStream, Window, collate
 from .corpus import Corpus
-from .model import SentenceVae, Sllm, TrainedModel
+from .model import SentenceVae, Sllm
 from .objective import decode_targets, encode_groups, run_backbone
 
 SHORTEST_BIN = 8
@@ -119,7 +119,7 @@ def draw_windows(corpus: Corpus, records: int, max_sentences: int) -> list[Windo
 
 @torch.no_grad()
 def evaluate(
-    model: TrainedModel,
+    model: Sllm | SentenceVae,
     windows: list[Window],
     tokens: Tokens,
     token_bytes: np.ndarray,
@@ -127,8 +127,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate on `windows`, one at a time; `token_bytes` [vocabulary] is how many bytes of text
     each token has."""
-    sllm = model if isinstance(model, Sllm) else None
-    svae = sllm.svae if sllm else model
+    sllm, svae = (model, model.svae) if isinstance(model, Sllm) else (None, model)
     device = next(model.parameters()).device
     model.eval()
     tally = Tally()

@@ -7,7 +7,7 @@ Linear layers run on padded [N, T, D] groups of sentences of similar length; see
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -248,7 +248,7 @@ class DecoderLayer(nn.Module):
 class LayerStack(nn.Module):
     """The original keeps its layers under `.layers`; pre-norm layers have a `norm` after them."""
 
-    def __init__(self, layers: list[nn.Module], size: int, norm_first: bool) -> None:
+    def __init__(self, layers: Sequence[nn.Module], size: int, norm_first: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(size, eps=NORM_EPS) if norm_first else None
@@ -413,13 +413,12 @@ class Sllm(nn.Module):
         self.causal = backbone.prefill_attention == "causal"
         self.svae = SentenceVae(config)
         self.llm_pe = nn.Embedding(backbone.max_positions + OPT_POSITION_OFFSET, size)
-        self.llm_layers = nn.ModuleList(
-            [OptLayer(size, backbone, dropout) for _ in range(backbone.layers)]
-        )
+        layers = [OptLayer(size, backbone, dropout) for _ in range(backbone.layers)]
+        self.llm_layers = nn.ModuleList(layers)
         self.fc = nn.Linear(size, 2)
         nn.init.normal_(self.llm_pe.weight, std=0.02)
         residual_std = 0.02 / math.sqrt(2 * backbone.layers)
-        for layer in self.llm_layers:
+        for layer in layers:
             nn.init.normal_(layer.self_attn.out_proj.weight, std=residual_std)
             nn.init.normal_(layer.fc2.weight, std=residual_std)
 
@@ -433,7 +432,3 @@ class Sllm(nn.Module):
         for layer in self.llm_layers:
             x = layer(x, mask)
         return x
-
-
-TrainedModel = nn.Module
-"""An Sllm, a SentenceVae, or a TokenModel."""

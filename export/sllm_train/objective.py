@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -113,6 +115,19 @@ def decode_targets(
     return states[wanted].to(precision_of(states.device.type)), targets[wanted]
 
 
+class _LossContext(Protocol):
+    """What `OutputLoss` uses of PyTorch's context."""
+
+    needs_input_grad: tuple[bool, ...]
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        """The tensors saved by `save_for_backward`."""
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep tensors for the backward pass."""
+
+
 class OutputLoss(torch.autograd.Function):
     """Output projection and cross-entropy in one: the logits are written once, and the gradients
     come from them in place. Returns the loss of each token; `factors` weigh their gradients.
@@ -124,7 +139,16 @@ class OutputLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, states, weight, bias, targets, factors, negatives, gamma=0.0):  # noqa: ANN001, ANN205
+    def forward(
+        ctx: _LossContext,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        factors: Tensor,
+        negatives: Tensor,
+        gamma: float = 0.0,
+    ) -> Tensor:
         logits = F.linear(states, weight.to(states.dtype), bias.to(states.dtype))
         peak = logits.max(-1, keepdim=True).values
         wanted = logits.gather(1, targets[:, None]).float()
@@ -144,7 +168,7 @@ class OutputLoss(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx, _):  # noqa: ANN001, ANN205
+    def backward(ctx: _LossContext, *_: Tensor) -> tuple[Tensor | None, ...]:
         states, weight, gradient = ctx.saved_tensors
         to_states = gradient @ weight.to(gradient.dtype)
         to_weight = to_bias = None
@@ -152,6 +176,22 @@ class OutputLoss(torch.autograd.Function):
             to_weight = (gradient.mT @ states).to(weight.dtype)
             to_bias = gradient.sum(0, dtype=torch.float32)
         return to_states, to_weight, to_bias, None, None, None, None
+
+
+def output_loss(
+    states: Tensor,
+    output: tuple[Tensor, Tensor],
+    targets: Tensor,
+    factors: Tensor,
+    negatives: Tensor,
+    focal_gamma: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of each token [tokens], nats; see `OutputLoss`.
+
+    `output` is the weight and the bias of the output projection.
+    """
+    apply: Callable[..., Tensor] = OutputLoss.apply
+    return apply(states, *output, targets, factors, negatives, focal_gamma)
 
 
 def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:
@@ -217,7 +257,8 @@ def train_batch(
         )
         numbers = torch.arange(len(again), device=targets.device)
         negatives = numbers.repeat_interleave(group.lengths[again] + 1)
-        losses = output_losses(model.svae, states, targets, factors, negatives, weights.focal_gamma)
+        output = output_projection(model.svae)
+        losses = output_loss(states, output, targets, factors, negatives, weights.focal_gamma)
         losses.sum().backward()
         reconstruction, following, _ = losses.detach().split(tokens)
         sums.reconstruction += float(reconstruction.sum())
@@ -231,7 +272,7 @@ def train_batch(
         roots = [(vectors, vector_leaf.grad), (hidden, hidden_leaf.grad), *roots]
     # The vectors of a frozen encoder have no graph.
     roots = [(root, gradient) for root, gradient in roots if root.requires_grad]
-    torch.autograd.backward(*zip(*roots, strict=True))
+    torch.autograd.backward([root for root, _ in roots], [gradient for _, gradient in roots])
     for group in batch.joined:
         sums.add(reconstruct(model.svae, group, reconstruction_factor, weights, amp))
     return sums
@@ -254,10 +295,16 @@ def reconstruct(
         states, targets = decode_targets(svae, group, every, condition)
     factors = torch.full(targets.shape, factor, device=targets.device)
     none = factors.new_zeros(0, dtype=torch.long)
-    losses = output_losses(svae, states, targets, factors, none, focal_gamma)
+    losses = output_loss(states, output_projection(svae), targets, factors, none, focal_gamma)
     losses.sum().backward()
     total = float(losses.detach().sum())
     return Sums(reconstruction=total, reconstruction_tokens=len(losses))
+
+
+def output_projection(svae: SentenceVae) -> tuple[Tensor, Tensor]:
+    """Weight [vocabulary, D] and bias [vocabulary] of the decoder's output projection."""
+    linear = svae.decoder.linear
+    return linear.weight, linear.bias
 
 
 def precision_of(device_type: str) -> torch.dtype:
@@ -288,21 +335,6 @@ def choose_lags(left: Tensor) -> Tensor:
     them, else up to `MAX_LAG` later; `left` [n] is how many there are."""
     lags = (torch.rand(left.shape, device=left.device) * 2 * MAX_LAG).long() - MAX_LAG + 1
     return torch.where(lags > left, 0, lags.clamp(min=0))
-
-
-def output_losses(
-    svae: SentenceVae,
-    states: Tensor,
-    targets: Tensor,
-    factors: Tensor,
-    negatives: Tensor,
-    focal_gamma: float,
-) -> Tensor:
-    """Cross-entropy of each token, nats; see `OutputLoss`."""
-    output = svae.decoder.linear
-    return OutputLoss.apply(
-        states, output.weight, output.bias, targets, factors, negatives, focal_gamma
-    )
 
 
 def expected_sums(batch: Batch, weights: Weights) -> Sums:

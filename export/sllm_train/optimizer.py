@@ -22,19 +22,25 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 def _cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for bf16 products; without them they are ten times slower
     than those of float32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Nearest (semi-)orthogonal matrices of a batch [n, rows, columns], rows <= columns."""
     a, b, c = _NEWTON_SCHULZ
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     if x.device.type != "cpu" or _cpu_multiplies_bf16():
         x = x.bfloat16()
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.float()
+
+
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """The gradient of a parameter that has one; `Optimizer.reduce_gradients` gives one to all."""
+    assert parameter.grad is not None, "gradients are reduced before the step"
+    return parameter.grad
 
 
 class Muon:
@@ -52,10 +58,11 @@ class Muon:
     def step(self, lr: float, weight_decay: float) -> None:
         """Update the parameters; overwrites their gradients."""
         for parameter, momentum in zip(self.parameters, self.momentum, strict=True):
-            momentum.lerp_(parameter.grad, 1 - MOMENTUM)
-            parameter.grad.lerp_(momentum, MOMENTUM)
+            gradient = gradient_of(parameter)
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            gradient.lerp_(momentum, MOMENTUM)
         for shape, numbers in self.blocks.items():
-            grads = torch.cat([self.parameters[n].grad.view(-1, *shape) for n in numbers])
+            grads = torch.cat([gradient_of(self.parameters[n]).view(-1, *shape) for n in numbers])
             tall = shape[0] > shape[1]
             update = self._orthogonalize_shared(grads.mT if tall else grads)
             update = (update.mT if tall else update) * (UPDATE_RMS * math.sqrt(max(shape)))
@@ -108,12 +115,12 @@ class Optimizer:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if dist.is_initialized():
-            flat = torch.cat([p.grad.view(-1) for p in self.parameters])
+            flat = torch.cat([gradient_of(p).view(-1) for p in self.parameters])
             dist.all_reduce(flat)
             start = 0
             for parameter in self.parameters:
                 end = start + parameter.numel()
-                parameter.grad.copy_(flat[start:end].view_as(parameter))
+                gradient_of(parameter).copy_(flat[start:end].view_as(parameter))
                 start = end
 
     @torch.no_grad()

@@ -140,6 +140,7 @@ class Options:
         stages=WITH_BACKBONE,
     )
     seed: int = _setting("seed of weights, data order and dropout", 1)
+    # The flag and the training.json of existing folders have this name.
     checkpoint_minutes: float = _setting("minutes between two saves of the state", 5.0)
     evaluate_every: int = _setting("steps between two evaluations", 500, low=1)
     precision: str = _setting("of the layers; weights are fp32", "bf16", choices=PRECISIONS)

@@ -72,7 +72,8 @@ def sum_over_processes(values: list[float]) -> list[float]:
         return values
     summed = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(summed)
-    return summed.tolist()
+    totals: list[float] = summed.tolist()
+    return totals
 
 
 def max_over_processes(value: float) -> float:

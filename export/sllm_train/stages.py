@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
 import numpy as np
 
 from sllm_export.config import ModelConfig
 
 from .batches import Batch, Window, augment_repetition, collate, join_neighbours
-from .model import SentenceVae, Sllm, TrainedModel
+from .model import SentenceVae, Sllm
 from .objective import Sums, Weights, expected_sums, reconstruct, train_batch
 from .options import Options
 from .rollout import roll_out
 from .token_model import TokenModel
 from .token_objective import TokenBatch, collate_tokens, train_tokens
 
+ModelT = TypeVar("ModelT", Sllm, SentenceVae, TokenModel)
+BatchT = TypeVar("BatchT", Batch, TokenBatch)
 
-class Joint:
-    """Everything at once, from random weights: reconstruction, next sentence, stop head."""
 
-    losses: tuple[str, ...] = ("reconstruction", "next_sentence", "stop")
+class Stage(Protocol[ModelT, BatchT]):
+    """What the training loop needs of a stage."""
+
+    losses: tuple[str, ...]
+    """The losses that are logged, by their names in `Sums.means`."""
+
+    def build(self, config: ModelConfig) -> ModelT:
+        """Make a new model; its frozen parameters require no gradient."""
+
+    def batch(
+        self,
+        model: ModelT,
+        config: ModelConfig,
+        windows: list[Window],
+        random: np.random.Generator,
+    ) -> BatchT:
+        """Make the batch of one step from windows of the corpora."""
+
+    def expected(self, batch: BatchT) -> Sums:
+        """The numbers that `train` divides by, before it runs."""
+
+    def tokens(self, sums: Sums) -> int:
+        """The tokens of text that these sums are of."""
+
+    def train(self, model: ModelT, batch: BatchT, scale: Sums) -> Sums:
+        """Accumulate the gradients of one batch; `scale` is `expected` over all processes."""
+
+
+class _SentenceStage(Generic[ModelT]):
+    """Batches and weights of the stages that train sentence-level models."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -30,13 +62,9 @@ class Joint:
             focal_gamma=_focal_gamma(options),
         )
 
-    def build(self, config: ModelConfig) -> TrainedModel:
-        """A new model; what stays as it is needs no gradient."""
-        return Sllm(config, self.options.dropout)
-
     def batch(
         self,
-        model: TrainedModel,
+        model: ModelT,
         config: ModelConfig,
         windows: list[Window],
         random: np.random.Generator,
@@ -53,23 +81,29 @@ class Joint:
         joined = join_neighbours(windows, extra, config.max_sentence_tokens - 1, random)
         return collate(windows, config.tokens, options.group_tokens, joined)
 
+
+class Joint(_SentenceStage[Sllm]):
+    """Everything at once, from random weights: reconstruction, next sentence, stop head."""
+
+    losses: tuple[str, ...] = ("reconstruction", "next_sentence", "stop")
+
+    def build(self, config: ModelConfig) -> Sllm:
+        return Sllm(config, self.options.dropout)
+
     def expected(self, batch: Batch) -> Sums:
-        """The numbers that `train` divides by, before it runs."""
         return expected_sums(batch, self.weights)
 
     def tokens(self, sums: Sums) -> int:
-        """The tokens of text that these sums are of."""
         return sums.following_tokens
 
-    def train(self, model: TrainedModel, batch: Batch, scale: Sums) -> Sums:
-        """Accumulate the gradients of one batch; `scale` is `expected` over all processes."""
+    def train(self, model: Sllm, batch: Batch, scale: Sums) -> Sums:
         return train_batch(model, batch, self.weights, scale, self.options.autocast())
 
 
 class NextSentence(Joint):
     """The original's second stage: next sentence and stop head, nothing is reconstructed."""
 
-    losses = ("next_sentence", "stop")
+    losses: tuple[str, ...] = ("next_sentence", "stop")
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -86,10 +120,10 @@ class NextSentence(Joint):
         return model
 
 
-class Reconstruction(Joint):
+class Reconstruction(_SentenceStage[SentenceVae]):
     """The original's first stage: each sentence by itself, from its own vector."""
 
-    losses = ("reconstruction",)
+    losses: tuple[str, ...] = ("reconstruction",)
 
     def build(self, config: ModelConfig) -> SentenceVae:
         return SentenceVae(config)
@@ -101,7 +135,7 @@ class Reconstruction(Joint):
     def tokens(self, sums: Sums) -> int:
         return sums.reconstruction_tokens
 
-    def train(self, model: TrainedModel, batch: Batch, scale: Sums) -> Sums:
+    def train(self, model: SentenceVae, batch: Batch, scale: Sums) -> Sums:
         sums, factor = Sums(), 1 / max(1, scale.reconstruction_tokens)
         amp = self.options.autocast()
         for group in [*batch.groups, *batch.joined]:
@@ -112,7 +146,7 @@ class Reconstruction(Joint):
 class TokenLevel:
     """The baseline: a token-level OPT model, from random weights."""
 
-    losses = ("next_token",)
+    losses: tuple[str, ...] = ("next_token",)
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -122,7 +156,7 @@ class TokenLevel:
 
     def batch(
         self,
-        model: TrainedModel,
+        model: TokenModel,
         config: ModelConfig,
         windows: list[Window],
         random: np.random.Generator,
@@ -141,7 +175,8 @@ class TokenLevel:
         return train_tokens(model, batch, scale, self.options.autocast())
 
 
-STAGES: dict[str, type[Joint] | type[TokenLevel]] = {
+# Each stage makes its own models and batches, so the loop does not depend on their types.
+STAGES: dict[str, Callable[[Options], Stage[Any, Any]]] = {
     "joint": Joint,
     "svae": Reconstruction,
     "sllm": NextSentence,

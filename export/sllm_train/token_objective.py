@@ -13,7 +13,7 @@ from torch import Tensor
 from sllm_export.config import Tokens
 
 from .batches import Window
-from .objective import OutputLoss, Sums, precision_of
+from .objective import Sums, output_loss, precision_of
 from .token_model import TokenModel
 
 
@@ -87,7 +87,7 @@ def _losses(model: TokenModel, group: TokenGroup, factor: float, amp: torch.auto
     factors = torch.full(targets.shape, factor, device=targets.device)
     none = targets.new_zeros(0)
     bias = states.new_zeros(len(model.output))
-    return OutputLoss.apply(states, model.output, bias, targets, factors, none)
+    return output_loss(states, (model.output, bias), targets, factors, none)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ checkpoints. Needs PyTorch, so only `make_golden.py` imports it.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Coder(nn.Module):
         if svae.word_embed_size != hidden:
             self.project_in = nn.Linear(svae.word_embed_size, hidden, bias=False)
         self.hidden = hidden
-        self.layer = {
+        self.layer: dict[str, Any] = {
             "d_model": hidden,
             "nhead": svae.heads,
             "dim_feedforward": svae.ffn_size,
@@ -235,7 +236,7 @@ class OptDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         backbone, hidden = config.require_backbone(), config.hidden_size
-        embed = backbone.word_embed_size
+        embed = backbone.word_embed_size or hidden
         self.embed_tokens = nn.Embedding(config.vocab_size, embed)
         self.embed_positions = nn.Embedding(backbone.max_positions + 2, hidden)
         self.project_in = self.project_out = None
@@ -246,13 +247,20 @@ class OptDecoder(nn.Module):
         self.final_layer_norm = nn.LayerNorm(hidden) if backbone.norm_first else None
 
 
+class OptModel(nn.Module):
+    """The part of OPT below `model.`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.decoder = OptDecoder(config)
+
+
 class Opt(nn.Module):
     """Token-level OPT with its tied output projection: ids [B, T] -> logits [B, T, V]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.model = nn.Module()
-        self.model.decoder = OptDecoder(config)
+        self.model = OptModel(config)
 
     def forward(self, ids: Tensor) -> Tensor:
         decoder = self.model.decoder

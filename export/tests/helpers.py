@@ -18,8 +18,8 @@ from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, parse_config
 from sllm_export.graph.precision import Float16, Quantized
-from sllm_export.runner import GraphRunner
 from sllm_export.variants import Variant
+from sllm_export.verify.runner import GraphRunner
 
 EXPORT = Path(__file__).resolve().parents[1]
 ROOT = EXPORT.parent

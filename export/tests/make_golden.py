@@ -11,6 +11,7 @@ import argparse
 import json
 import shutil
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from golden_text import tiny_tokenizer
 from helpers import choosing
 from mmengine_file import save_mmengine
 from safetensors.torch import save_file
+from torch import nn
 
 from sllm_export.cli import main as export
-from sllm_export.config import parse_config
+from sllm_export.config import ModelConfig, parse_config
 from sllm_export.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +67,11 @@ MODELS = (
     ),
     Golden(configs.OPT_POST, "bundle-opt-post", "keep-split"),
 )
-CASES = {"svae": svae_case, "sllm": sllm_case, "opt": opt_case}
+CASES: dict[str, Callable[[ModelConfig], tuple[nn.Module, dict[str, Any]]]] = {
+    "svae": svae_case,
+    "sllm": sllm_case,
+    "opt": opt_case,
+}
 
 
 def write_case(golden: Golden, out: Path) -> None:

@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import DATA, EXPORT, GOLDEN, TOKENIZER, random_weights, run_cli, tiny, tiny_opt
 from safetensors.numpy import save_file
 
 from sllm_export import __version__, bundle, cli
+from sllm_export.digest import sha256
 from sllm_export.tokenizer import find_tokenizer
 
 
@@ -118,7 +120,7 @@ def test_external_data_is_listed(config, tmp_path, monkeypatch):
     for graph in manifest["variants"][0]["graphs"].values():
         (data,) = graph["external_data"]
         assert data["file"] == graph["file"] + ".data"
-        assert data["sha256"] == bundle.sha256(out / data["file"])
+        assert data["sha256"] == sha256(out / data["file"])
 
 
 def test_existing_directory(config, tmp_path, capsys):
@@ -163,14 +165,14 @@ def test_failing_rename_puts_the_old_bundle_back(config, tmp_path, monkeypatch):
     out = tmp_path / "bundle"
     assert export(config, out) == 0
     before = (out / "sllm.json").read_text()
-    rename = bundle.Path.rename
+    rename = Path.rename
 
     def failing(self, target):
         if self.name == "new":
             raise OSError("no space left")
         return rename(self, target)
 
-    monkeypatch.setattr(bundle.Path, "rename", failing)
+    monkeypatch.setattr(Path, "rename", failing)
     assert export(config, out, "--random", "1", "--force") == 1
     assert (out / "sllm.json").read_text() == before
     assert left_over(tmp_path, config.name) == ["bundle"]
@@ -201,6 +203,7 @@ def test_termination_leaves_nothing(config, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         assert len(left_over(tmp_path, config.name)) == 1
         process.terminate()

@@ -3,8 +3,8 @@
 import pytest
 from helpers import random_weights, tiny, tiny_opt
 
-from sllm_export.runner import GraphRunner
 from sllm_export.variants import GRAPHS, VARIANTS, build_graph
+from sllm_export.verify.runner import GraphRunner
 
 I32, I64, F32, BOOL = "tensor(int32)", "tensor(int64)", "tensor(float)", "tensor(bool)"
 F16 = "tensor(float16)"

@@ -15,11 +15,12 @@ from helpers import (
     run_opt,
 )
 
-from sllm_export import reference, variants
+from sllm_export import variants
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import decoder_weights, encoder_weights
 from sllm_export.checkpoint.state_dict import Weights
-from sllm_export.runner import GraphRunner
+from sllm_export.verify import reference
+from sllm_export.verify.runner import GraphRunner
 
 BUNDLES = {
     "tiny-causal": GOLDEN / "bundle",
@@ -123,7 +124,8 @@ def test_backbone_graph_matches_pytorch(name, variant):
 def decode(name, variant, sentence, config):
     """Greedy ids for a sentence vector [1, D], with the final eos."""
     decoder = runner(name, variant, "decoder")
-    ids, token = [], config.tokens.bos
+    ids: list[int] = []
+    token = config.tokens.bos
     while len(ids) < config.max_sentence_tokens:
         feeds = {"input_ids": np.array([[token]]), "sentence_embedding": sentence}
         token = int(decoder.run(feeds, 1)["logits"][0, -1].argmax())
@@ -158,7 +160,8 @@ def test_generated_ids_are_pytorchs(name, variant):
         bidirectional = config.require_backbone().prefill_attention == "bidirectional"
         prompt = np.concatenate([encode(encoder, ids) for ids in case["prompt_ids"]])
         out = backbone.run({"inputs_embeds": prompt[None]}, len(prompt), bidirectional)
-        sentences, reason = [], "max_sentences"
+        sentences: list[list[int]] = []
+        reason = "max_sentences"
         for _ in range(case["max_new_sentences"]):
             if len(prompt) + len(sentences) == config.max_sentences:
                 reason = "context_full"

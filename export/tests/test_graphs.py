@@ -7,14 +7,15 @@ import onnx
 import pytest
 from helpers import MemoryStateDict, choosing, random_weights, tiny, tiny_opt
 
-from sllm_export import reference
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.graph import builder
-from sllm_export.graph.precision import eight_bit_block
+from sllm_export.graph.precision import Quantized, eight_bit_block
 from sllm_export.graph.quantize import dequantize, quantize
-from sllm_export.runner import GraphRunner
 from sllm_export.variants import GRAPHS, VARIANTS, build_graph, select_variants
-from sllm_export.verify import check_graph, make_cases
+from sllm_export.verify import reference
+from sllm_export.verify.cases import make_cases
+from sllm_export.verify.outputs import check_graph
+from sllm_export.verify.runner import Arrays, GraphRunner
 
 CONFIGS = {
     "pre-norm": tiny(),
@@ -152,6 +153,7 @@ def test_prompts_of_different_lengths_in_one_batch(prefill, tmp_path):
     allowed = np.tile(reference.sentence_mask(config, 4, 4), (2, 1, 1))
     allowed &= np.array([[np.arange(4) < length] for length in lengths])
     past = np.zeros((2, 2, 0, 16), dtype=np.float32)
+    feeds: Arrays
     feeds = {f"past_key_values.{i}.{part}": past for i in (0, 1) for part in ("key", "value")}
     feeds["position_ids"] = np.tile(np.arange(4), (2, 1))
     portable = GraphRunner(paths["backbone"]).session
@@ -250,7 +252,7 @@ def test_candidates_are_the_best_tokens(raw, variant, tmp_path):
 
 def test_four_bits(tmp_path):
     """Half of the bytes of eight bits, and an error that is bounded."""
-    precision = replace(INT4.precision, small=0)
+    precision = Quantized(4, small=0)
     raw = tiny(**{"hidden_size": 64, "svae.word_embed_size": 64, "backbone.ffn_size": 256})
     config, weights, paths = write(raw, replace(INT4, precision=precision), tmp_path)
     for case in make_cases(config, weights):

@@ -27,7 +27,7 @@ def tensors():
 def write_shards(folder, stored):
     """Two files and their index, as `save_pretrained` writes them."""
     names = sorted(stored)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, part in enumerate((names[::2], names[1::2]), 1):
         file = f"model-{number:05}-of-00002.safetensors"
         save_file({name: stored[name] for name in part}, folder / file)

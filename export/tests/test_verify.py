@@ -14,8 +14,9 @@ from sllm_export.config import parse_config
 from sllm_export.errors import VerificationError
 from sllm_export.graph.precision import Quantized
 from sllm_export.variants import VARIANTS, build_graph
-from sllm_export.verify import check_graph, make_cases
-from sllm_export.verify_weights import check_weights
+from sllm_export.verify.cases import make_cases
+from sllm_export.verify.outputs import check_graph
+from sllm_export.verify.weights import check_weights
 
 CONFIG = parse_config(tiny(hidden_size=64, vocab_size=300))
 EIGHT, FOUR = (v for v in VARIANTS if v.name in ("cpu-int8", "cpu-int4"))

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_training import Case
@@ -55,7 +56,7 @@ def test_help_tells_of_every_option_and_default(capsys):
         assert told, action.dest
 
 
-MODELS = {
+MODELS: dict[str, tuple[dict[str, Any], str]] = {
     "kind": ({"kind": "svae", "backbone": None}, 'kind is "svae" (allowed in training: "sllm")'),
     "bos": ({"reencode_bos": False}, "reencode_bos is false (allowed in training: true)"),
     "prefill": ({"backbone.prefill_attention": "bidirectional"}, '"bidirectional" (allowed in'),

@@ -50,7 +50,8 @@ def test_continuations_are_those_without_batches_and_caches(slots, monkeypatch):
 def alone(model, config, prompt):
     """One token at a time, everything computed anew."""
     bos, eos = config.tokens.bos, config.tokens.eos
-    context, sentences = [list(map(int, s)) for s in prompt], []
+    context = [list(map(int, s)) for s in prompt]
+    sentences: list[list[int]] = []
     with torch.no_grad():
         while len(sentences) < 3:
             vectors = []
@@ -60,17 +61,17 @@ def alone(model, config, prompt):
             hidden = model.predict(torch.cat(vectors)[None])[0, -1:]
             if model.fc(hidden).argmax() == 0:
                 break
-            ids = []
-            while len(ids) < config.max_sentence_tokens - 1:
-                prefix = torch.tensor([[bos, *ids]])
-                chosen = int(model.svae.decoder(prefix, hidden)[0, -1].argmax())
-                if chosen == eos:
+            chosen: list[int] = []
+            while len(chosen) < config.max_sentence_tokens - 1:
+                prefix = torch.tensor([[bos, *chosen]])
+                best = int(model.svae.decoder(prefix, hidden)[0, -1].argmax())
+                if best == eos:
                     break
-                ids.append(chosen)
-            if not ids:
+                chosen.append(best)
+            if not chosen:
                 break
-            context.append(ids)
-            sentences.append(ids)
+            context.append(chosen)
+            sentences.append(chosen)
     return sentences
 
 

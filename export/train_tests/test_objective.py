@@ -24,7 +24,8 @@ from sllm_train.objective import (
 )
 
 FP32 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=False)
-WEIGHTS = Weights(reconstruction=2.0, following=0.7, stop=0.3, unlikelihood=30.0)
+RECONSTRUCTION = 2.0
+WEIGHTS = Weights(reconstruction=RECONSTRUCTION, following=0.7, stop=0.3, unlikelihood=30.0)
 NONE = torch.zeros(0, dtype=torch.long)
 
 
@@ -123,7 +124,7 @@ def test_gradients_equal_those_of_the_whole_loss(group_tokens):
     totals = [sum(column) for column in zip(*plain, strict=True)]
     for sentence in joined:
         totals[0] += plain_losses(model, Window([sentence], ends=True), config.tokens)[0]
-    factors = [WEIGHTS.reconstruction / 50, WEIGHTS.following / 40, WEIGHTS.stop / 30]
+    factors = [RECONSTRUCTION / 50, WEIGHTS.following / 40, WEIGHTS.stop / 30]
     factors.append(WEIGHTS.unlikelihood * factors[1])
     sum(f * total for f, total in zip(factors, totals, strict=True)).backward()
     expected = {name: p.grad for name, p in model.named_parameters()}
@@ -144,7 +145,11 @@ def test_gradients_equal_those_of_the_whole_loss(group_tokens):
             assert parameter.grad is None, name
         else:
             torch.testing.assert_close(
-                parameter.grad, expected[name], atol=2e-5, rtol=1e-4, msg=lambda m, n=name: n + m
+                parameter.grad,
+                expected[name],
+                atol=2e-5,
+                rtol=1e-4,
+                msg=lambda found: name + found,  # noqa: B023 - called at once
             )
 
 
@@ -190,4 +195,5 @@ def test_bfloat16_gradients_are_near():
         grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
         gradients.append(torch.cat(grads))
         model.zero_grad()
-    assert F.cosine_similarity(*gradients, dim=0) > 0.99
+    full, half = gradients
+    assert F.cosine_similarity(full, half, dim=0) > 0.99

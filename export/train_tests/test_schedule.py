@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from tiny_training import Case, losses
+from tiny_training import Case, losses, saved_state
 
 from sllm_export.errors import ExportError
-from sllm_train.checkpoint import STABLE_FILE, load_state
 from sllm_train.options import Options
 from sllm_train.schedule import Clock, is_decaying, learning_rate, progress
+from sllm_train.state import STABLE_FILE
 
 
 def test_learning_rate():
@@ -41,12 +41,12 @@ def test_a_longer_training_continues_before_the_decay(tmp_path):
     case = Case(tmp_path / "grown")
     whole = Case(tmp_path / "whole")
     assert case.run("--steps", "10", "--decay", "0.4", "--warmup", "2") == 0
-    assert load_state(case.out, STABLE_FILE)["step"] == 6
+    assert saved_state(case.out, STABLE_FILE)["step"] == 6
     assert case.run("--steps", "20", "--decay", "0.4", "--warmup", "2") == 0
     assert whole.run("--steps", "20", "--decay", "0.4", "--warmup", "2") == 0
-    assert load_state(case.out)["step"] == load_state(whole.out)["step"] == 20
-    for name, value in load_state(whole.out)["model"].items():
-        assert torch.equal(load_state(case.out)["model"][name], value), name
+    assert saved_state(case.out)["step"] == saved_state(whole.out)["step"] == 20
+    for name, value in saved_state(whole.out)["model"].items():
+        assert torch.equal(saved_state(case.out)["model"][name], value), name
     assert losses(case.out)[20]["lr"] == losses(whole.out)[20]["lr"]
 
 
@@ -61,7 +61,7 @@ def test_the_best_weights_are_kept(tmp_path):
     for loss, is_best in valid:
         assert is_best == (loss <= best)
         best = min(best, loss)
-    kept = load_state(case.out)["best_loss"]
+    kept = saved_state(case.out)["best_loss"]
     assert kept == min(loss for loss, _ in valid)
 
 

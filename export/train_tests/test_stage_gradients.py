@@ -63,7 +63,7 @@ def test_gradients_of_stage_sllm(prefill, frozen):
     batch = collate(records, config.tokens, group_tokens=40)
     scale = stage.expected(batch)
     parts = zip(*(plain_loss(model, record, config.tokens) for record in records), strict=True)
-    following, stop = map(sum, parts)
+    following, stop = (torch.stack(part).sum() for part in parts)
     (following / scale.following_tokens + stop / scale.sentences).backward()
     expected = {name: p.grad for name, p in model.named_parameters()}
     model.zero_grad()
@@ -77,7 +77,11 @@ def test_gradients_of_stage_sllm(prefill, frozen):
             assert parameter.grad is None, name
         else:
             torch.testing.assert_close(
-                parameter.grad, expected[name], atol=2e-5, rtol=1e-4, msg=lambda m, n=name: n + m
+                parameter.grad,
+                expected[name],
+                atol=2e-5,
+                rtol=1e-4,
+                msg=lambda found: name + found,  # noqa: B023 - called at once
             )
 
 

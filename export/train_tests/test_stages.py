@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers import ROOT, random_weights, run_cli, tiny_opt
 from safetensors.torch import load_file, save_file
 from test_training import SignalledStream, start
-from tiny_training import VOCAB_SIZE, Case, losses, tiny_trained
+from tiny_training import VOCAB_SIZE, Case, losses, saved_state, tiny_trained
 
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
@@ -16,7 +19,6 @@ from sllm_export.config import load_config, parse_config
 from sllm_export.errors import CheckpointError, ExportError
 from sllm_train import cli as train_cli
 from sllm_train import initial
-from sllm_train.checkpoint import load_state
 from sllm_train.initial import InitialWeights
 from sllm_train.model import Sllm
 
@@ -102,7 +104,7 @@ def test_stage_sllm(svae, opt, begin, tmp_path, capsys):
     assert found[40]["next_sentence"] < found[20]["next_sentence"] - 0.1
     assert "reconstruction" not in found[40]
 
-    before, state = initial_weights(case, svae, opt), load_state(case.out)
+    before, state = initial_weights(case, svae, opt), saved_state(case.out)
     for part in ("model", "ema"):
         for name, value in state[part].items():
             assert torch.equal(value, before[name]) == is_frozen(name), (part, name)
@@ -145,7 +147,7 @@ def test_stop_and_resume_change_nothing(stage, begin, svae, tmp_path, monkeypatc
     assert "stopped and saved after step 3" in error(capsys)
     checkpoint.unlink()
     assert parts.run(*arguments) == 0
-    states = [load_state(case.out) for case in (whole, parts)]
+    states = [saved_state(case.out) for case in (whole, parts)]
     for part in ("model", "ema"):
         for name, value in states[0][part].items():
             assert torch.equal(states[1][part][name], value), name
@@ -177,7 +179,7 @@ def test_two_processes_equal_one(begin, tmp_path):
     process = start(two, *arguments)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    states = [load_state(case.out) for case in (one, two)]
+    states = [saved_state(case.out) for case in (one, two)]
     assert states[0]["tokens"] == states[1]["tokens"]
     for number, moments in states[0]["optimizer"]["adam"]["state"].items():
         found = states[1]["optimizer"]["adam"]["state"][number]["exp_avg"]
@@ -192,7 +194,7 @@ def test_what_does_not_fit_is_listed(svae, opt, tmp_path):
     """All tensors of a file that have another shape, are missing or are too many."""
     projected = parse_config(tiny_trained(**{**SLLM, "svae.word_embed_size": 24}))
     checkpoint = svae.out / "model.safetensors"
-    with pytest.raises(ExportError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         InitialWeights(projected, checkpoint, opt)
     message = str(caught.value)
     assert message.startswith(f"{checkpoint}: ")
@@ -212,7 +214,7 @@ def test_what_does_not_fit_is_listed(svae, opt, tmp_path):
 
 
 SLLM_FILES = ("--stage", "sllm", "--svae", "no.safetensors", "--opt", "none")
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
     "svae of an sllm": (SLLM, ["--stage", "svae"], 'kind is "sllm" (allowed in training: "svae")'),
     "sllm of an svae": (SVAE, SLLM_FILES, 'kind is "svae" (allowed in training: "sllm")'),
     "no files": (SLLM, ["--stage", "sllm"], "needs an SVAE checkpoint (--svae FILE) and --opt DIR"),
@@ -269,8 +271,8 @@ def test_models_of_the_paper(size, hidden, misfits, monkeypatch):
     monkeypatch.setattr(initial, "find_opt_weights", lambda path: path)
     monkeypatch.setattr(initial, "open_opt", lambda path: (opt, frozenset()))
     if not misfits:
-        InitialWeights(sllm, "svae", "opt")
+        InitialWeights(sllm, Path("svae"), Path("opt"))
         return
     with pytest.raises(CheckpointError) as caught:
-        InitialWeights(sllm, "svae", "opt")
+        InitialWeights(sllm, Path("svae"), Path("opt"))
     assert len(caught.value.problems) == misfits

@@ -13,15 +13,15 @@ import pytest
 import torch
 from helpers import EXPORT, run_cli
 from safetensors.torch import load_file
-from tiny_training import Case, losses, make_trainer
+from tiny_training import Case, losses, make_trainer, saved_state
 
 from sllm_export.config import load_config
 from sllm_export.errors import ExportError
-from sllm_export.runner import GraphRunner
+from sllm_export.verify.runner import GraphRunner
 from sllm_train import loop
 from sllm_train.batches import MixedStream
-from sllm_train.checkpoint import load_state
 from sllm_train.model import Sllm
+from sllm_train.state import load_state
 
 
 def test_the_loss_falls(tmp_path):
@@ -63,7 +63,7 @@ def test_stop_and_resume_change_nothing(tmp_path, monkeypatch):
     for step, line in expected.items():
         for name in ("reconstruction", "next_sentence", "stop", "norm", "tokens"):
             assert found[step][name] == pytest.approx(line[name], rel=1e-5), (step, name)
-    states = [load_state(folder / "out") for folder in (whole, parts)]
+    states = [saved_state(folder / "out") for folder in (whole, parts)]
     for part in ("model", "ema"):
         for name, value in states[0][part].items():
             torch.testing.assert_close(states[1][part][name], value, atol=1e-5, rtol=1e-4)
@@ -117,7 +117,7 @@ def test_two_processes_equal_one(trained, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert json.loads(out)["next_sentence_tokens"] > 0
-    one, two = load_state(trained.out), load_state(case.out)
+    one, two = saved_state(trained.out), saved_state(case.out)
     for name in ("step", "tokens", "stream"):
         assert two[name] == one[name], name
     torch.manual_seed(1)
@@ -148,7 +148,7 @@ def test_torchrun_stops_and_saves(tmp_path):
     _, err = process.communicate(timeout=60)
     steps = re.findall(r"sllm_export: error: stopped and saved after step (\d+);", err)
     assert len(steps) == 2, err
-    assert [str(load_state(case.out)["step"])] * 2 == steps
+    assert [str(saved_state(case.out)["step"])] * 2 == steps
 
 
 def test_the_weights_become_a_bundle(trained, tmp_path):

@@ -15,7 +15,7 @@ from sllm_export import cli
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import check_tensors, expected_shapes
 from sllm_export.opt_directory import find_opt_weights, open_opt
-from sllm_export.runner import GraphRunner
+from sllm_export.verify.runner import GraphRunner
 
 NEW_TOKENS = 12
 SHAPES = {

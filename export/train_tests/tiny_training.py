@@ -16,6 +16,7 @@ from sllm_train.bpe import train_tokenizer
 from sllm_train.corpus import load_tokenized
 from sllm_train.loop import Trainer
 from sllm_train.options import Options
+from sllm_train.state import STATE_FILE, load_state
 
 # No more than bytes and special tokens: a token is a byte.
 VOCAB_SIZE = 259
@@ -81,6 +82,13 @@ def make_trainer(folder, stream_class=MixedStream, **options):
     )
     stream = stream_class([(corpus, 1.0)], settings.seed, config.max_sentences)
     return Trainer(config, settings, stream, folder / "out", lambda model: {})
+
+
+def saved_state(folder, name=STATE_FILE):
+    """The state that a training has saved."""
+    state = load_state(folder, name)
+    assert state is not None
+    return state
 
 
 def losses(folder):

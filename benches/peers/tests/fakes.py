@@ -1,9 +1,7 @@
 """Systems that measure nothing, and outcomes with figures that are easy to follow."""
 
-from peers.errors import PeerError
-from peers.kinds import KINDS
-from peers.system import Description
-from peers.turns import Outcome
+from peers.measure import Outcome
+from peers.system import KINDS, Description, PeerError
 from peers.workload import Speed
 
 

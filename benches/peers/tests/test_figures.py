@@ -1,8 +1,7 @@
 import pytest
 from fakes import outcome, speeds
 
-from peers.comparison import comparisons
-from peers.spread import Spread, Summary, ratios
+from peers.measure import Spread, Summary, comparisons, ratios
 from peers.workload import Seconds, Speed, Workload
 
 

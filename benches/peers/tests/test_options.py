@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from peers.kinds import NAMES
-from peers.options import parse
+from peers.cli import parse
+from peers.system import NAMES
 from peers.worker import PEERS
 from peers.workload import Workload
 

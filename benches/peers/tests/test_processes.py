@@ -8,12 +8,10 @@ from fakes import description
 from test_work import OPT
 
 from peers import sllm_ort
-from peers.bundle import RandomModel
-from peers.environment import environment
-from peers.errors import PeerError
-from peers.machine import cpu_model, machine
-from peers.task import Task
-from peers.worker_system import WorkerSystem
+from peers.machine import cpu_model, environment, machine
+from peers.random_model import RandomModel, Task
+from peers.system import PeerError
+from peers.worker import WorkerSystem
 from peers.workload import Speed, Workload
 
 WORKLOAD = Workload()

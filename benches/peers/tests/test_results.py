@@ -3,9 +3,8 @@ from pathlib import Path
 
 from fakes import outcome
 
-from peers.options import parse
-from peers.results import results, write
-from peers.table import heading, table
+from peers.cli import parse
+from peers.report import heading, results, table, write
 from peers.workload import Workload
 
 OUTCOMES = [
@@ -44,7 +43,7 @@ def test_table_of_failures_only():
 def test_json(tmp_path):
     path = tmp_path / "new" / "peers.json"
     options = parse(["--rounds", "3", "--threads", "1"])
-    write(path, results(options, OUTCOMES, {"cpu": "x"}))
+    write(path, results(options.workload, options.rounds, OUTCOMES, {"cpu": "x"}))
     found = json.loads(path.read_text())
     assert found["machine"] == {"cpu": "x"}
     assert (found["rounds"], found["workload"]["threads"]) == (3, 1)

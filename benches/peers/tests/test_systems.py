@@ -4,9 +4,8 @@ import pytest
 from test_work import OPT, manifest
 
 from peers import cli
-from peers.errors import PeerError
-from peers.options import parse
-from peers.systems import make_systems
+from peers.cli import make_systems, parse
+from peers.system import PeerError
 
 
 def bundle(folder, **changes):

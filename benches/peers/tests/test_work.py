@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from peers.bundle import RandomModel
-from peers.errors import PeerError
-from peers.opt_directory import words, write_opt_directory
-from peers.task import Task
-from peers.token_prompt import token_prompt
+from peers.random_model import RandomModel, Task, words, write_opt_directory
+from peers.system import PeerError
 from peers.workload import Workload
 from sllm_export.config import load_config
 
@@ -33,7 +30,7 @@ def test_prompt_is_of_ordinary_tokens():
     assert ids.max() < OPT.vocab_size
     assert not np.isin(ids, [OPT.tokens.bos, OPT.tokens.eos]).any()
     assert np.array_equal(ids, workload.prompt(OPT.vocab_size, OPT.tokens))
-    tokens = token_prompt(OPT, workload)
+    tokens = workload.token_prompt(OPT.vocab_size, OPT.tokens)
     assert len(tokens) == 601
     assert tokens[0] == OPT.tokens.bos
     assert tokens[1:] == ids.flatten().tolist()

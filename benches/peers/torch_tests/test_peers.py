@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from peers.bundle import RandomModel
 from peers.original_sllm import OriginalSllm
-from peers.pytorch_sllm import PytorchSllm
-from peers.task import Task
-from peers.torch_weights import fill
-from peers.transformers_opt import TransformersOpt
+from peers.random_model import RandomModel, Task
+from peers.torch_peers import PytorchSllm, TransformersOpt, fill
 from peers.workload import Workload
-from sllm_export import reference
 from sllm_export.checkpoint.expected import decoder_weights, encoder_weights, opt_weights
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.config import load_config, parse_config
+from sllm_export.verify import reference
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "golden"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sllm_export.checkpoint.state_dict import Shape, StateDict
+from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 
 
 class RandomStateDict(StateDict):
@@ -27,7 +27,7 @@ class RandomStateDict(StateDict):
     def shapes(self) -> Mapping[str, Shape]:
         return self._shapes
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         shape = self._shapes[name]
         generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         values = generator.standard_normal(shape, dtype=np.float32)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sllm_export.checkpoint.state_dict import Shape, StateDict
+from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 from sllm_export.errors import CheckpointError
 
 MAX_HALF = float(np.finfo(np.float16).max)
@@ -23,7 +23,7 @@ class RoundedToHalf(StateDict):
     def shapes(self) -> Mapping[str, Shape]:
         return self._inner.shapes
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         values = self._inner.load(name)
         if values.ndim != 2:
             return values

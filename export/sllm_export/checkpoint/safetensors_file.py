@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from sllm_export.checkpoint.elements import STORED, to_float32
 from sllm_export.checkpoint.mapped_file import MappedFile
-from sllm_export.checkpoint.state_dict import Shape, StateDict
+from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 from sllm_export.errors import CheckpointError
 
 _ELEMENTS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -49,7 +49,7 @@ class SafetensorsFile(StateDict):
     def release(self) -> None:
         self._file.release()
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         entry = self._entries[name]
         element = _ELEMENTS.get(entry["dtype"])
         if element is None:

@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 
-import numpy as np
-
-from sllm_export.checkpoint.state_dict import Shape, StateDict
+from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 from sllm_export.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"
@@ -36,7 +34,7 @@ class ShardedCheckpoint(StateDict):
     def shapes(self) -> Mapping[str, Shape]:
         return {name: shard.shapes[name] for name, shard in self._holders.items()}
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         return self._holders[name].load(name)
 
     def release(self) -> None:

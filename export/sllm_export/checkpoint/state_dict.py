@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
+Floats = NDArray[np.float32]
 
 
 class StateDict(ABC):
@@ -22,7 +24,7 @@ class StateDict(ABC):
         """Shape of every tensor, by name."""
 
     @abstractmethod
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         """The tensor as float32, in the shape that `shapes` gives; may be a read-only view."""
 
     def release(self) -> None:  # noqa: B027 - most have nothing to give back
@@ -42,7 +44,7 @@ class Renamed(StateDict):
     def shapes(self) -> Mapping[str, Shape]:
         return {name: self._inner.shapes[stored] for name, stored in self._names.items()}
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         return self._inner.load(self._names[name])
 
     def release(self) -> None:
@@ -56,10 +58,10 @@ class Weights:
         self.state_dict = state_dict
         self.prefix = prefix
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Floats:
         return self.state_dict.load(self.prefix + name)
 
-    def optional(self, name: str) -> np.ndarray | None:
+    def optional(self, name: str) -> Floats | None:
         """The tensor, or None if the checkpoint has none of that name."""
         if name not in self:
             return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from sllm_export.checkpoint.elements import STORED, to_float32
 from sllm_export.checkpoint.restricted_pickle import load_restricted
-from sllm_export.checkpoint.state_dict import Shape, StateDict
+from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 from sllm_export.checkpoint.stored_zip import StoredZip
 from sllm_export.checkpoint.torch_tensors import TensorRef
 from sllm_export.errors import CheckpointError
@@ -98,7 +98,7 @@ class TorchZipFile(StateDict):
     def release(self) -> None:
         self._archive.file.release()
 
-    def load(self, name: str) -> np.ndarray:
+    def load(self, name: str) -> Floats:
         tensor = self._tensors[name]
         element = tensor.storage.element
         if element not in STORED:

@@ -7,6 +7,11 @@ fell by 5 % only (activations are rounded to 8 bit as well) and a product took l
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
+from sllm_export.checkpoint.state_dict import Floats
+
+Codes = NDArray[np.uint8]
 
 INT8_ACCURACY = 4
 """The operator's `accuracy_level` that rounds activations to 8 bit: integer kernels."""
@@ -15,7 +20,7 @@ _SHRINKS = (1.0, 0.93, 0.86, 0.79)
 """Scales that are tried for a block of few codes: what clips its largest weight serves the rest."""
 
 
-def quantize(weight: np.ndarray, bits: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+def quantize(weight: np.ndarray, bits: int, block: int) -> tuple[Codes, Floats]:
     """Quantises a float32 [N, K] weight in blocks of K.
 
     Returns codes u8 [N, blocks, block * bits / 8] with `weight = (code - zero) * scale`, where
@@ -38,16 +43,16 @@ def quantize(weight: np.ndarray, bits: int, block: int) -> tuple[np.ndarray, np.
     return codes, scales
 
 
-def dequantize(codes: np.ndarray, scales: np.ndarray, columns: int, bits: int) -> np.ndarray:
+def dequantize(codes: Codes, scales: Floats, columns: int, bits: int) -> Floats:
     """The float32 [N, columns] weight that `codes` and `scales` stand for."""
     if bits == 4:
         codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], -1)
     return _values(codes, scales, bits).reshape(len(codes), -1)[:, :columns]
 
 
-def _scales(grouped: np.ndarray, bits: int) -> np.ndarray:
+def _scales(grouped: Floats, bits: int) -> Floats:
     """The scale of each block, [N, blocks, block] -> [N, blocks]."""
-    largest = np.abs(grouped).max(axis=-1) / np.float32(_zero(bits) - 1)
+    largest: Floats = np.abs(grouped).max(axis=-1) / np.float32(_zero(bits) - 1)
     largest[largest == 0] = 1.0
     if bits == 8:
         return largest
@@ -55,19 +60,19 @@ def _scales(grouped: np.ndarray, bits: int) -> np.ndarray:
     for shrink in _SHRINKS:
         scale = largest * np.float32(shrink)
         found = _values(_codes(grouped, scale, bits), scale, bits)
-        error = np.square(found - grouped).sum(axis=-1)
+        error: Floats = np.square(found - grouped).sum(axis=-1)
         best = np.where(error < least, scale, best)
         least = np.minimum(error, least)
     return best
 
 
-def _codes(grouped: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
-    rounded = np.rint(grouped / scales[..., None])
+def _codes(grouped: Floats, scales: Floats, bits: int) -> Codes:
     zero = _zero(bits)
-    return (np.clip(rounded, -zero, zero - 1) + zero).astype(np.uint8)
+    rounded: Floats = np.rint(grouped / scales[..., None])
+    return (np.clip(rounded, -zero, zero - 1) + np.float32(zero)).astype(np.uint8)
 
 
-def _values(codes: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
+def _values(codes: Codes, scales: Floats, bits: int) -> Floats:
     return (codes.astype(np.float32) - np.float32(_zero(bits))) * scales[..., None]
 
 

@@ -58,12 +58,18 @@ def segment(text: str) -> list[str]:
         marks = match["marks"]
         if marks is not None and not _cuts(text, start, match.start(), at, marks):
             continue
-        at = _SPACE.match(text, at).end()
+        at = _after_space(text, at)
         pieces.append(text[start:at])
         start = at
     if start < len(text):
         pieces.append(text[start:])
     return pieces
+
+
+def _after_space(text: str, at: int) -> int:
+    """The end of the white space that begins at `at`, which may be empty."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
 
 
 def _cuts(text: str, start: int, begin: int, end: int, marks: str) -> bool:
@@ -75,7 +81,7 @@ def _cuts(text: str, start: int, begin: int, end: int, marks: str) -> bool:
     hard = any(sign in HARD_MARKS for sign in signs)
     if not hard and end - start < MIN_CLAUSE_CHARS and not _LINE_BREAK.match(following):
         return False
-    if following == "" or _SPACE.match(following).end():
+    if following == "" or _after_space(following, 0) > 0:
         return signs != "." or not _abbreviates(text, start, begin, end)
     if not following.isalpha() or _in_address(text, start, end):
         return False
@@ -91,7 +97,7 @@ def _cuts(text: str, start: int, begin: int, end: int, marks: str) -> bool:
 def _abbreviates(text: str, start: int, begin: int, end: int) -> bool:
     """Whether the full stop at `begin` is part of an abbreviation or an initial."""
     found = _WORD_BEFORE.search(text, max(begin - _WORD_LOOKBACK, start), begin)
-    after = _SPACE.match(text, end).end()
+    after = _after_space(text, end)
     if not found or after == len(text) or _LINE_BREAK.search(text, end, after):
         return False
     word, following = found[0], text[after]
@@ -113,5 +119,6 @@ def _follows_small_word(text: str, start: int, at: int) -> bool:
 
 def _in_address(text: str, start: int, end: int) -> bool:
     """Whether the text before `end` ends inside an address: of the web, or for mail."""
-    token = _TOKEN_BEFORE.search(text, max(end - _TOKEN_LOOKBACK, start), end)[0]
+    found = _TOKEN_BEFORE.search(text, max(end - _TOKEN_LOOKBACK, start), end)
+    token = found[0] if found else ""
     return "://" in token or "@" in token or token.lower().startswith("www.")

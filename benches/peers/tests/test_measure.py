@@ -1,19 +1,19 @@
 import pytest
 from fakes import FakeSystem
 
-from peers.turns import measure
+from peers.measure import measure
 
 A, B, C = "sllm-ort-sllm", "ctranslate2-opt", "pytorch-sllm"
 
 
 def run(*systems, rounds=2):
-    said = []
+    said: list[str] = []
     outcomes = measure(systems, rounds, pause_seconds=0.0, say=said.append)
     return outcomes, said
 
 
 def test_systems_take_turns():
-    journal = []
+    journal: list[str] = []
     outcomes, said = run(FakeSystem(A, journal), FakeSystem(B, journal))
     assert journal == [
         f"{A} start",
@@ -32,7 +32,7 @@ def test_systems_take_turns():
 
 @pytest.mark.parametrize("moment", [0, 1, 2])
 def test_a_system_that_fails_is_left_out_and_the_others_go_on(moment):
-    journal = []
+    journal: list[str] = []
     broken = FakeSystem(B, journal, fails=moment)
     outcomes, said = run(FakeSystem(A, journal), broken, FakeSystem(C, journal))
     assert [outcome.failure for outcome in outcomes] == [None, "it broke", None]
@@ -42,10 +42,14 @@ def test_a_system_that_fails_is_left_out_and_the_others_go_on(moment):
     assert journal[-3:] == [f"{A} close", f"{B} close", f"{C} close"]
 
 
-def test_all_are_closed_after_an_interruption():
-    journal = []
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_all_are_closed_after_an_interruption(monkeypatch):
+    journal: list[str] = []
     system = FakeSystem(A, journal)
-    system.turn = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    monkeypatch.setattr(system, "turn", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(system, FakeSystem(B, journal))
     assert journal[-2:] == [f"{A} close", f"{B} close"]

@@ -1,6 +1,6 @@
-"""Runs exported graphs in ONNX Runtime step by step, with either kind of cache.
+"""Runs exported graphs in ONNX Runtime step by step, with concatenated or in-place KV caches.
 
-For the exporter's own checks and tests; the runtime proper is the Rust library.
+Only the exporter's checks and tests use it; the runtime is the Rust library.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ _THREADS = 2
 
 
 class GraphRunner:
-    """One graph and its cache. `run` takes the graph's own inputs; masks, lengths and caches are
-    filled in here, for a batch whose rows are equally long."""
+    """One graph with its KV cache, for batches whose rows have the same length.
+
+    `run` takes token ids or vectors and fills in masks, positions, lengths and caches.
+    """
 
     def __init__(self, path: Path, capacity: int = 16) -> None:
         options = ort.SessionOptions()
@@ -40,7 +42,7 @@ class GraphRunner:
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def run(self, feeds: Arrays, steps: int = 0, bidirectional: bool = False) -> Arrays:
-        """Runs on `steps` new positions after those cached (0 for a graph without cache)."""
+        """Run `steps` new positions after the cached ones (0 for a graph without a cache)."""
         batch = len(next(iter(feeds.values())))
         total = self.length + steps
         feeds = dict(feeds)
@@ -70,9 +72,10 @@ class GraphRunner:
         _, heads, _, size = self.inputs[name].shape
         return batch, heads, length, size
 
-    def _element(self, name: str) -> type:
-        """Of a cache: float32, or float16."""
-        return np.float16 if self.inputs[name].type == "tensor(float16)" else np.float32
+    def _element(self, name: str) -> np.dtype[np.float16] | np.dtype[np.float32]:
+        """The element type of a cache: float32 or float16."""
+        half = self.inputs[name].type == "tensor(float16)"
+        return np.dtype(np.float16) if half else np.dtype(np.float32)
 
     def _run_concatenated(self, feeds: Arrays, batch: int) -> Arrays:
         for name in self._past_names():

@@ -1,4 +1,4 @@
-"""Compares the quantised weights of a written graph with those that they were made from."""
+"""Compares the quantised weights of a written graph with the weights of the checkpoint."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sllm_export.errors import VerificationError
 from sllm_export.graph.quantize import dequantize
 
 _SLACK = 1.001
-"""Of the error that rounding each weight to the nearest code of its block makes."""
+"""Largest error of a block, relative to that of rounding to nearest."""
 _ROWS_AT_ONCE = 4096
 
 
 def check_weights(path: Path, sources: Mapping[str, np.ndarray]) -> None:
-    """Reads every MatMulNBits weight back from the file, and compares it with its source [N, K].
+    """Read every MatMulNBits weight back from the file and compare it with its source [N, K].
 
-    A block may differ from its source no more than by plain rounding, with the block's largest
+    The error of a block may not exceed that of rounding to nearest, with the block's largest
     weight as the largest code. Raises VerificationError that names the weight.
     """
     model = onnx.load(path, load_external_data=False)

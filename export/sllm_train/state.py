@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training (resume), and weights alone (export)."""
+"""What a training saves: its state, to be resumed from, and its weights, to be exported."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sllm_export.errors import ExportError
 
 STATE_FILE = "state.pt"
 STABLE_FILE = "stable.pt"
-"""The state before the rate began to fall, which a longer training continues."""
+"""The state before the learning rate began to fall, which a longer training resumes from."""
 WEIGHTS_FILE = "model.safetensors"
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside the old file, then put the new one in its place: never half a file."""
+    """Write a file atomically: to a temporary file beside it, then rename."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)
 
 
 def save_state(folder: Path, state: dict[str, Any], name: str = STATE_FILE) -> None:
-    """Write the state beside the old one, then put it in its place."""
+    """Write the state atomically."""
     partial = folder / (name + ".partial")
     with partial.open("wb") as file:
         torch.save(state, file)
@@ -38,18 +38,19 @@ def save_state(folder: Path, state: dict[str, Any], name: str = STATE_FILE) -> N
 
 
 def load_state(folder: Path, name: str = STATE_FILE) -> dict[str, Any] | None:
-    """The last complete state in `folder`, or None where there is none."""
+    """Read the last saved state of `folder`, or None if there is none."""
     path = folder / name
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ExportError(f"{path}: is damaged") from error
+    return state
 
 
 def save_weights(folder: Path, weights: dict[str, Tensor], provenance: dict[str, Any]) -> None:
-    """Write float32 weights under the original's names, with where they come from."""
+    """Write float32 weights under the original's names, with their provenance as metadata."""
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in weights.items()}
     content = save(tensors, metadata={"provenance": json.dumps(provenance)})
     write_file(folder / WEIGHTS_FILE, content)
