@@ -12,7 +12,7 @@ use tracing::{debug, field, info_span, warn};
 
 use crate::{
     bundle::Bundle,
-    config::{ModelConfig, SpecialTokens},
+    config::{KvBytes, ModelConfig, SpecialTokens},
     error::{Error, Result},
     generate::{GenerateOptions, GenerationDefaults},
     hash::hexadecimal,
@@ -209,6 +209,20 @@ impl Model {
     #[must_use]
     pub fn sampling(&self) -> &SamplingOptions {
         &self.generation_defaults().sampling
+    }
+
+    /// Bytes of the KV caches in the precision of the variant; see
+    /// [`ModelConfig::kv_bytes`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a number of tokens that no sentence has.
+    pub fn kv_bytes(&self, sentence_tokens: Option<usize>) -> Result<KvBytes> {
+        let number_bytes = match &self.network {
+            Network::Autoencoder(model) => model.decoder.cache_number_bytes(),
+            Network::Sentences(model) => model.autoencoder.decoder.cache_number_bytes(),
+            Network::Tokens(model) => model.graph.cache_number_bytes(),
+        };
+        self.config().kv_bytes_of(sentence_tokens, number_bytes)
     }
 
     /// What the bundle's manifest says of generation.

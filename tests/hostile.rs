@@ -4,11 +4,14 @@ mod hostile_support;
 
 use std::{fs, path::Path};
 
-use hostile_support::{Place, corpus, outcome, tokenizer, tokenizers};
+use hostile_support::{
+    Place, TINY, copy_bundle, corpus, edit_manifest, outcome, tokenizer, tokenizers,
+};
 use serde_json::{Value, json};
 use sllm_ort::{
-    Error, Session,
+    Error, GenerateOptions, LoadOptions, Model, Session,
     bundle::{Bundle, GraphRole},
+    eval::{EvalOptions, evaluate},
     text::MAX_TEXT_BYTES,
 };
 
@@ -207,4 +210,82 @@ fn a_session_is_not_read_beyond_its_limit() {
     fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
     let error = outcome("sparse", || Session::load(&place.model, &path).map(drop));
     assert!(error.contains("endless.session"), "{error}");
+}
+
+/// The bundle with this graph in place of the one of its role.
+fn with_graph(place: &Path, name: &str, graph: &[u8]) -> Model {
+    let role = name.split('-').next().unwrap();
+    let golden = match role {
+        "opt" => "tests/golden/bundle-opt",
+        _ => TINY,
+    };
+    let bundle = place.join(name);
+    copy_bundle(golden, &bundle);
+    let path = bundle.join(format!("portable/{role}.onnx"));
+    fs::write(&path, graph).unwrap();
+    edit_manifest(&bundle, |manifest| {
+        for variant in manifest["variants"].as_array_mut().unwrap() {
+            if variant["name"] == "portable" {
+                variant["graphs"][role]["sha256"] = sha256(&path).into();
+            }
+        }
+    });
+    let options = LoadOptions::default().with_variant("portable");
+    Model::load(&bundle, options).unwrap()
+}
+
+/// All that can be done with a model; the first error of each.
+fn use_all(model: &Model) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let mut note = |result: sllm_ort::Result<()>| errors.extend(result.err());
+    note(model.encode(&["A cat. "]).map(|_| ()));
+    note(model.encode(&["A cat. ", "It is so. "]).map(|_| ()));
+    note(model.interpolate("A cat. ", "So. ", 3).map(|_| ()));
+    let options = GenerateOptions::default()
+        .with_ignore_eos(true)
+        .with_max_sentences(3);
+    let mut session = model.session().unwrap();
+    note(session.append("A cat. It is. ").map(|_| ()));
+    note(session.append("So. ").map(|_| ()));
+    note(
+        session
+            .generate(options.clone())
+            .try_for_each(|s| s.map(|_| ())),
+    );
+    note(session.fork().map(|_| ()));
+    note(session.rewind(1));
+    note(session.drop_oldest(1));
+    note(session.to_bytes().map(|_| ()));
+    note(
+        model
+            .generate_batch(&["A cat. ", "So. It is. "], &options)
+            .map(|_| ()),
+    );
+    let text = tempfile::NamedTempFile::new().unwrap();
+    fs::write(text.path(), "A cat. It is so. So.\n").unwrap();
+    let evaluated = evaluate(model, text.path(), &EvalOptions::default(), |_| {});
+    note(evaluated.map(|_| ()));
+    errors
+}
+
+/// Graphs whose outputs have another shape than their signature, or are not finite.
+#[test]
+fn graphs() {
+    let place = tempfile::tempdir().unwrap();
+    for (name, graph) in corpus("graphs") {
+        let model = with_graph(place.path(), &name, &graph);
+        let used = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| use_all(&model)));
+        let errors = used.unwrap_or_else(|_| panic!("{name} gives a panic"));
+        let role = name.split('-').next().unwrap();
+        let caught = |error: &Error| {
+            let text = error.to_string();
+            let named = text.contains(&format!("{role}.onnx"));
+            let typed = text.contains("does not keep its contract") || text.contains("not finite");
+            named && typed
+        };
+        assert!(errors.iter().any(caught), "{name}: {errors:#?}");
+        for error in &errors {
+            assert!(!error.to_string().contains('\n'), "{name}: {error}");
+        }
+    }
 }

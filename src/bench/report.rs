@@ -164,9 +164,11 @@ impl BenchReport {
             output_text_tokens_per_second: median.output_tokens_per_second * text_share,
             time_to_first_sentence_ms: median.time_to_first_sentence_ms,
             spread,
-            kv_bytes_per_token: config
-                .kv_bytes_per_sentence()
-                .map(|bytes| bytes as f64 / tokens_per_entry),
+            kv_bytes_per_token: model
+                .kv_bytes(None)
+                .ok()
+                .and_then(|bytes| bytes.of_a_context_entry(config.kind))
+                .map(|bytes| bytes / tokens_per_entry),
             measured_bytes_per_token: bench.memory_slope,
             peak_memory_bytes: bench.peak_memory_bytes,
             each_round,

@@ -37,9 +37,12 @@ pub struct BenchArgs {
     /// Sentences to generate; a token-level model generates as many tokens
     #[arg(long, value_name = "N", default_value_t = 16)]
     sentences: usize,
-    /// Continuations that a model generates together; the baseline has one
+    /// Continuations that a model generates together
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: usize,
+    /// Continuations that the baseline generates together
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "baseline")]
+    baseline_batch: usize,
     /// Rounds before those that count
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: usize,
@@ -143,7 +146,7 @@ impl BenchArgs {
         let models = models.map(|dir| subject(dir, &self.model.variant, self.batch));
         let baseline = baseline.iter();
         Ok(models
-            .chain(baseline.map(|dir| subject(dir, &self.baseline_variant, 1)))
+            .chain(baseline.map(|dir| subject(dir, &self.baseline_variant, self.baseline_batch)))
             .collect())
     }
 
@@ -188,6 +191,7 @@ impl BenchArgs {
         if let Some(path) = &self.model.onnxruntime {
             command.arg("--onnxruntime").arg(path);
         }
+        command.args(self.model.provider_options.arguments());
         let output = command.stderr(Stdio::piped()).output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

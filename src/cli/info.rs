@@ -79,7 +79,8 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
             ),
         ));
     }
-    if let Some(bytes) = config.kv_bytes_per_sentence() {
+    let entry = ["kv_bytes_per_sentence", "kv_bytes_per_token_of_text"];
+    if let Some(bytes) = entry.into_iter().find_map(|key| memory[key].as_f64()) {
         let full = kib(&memory["kv_bytes_full_context"]);
         lines.push((
             "KV cache",
@@ -152,7 +153,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "model": config,
         "parameters": config.parameters(),
         "flops": config.flops(sentence_tokens)?,
-        "memory": config.kv_bytes(sentence_tokens)?,
+        "memory": model.kv_bytes(sentence_tokens)?,
         "variant": model.variant(),
         "provider": model.provider().name(),
         "nodes": output::placement(model),

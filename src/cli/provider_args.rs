@@ -1,6 +1,6 @@
 //! What an execution provider is told.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use clap::Args;
 use sllm_ort::{ProviderOptions, ShapeProfiles, SizeRange};
@@ -22,8 +22,12 @@ pub struct ProviderArgs {
     engine_sizes: Option<Sizes>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Sizes(ShapeProfiles);
+#[derive(Clone, Debug)]
+struct Sizes {
+    /// As they were given.
+    text: String,
+    shapes: ShapeProfiles,
+}
 
 impl FromStr for Sizes {
     type Err = String;
@@ -31,7 +35,10 @@ impl FromStr for Sizes {
     fn from_str(text: &str) -> Result<Self, String> {
         let ranges: Vec<SizeRange> = text.split(',').map(range).collect::<Result<_, _>>()?;
         match ranges.as_slice() {
-            &[batch, sentences, tokens] => Ok(Self(ShapeProfiles::new(batch, sentences, tokens))),
+            &[batch, sentences, tokens] => Ok(Self {
+                text: text.to_owned(),
+                shapes: ShapeProfiles::new(batch, sentences, tokens),
+            }),
             _ => Err("three ranges are needed, such as 1:1:8,1:8:64,1:16:64".into()),
         }
     }
@@ -47,6 +54,32 @@ fn range(text: &str) -> Result<SizeRange, String> {
 }
 
 impl ProviderArgs {
+    /// The same as arguments of another process.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        let mut option = |name: &str, value: Option<OsString>| {
+            if let Some(value) = value {
+                arguments.extend([name.into(), value]);
+            }
+        };
+        option("--device", self.device.map(|id| id.to_string().into()));
+        option(
+            "--gpu-memory",
+            self.gpu_memory.map(|bytes| bytes.to_string().into()),
+        );
+        option(
+            "--engine-cache",
+            self.engine_cache.clone().map(PathBuf::into_os_string),
+        );
+        option(
+            "--engine-sizes",
+            self.engine_sizes
+                .as_ref()
+                .map(|sizes| sizes.text.clone().into()),
+        );
+        arguments
+    }
+
     pub fn options(&self) -> sllm_ort::Result<ProviderOptions> {
         let mut options = ProviderOptions::default();
         if let Some(device) = self.device {
@@ -58,8 +91,8 @@ impl ProviderArgs {
         if let Some(directory) = &self.engine_cache {
             options = options.with_engine_cache(directory)?;
         }
-        if let Some(Sizes(shapes)) = self.engine_sizes {
-            options = options.with_shape_profiles(shapes);
+        if let Some(sizes) = &self.engine_sizes {
+            options = options.with_shape_profiles(sizes.shapes);
         }
         Ok(options)
     }

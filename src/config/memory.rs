@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ModelConfig, ModelKind};
+use super::{ModelConfig, ModelKind, parameters::CACHE_NUMBER_BYTES};
 use crate::error::Result;
 
 /// Bytes of the KV caches of one context. What a kind of model lacks is absent.
@@ -28,16 +28,40 @@ pub struct KvBytes {
     pub sentence_tokens: Option<usize>,
 }
 
+impl KvBytes {
+    /// The cache of a sentence of the context, in kind `opt` of a token.
+    pub(crate) fn of_a_context_entry(&self, kind: ModelKind) -> Option<f64> {
+        match kind {
+            ModelKind::Svae => None,
+            ModelKind::Sllm => self.kv_bytes_per_sentence.map(|bytes| bytes as f64),
+            ModelKind::Opt => self.kv_bytes_per_token_of_text,
+        }
+    }
+}
+
 impl ModelConfig {
-    /// Bytes of the KV caches, for text in sentences of `sentence_tokens` tokens, bos and eos not
-    /// counted; 16, or the longest that the model takes, where it is `None`.
+    /// Bytes of the KV caches in float32, for text in sentences of `sentence_tokens` tokens, bos and
+    /// eos not counted; 16, or the longest that the model takes, where it is `None`.
+    ///
+    /// [`Model::kv_bytes`](crate::Model::kv_bytes) has the caches of a loaded variant.
     ///
     /// # Errors
     /// As [`flops`](Self::flops).
     pub fn kv_bytes(&self, sentence_tokens: Option<usize>) -> Result<KvBytes> {
+        self.kv_bytes_of(sentence_tokens, CACHE_NUMBER_BYTES)
+    }
+
+    /// The same for numbers of `number_bytes` bytes.
+    pub(crate) fn kv_bytes_of(
+        &self,
+        sentence_tokens: Option<usize>,
+        number_bytes: usize,
+    ) -> Result<KvBytes> {
         let sentence_tokens = self.sentence_tokens(sentence_tokens)?;
-        let entry = self.kv_bytes_per_sentence();
-        let token_cache = match self.kv_bytes_per_token() {
+        let scaled = |bytes: usize| bytes / CACHE_NUMBER_BYTES * number_bytes;
+        let entry = self.kv_bytes_per_sentence().map(scaled);
+        let token = self.kv_bytes_per_token().map(scaled);
+        let token_cache = match token {
             Some(bytes) => bytes * self.require_max_sentence_tokens()?,
             None => 0,
         };
@@ -49,7 +73,7 @@ impl ModelConfig {
         let per_token = |(bytes, tokens): (usize, usize)| bytes as f64 / tokens as f64;
         Ok(KvBytes {
             kv_bytes_per_sentence: entry.filter(|_| self.kind == ModelKind::Sllm),
-            kv_bytes_per_token_of_a_sentence: self.kv_bytes_per_token(),
+            kv_bytes_per_token_of_a_sentence: token,
             kv_bytes_per_token_of_text: entry.zip(entry_tokens).map(per_token),
             kv_bytes_full_context: entry.unwrap_or(0) * entries + token_cache,
             sentence_tokens,

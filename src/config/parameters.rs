@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ModelConfig, ModelKind, SvaeConfig};
 
 /// Bytes of a number in a KV cache.
-const CACHE_NUMBER_BYTES: usize = size_of::<f32>();
+pub(super) const CACHE_NUMBER_BYTES: usize = size_of::<f32>();
 /// Rows that OPT's position table has beyond its positions.
 const POSITION_OFFSET: usize = 2;
 

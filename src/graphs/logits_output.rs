@@ -92,19 +92,9 @@ impl LogitsOutput {
     ) -> Result<Vec<f32>> {
         let asked = self.ranks.then(|| all_logits(&true));
         let inputs = inputs.into_iter().chain(asked);
+        let shape = [cache.rows(), new, self.vocab_size];
         cache.run(graph, inputs, new, self.outputs(), |outputs| {
-            let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
-            let (expected, found) = (
-                self.vocab_size,
-                shape.last().map_or(0, |&size| size as usize),
-            );
-            if found != expected {
-                let problem =
-                    format!("output {LOGITS}: expected {expected} of them, found {found}");
-                return Err(graph.broken(problem));
-            }
-            graph.check_finite(LOGITS, logits)?;
-            Ok(logits.to_vec())
+            Ok(graph.floats(outputs, LOGITS, &shape)?.to_vec())
         })
     }
 }

@@ -55,6 +55,11 @@ impl TokenLm {
         })
     }
 
+    /// Bytes of a number in its cache.
+    pub fn cache_number_bytes(&self) -> usize {
+        KvCache::number_bytes(&self.graph)
+    }
+
     #[cfg(test)]
     pub fn graph(&self) -> &Graph {
         &self.graph

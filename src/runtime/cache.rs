@@ -218,6 +218,11 @@ impl KvCache {
         })
     }
 
+    /// Bytes of a number in the caches of a graph.
+    pub fn number_bytes(graph: &Graph) -> usize {
+        Element::of(graph).bytes()
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.lengths.len()
@@ -316,7 +321,10 @@ impl KvCache {
         graph.check_failure()?;
         self.reserve(graph, total)?;
         let found = match &mut self.storage {
-            Storage::Concatenated(storage) => storage.run(graph, inputs, read),
+            Storage::Concatenated(storage) => {
+                let expected = self.shape.tensor(self.lengths.len(), total);
+                storage.run(graph, inputs, &expected, read)
+            }
             Storage::InPlace(storage) => {
                 let lengths = self.lengths.iter().map(|length| length + new);
                 storage.run(graph, inputs, lengths, wanted, read)

@@ -22,7 +22,7 @@ use sllm_ort::{
     bundle::Bundle,
     text::{Segmentation, SentenceTokenizer, Tail, TextPipeline, segments},
 };
-pub use support::{TINY, copy_bundle};
+pub use support::{TINY, copy_bundle, edit_manifest};
 
 /// No file may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(5);

@@ -38,10 +38,12 @@ impl Concatenated {
         &self.past[number]
     }
 
+    /// Run the graph; its caches must come back in the shape `expected`.
     pub fn run<'a, T>(
         &mut self,
         graph: &Graph,
         inputs: impl IntoIterator<Item = Input<'a>>,
+        expected: &[i64],
         read: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
         let failed = |source| graph.failed(source);
@@ -55,14 +57,22 @@ impl Concatenated {
         let mut session = graph.session();
         let mut outputs = session.run(feed).map_err(failed)?;
         let found = read(&outputs)?;
-        let present: Option<Vec<DynValue>> = (0..self.past.len())
-            .map(|number| outputs.remove(present_name(number)))
-            .collect();
-        drop(outputs);
-        // The contract was checked at load: every present output is there.
-        for (old, new) in self.past.iter_mut().zip(present.into_iter().flatten()) {
-            *old = new;
+        let mut present = Vec::with_capacity(self.past.len());
+        for number in 0..self.past.len() {
+            let name = present_name(number);
+            let value = outputs.remove(&name);
+            let shape = value.as_ref().map(|value| value.shape().to_vec());
+            match value {
+                Some(value) if shape.as_deref() == Some(expected) => present.push(value),
+                _ => {
+                    return Err(graph.broken(format!(
+                        "output {name}: expected the shape {expected:?}, found {:?}",
+                        shape.unwrap_or_default()
+                    )));
+                }
+            }
         }
+        self.past = present;
         Ok(found)
     }
 }
