@@ -92,10 +92,8 @@ def hostile(golden: onnx.ModelProto, wrong: str, delta: tuple[int, ...], value: 
     made = helper.make_graph(nodes, "hostile", list(graph.input), list(graph.output), initializers)
     model = helper.make_model(made, opset_imports=list(golden.opset_import))
     model.ir_version = golden.ir_version
-    for entry in golden.metadata_props:
-        helper.set_model_props(model, {e.key: e.value for e in golden.metadata_props})
-        break
-    return model.SerializeToString()
+    helper.set_model_props(model, {entry.key: entry.value for entry in golden.metadata_props})
+    return bytes(model.SerializeToString())
 
 
 def main() -> None:
