@@ -12,7 +12,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install embedding hostile soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,59 @@ embedding: runtime ## Build and run the examples from a crate of their own
 
 hostile: runtime ## 100,000 random changes of hostile files (a minute; HOSTILE_SEED=1 for others)
 	SLLM_MUTATIONS=100000 SLLM_MUTATION_SEED=$(or $(HOSTILE_SEED),0) cargo test --release --locked --test mutations -- --nocapture
+
+# FUZZ_TARGETS="session config" for some of them.
+FUZZ_TARGETS ?= manifest config graph session eval_state segmentation sentences tokenizer detokenizer text_file
+FUZZ_SECONDS ?= 60
+# An input that takes longer than 5 s or more than 2 GiB of memory is a failure.
+FUZZ_OPTIONS := -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 -print_funcs=0 -verbosity=0
+# The project's own files that a target starts from, beside fuzz/seeds.
+FUZZ_FILES_manifest := tests/hostile/manifest
+FUZZ_FILES_config := configs
+FUZZ_FILES_session := tests/hostile/session
+FUZZ_FILES_segmentation := tests/hostile/text
+FUZZ_FILES_sentences := tests/hostile/text
+FUZZ_FILES_tokenizer := tests/hostile/tokenizer
+FUZZ_FILES_text_file := tests/hostile/text
+# Bytes of an input: few where a target tokenizes, which takes most of the time.
+FUZZ_LENGTH_segmentation := 512
+FUZZ_LENGTH_sentences := 128
+FUZZ_LENGTH_detokenizer := 64
+FUZZ_LENGTH_text_file := 128
+CARGO_FUZZ_VERSION := 0.13.1
+CARGO_FUZZ_ROOT := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+CARGO_FUZZ = RUSTUP_TOOLCHAIN=nightly ORT_DYLIB_PATH=$(CURDIR)/$(RUNTIME)/$(LIBRARY) $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz
+# No address sanitizer: the parsers are safe Rust, and run much faster without it.
+FUZZ_BUILD := --sanitizer none --target-dir target/fuzz
+
+fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## Fuzz each parser for a minute (10 minutes after the build; FUZZ_SECONDS=600 changes it)
+
+.PHONY: $(FUZZ_TARGETS:%=fuzz-%) fuzz-build
+$(FUZZ_TARGETS:%=fuzz-%): fuzz-%: fuzz-build
+	@mkdir -p fuzz/corpus/$* target/fuzz-seeds/$*
+	@tar -xzf fuzz/seeds/$*.tar.gz -C target/fuzz-seeds/$*
+	$(CARGO_FUZZ) run $(FUZZ_BUILD) $* fuzz/corpus/$* target/fuzz-seeds/$* $(FUZZ_FILES_$*) -- \
+		$(FUZZ_OPTIONS) -max_len=$(or $(FUZZ_LENGTH_$*),4096) -max_total_time=$(FUZZ_SECONDS)
+
+# Replace fuzz/seeds by the smallest set of inputs that reaches what fuzz/corpus reaches.
+fuzz-seeds: $(FUZZ_TARGETS:%=fuzz-seeds-%)
+
+.PHONY: $(FUZZ_TARGETS:%=fuzz-seeds-%)
+$(FUZZ_TARGETS:%=fuzz-seeds-%): fuzz-seeds-%: fuzz-build
+	@rm -rf target/fuzz-merged/$* && mkdir -p target/fuzz-merged/$* target/fuzz-seeds/$* fuzz/corpus/$*
+	@tar -xzf fuzz/seeds/$*.tar.gz -C target/fuzz-seeds/$*
+	$(CARGO_FUZZ) run $(FUZZ_BUILD) $* target/fuzz-merged/$* fuzz/corpus/$* target/fuzz-seeds/$* -- \
+		$(FUZZ_OPTIONS) -max_len=$(or $(FUZZ_LENGTH_$*),4096) -set_cover_merge=1
+	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C target/fuzz-merged/$* -cf - . \
+		| gzip -9n > fuzz/seeds/$*.tar.gz
+
+fuzz-build: runtime
+	@rustup run nightly rustc --version >/dev/null 2>&1 || { \
+		echo "fuzzing needs a nightly Rust compiler: run \"rustup toolchain install nightly\"" >&2; exit 1; }
+	@test -x $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz || \
+		cargo install --locked --root $(CARGO_FUZZ_ROOT) cargo-fuzz --version $(CARGO_FUZZ_VERSION)
+	cargo fetch --locked --manifest-path fuzz/Cargo.toml
+	$(CARGO_FUZZ) build $(FUZZ_BUILD)
 
 SOAK_SECONDS ?= 600
 

@@ -185,11 +185,17 @@ fn a_state_of_something_else_is_refused() {
     newer["format_version"] = 3.into();
     let mut beyond = right.clone();
     beyond["progress"]["position"]["offset"] = 1000.into();
+    let mut contradicting = right.clone();
+    contradicting["progress"]["sums"]["reconstruction"]["sentences"] = 1_000_000.into();
+    let mut countless = right.clone();
+    countless["progress"]["sums"]["bytes"] = u64::MAX.into();
     for damaged in [
         json!([]).to_string(),
         "{".into(),
         newer.to_string(),
         beyond.to_string(),
+        contradicting.to_string(),
+        countless.to_string(),
     ] {
         folder.file("state", damaged);
         let found = run(&tiny, &text, &options);

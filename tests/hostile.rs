@@ -4,9 +4,8 @@ mod hostile_support;
 
 use std::{fs, path::Path};
 
-use hostile_support::{
-    Place, TINY, copy_bundle, corpus, edit_manifest, outcome, tokenizer, tokenizers,
-};
+use hostile_support::support::edit_manifest;
+use hostile_support::{Place, TINY, copy_bundle, corpus, outcome, tokenizer, tokenizers};
 use serde_json::{Value, json};
 use sllm_ort::{
     Error, GenerateOptions, LoadOptions, Model, Session,

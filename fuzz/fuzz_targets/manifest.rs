@@ -1,26 +1,26 @@
 //! Any text as the manifest of the tiny bundle.
 #![no_main]
 
+use std::{fs, path::PathBuf, sync::LazyLock};
+
 use libfuzzer_sys::fuzz_target;
 use sllm_ort::bundle::Bundle;
+use sllm_ort_fuzz::{BUNDLE, check_message};
 
-const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/bundle");
+static ROOT: LazyLock<PathBuf> = LazyLock::new(|| fs::canonicalize(BUNDLE).unwrap());
 
 fuzz_target!(|text: &str| {
-    if let Ok(bundle) = Bundle::from_manifest(BUNDLE, text) {
-        let longest = bundle.config.max_sentence_tokens.map(|tokens| tokens - 1);
-        let _ = bundle.config.parameters();
-        bundle.config.kv_bytes(longest).unwrap();
-        bundle.config.flops(longest).unwrap();
-        let root = std::fs::canonicalize(BUNDLE).unwrap();
-        assert!(bundle.tokenizer.path.starts_with(&root));
-        for graph in bundle
-            .variants
-            .iter()
-            .flat_map(|variant| variant.graphs.values())
-        {
-            let mut files = graph.external_data.iter().chain([&graph.file]);
-            assert!(files.all(|file| file.path.starts_with(&root)));
-        }
+    let bundle = match Bundle::from_manifest(&*ROOT, text) {
+        Ok(bundle) => bundle,
+        Err(error) => return check_message(&error),
+    };
+    assert!(bundle.tokenizer.path.starts_with(&*ROOT));
+    for graph in bundle
+        .variants
+        .iter()
+        .flat_map(|variant| variant.graphs.values())
+    {
+        let mut files = graph.external_data.iter().chain([&graph.file]);
+        assert!(files.all(|file| file.path.starts_with(&*ROOT)));
     }
 });

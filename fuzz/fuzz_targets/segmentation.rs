@@ -1,39 +1,33 @@
-//! Any text, cut and tokenized with the tiny model's tokenizer.
+//! Any text, cut into sentences: the pieces join to the text. Its first byte chooses how.
 #![no_main]
-
-use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sllm_ort::{
-    bundle::Bundle,
-    text::{LongSentence, Segmentation, Tail, TextPipeline, segments},
+    GenerateOptions,
+    text::{Rule, Segmentation, Tail},
 };
-
-const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/bundle");
-/// Short, so that sentences are split often.
-const MAX_SENTENCE_TOKENS: usize = 6;
-
-static PIPELINES: LazyLock<[TextPipeline; 2]> = LazyLock::new(|| {
-    let tokenizer = Bundle::open(BUNDLE).unwrap().load_tokenizer().unwrap();
-    [LongSentence::Split, LongSentence::Truncate].map(|long_sentence| {
-        let segmentation = Segmentation::default().with_long_sentence(long_sentence);
-        TextPipeline::new(tokenizer.clone(), segmentation, MAX_SENTENCE_TOKENS).unwrap()
-    })
-});
+use sllm_ort_fuzz::check_message;
 
 fuzz_target!(|text: &str| {
-    assert_eq!(segments(text, Tail::Keep).collect::<String>(), text);
-    let mut dropping = segments(text, Tail::Drop);
-    let kept: String = dropping.by_ref().collect();
-    assert_eq!(kept + dropping.remainder(), text);
-    for pipeline in &*PIPELINES {
-        let mut at = 0;
-        for sentence in pipeline.sentences(text).unwrap() {
-            let Ok(sentence) = sentence else { return };
-            assert!(sentence.ids.len() < MAX_SENTENCE_TOKENS);
-            assert!(text[at..].starts_with(sentence.text));
-            at += sentence.text.len();
-        }
-        assert_eq!(at, text.len());
+    let choice = text.bytes().next().unwrap_or_default();
+    let is_set = |bit: u8| usize::from(choice >> bit & 1);
+    let settings = Segmentation::default()
+        .with_rule([Rule::Original, Rule::Clauses][is_set(0)])
+        .with_tail([Tail::Keep, Tail::Drop][is_set(1)]);
+
+    let mut pieces = settings.segments(text);
+    let mut joined = String::new();
+    for piece in pieces.by_ref() {
+        assert!(!piece.is_empty());
+        joined.push_str(piece);
+    }
+    let rest = pieces.remainder();
+    assert!(settings.tail == Tail::Drop || rest.is_empty());
+    assert_eq!(joined + rest, text);
+
+    if is_set(2) == 1
+        && let Err(error) = GenerateOptions::default().with_stop_text(text)
+    {
+        check_message(&error);
     }
 });

@@ -99,6 +99,9 @@ impl Subject {
         if file.progress.position.offset > self.text_bytes {
             return Err(refused("it is beyond the end of the text".into()));
         }
+        if !file.progress.sums.is_consistent() {
+            return Err(refused("its sums contradict each other".into()));
+        }
         Ok(Some(file.progress))
     }
 

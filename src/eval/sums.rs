@@ -16,6 +16,9 @@ const LENGTHS: [(u64, u64, &str); 5] = [
     (65, u64::MAX, "65+"),
 ];
 
+/// Largest count that is read: adding to it cannot overflow.
+const MAX_COUNT: u64 = 1 << 53;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
@@ -73,6 +76,29 @@ pub struct Stops {
 }
 
 impl Sums {
+    /// Whether no count exceeds [`MAX_COUNT`] or the count that it is a part of.
+    pub fn is_consistent(&self) -> bool {
+        let reconstruction = &self.reconstruction;
+        let own = [
+            (self.records, self.sentences),
+            (self.truncated_sentences, self.sentences),
+            (self.bytes, MAX_COUNT),
+            // Each sentence has at least the token that ends it.
+            (reconstruction.sentences, reconstruction.tokens),
+        ];
+        let predicted = [
+            reconstruction,
+            &self.next_sentence,
+            &self.next_sentence_bidirectional,
+            &self.next_token,
+        ];
+        own.into_iter()
+            .chain(predicted.into_iter().flat_map(Predicted::parts))
+            .chain(self.by_length.iter().flat_map(Exactness::parts))
+            .chain(self.stop.parts())
+            .all(|(part, whole)| part <= whole && whole <= MAX_COUNT)
+    }
+
     pub fn add_reconstruction(&mut self, bytes: u64, score: Score) {
         self.reconstruction.add_sentence(bytes, score);
         self.reconstruction.add_sample(score.mean());
@@ -114,6 +140,16 @@ impl Sums {
 }
 
 impl Predicted {
+    /// Each count with the one that it is a part of.
+    fn parts(&self) -> [(u64, u64); 4] {
+        [
+            (self.exact, self.sentences),
+            (self.exact_bytes, self.bytes),
+            (self.correct, self.tokens),
+            (self.samples, MAX_COUNT),
+        ]
+    }
+
     pub fn add_sentence(&mut self, bytes: u64, score: Score) {
         self.add_texts(1, bytes, score);
         if score.is_exact() {
@@ -179,7 +215,24 @@ impl Predicted {
     }
 }
 
+impl Exactness {
+    /// Each count with the one that it is a part of.
+    fn parts(&self) -> [(u64, u64); 2] {
+        [(self.exact, self.sentences), (self.correct, self.tokens)]
+    }
+}
+
 impl Stops {
+    /// Each count with the one that it is a part of.
+    fn parts(&self) -> [(u64, u64); 4] {
+        [
+            (self.right, self.positions),
+            (self.ends, self.positions),
+            (self.predicted, self.positions),
+            (self.found, self.ends.min(self.predicted)),
+        ]
+    }
+
     /// `said` is what the stop head said, `end` whether the record ended there.
     pub fn add(&mut self, said: bool, end: bool) {
         self.positions += 1;
@@ -267,6 +320,35 @@ mod tests {
         assert_eq!(bins, expected);
         assert_eq!(report.exact, 0.0);
         assert_eq!(report.by_length[0].token_accuracy, 9.0 / 11.0);
+    }
+
+    #[test]
+    fn counts_that_contradict_each_other_are_found() {
+        let mut sums = Sums::default();
+        assert!(sums.is_consistent());
+        let score = Score {
+            tokens: 1,
+            correct: 1,
+            nll: 0.0,
+        };
+        sums.add_reconstruction(1, score);
+        sums.stop.add(true, true);
+        sums.sentences = 1;
+        assert!(sums.is_consistent());
+        let changes: [fn(&mut Sums); 7] = [
+            |sums| sums.records = 2,
+            |sums| sums.sentences = u64::MAX,
+            |sums| sums.bytes = u64::MAX,
+            |sums| sums.reconstruction.sentences = 2,
+            |sums| sums.next_sentence.correct = 1,
+            |sums| sums.by_length[4].exact = 1,
+            |sums| sums.stop.found = 2,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = sums.clone();
+            change(&mut changed);
+            assert!(!changed.is_consistent(), "change {number}");
+        }
     }
 
     #[test]

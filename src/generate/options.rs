@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CancelHandle;
 use crate::{
+    config::fields::SHOWN_CHARS,
     error::{Error, Result},
     sampling::SamplingOptions,
     text::{Tail, segments},
@@ -103,10 +104,17 @@ impl GenerateOptions {
     /// (it is looked for within each sentence), and for more than 16 of them.
     pub fn with_stop_text(mut self, stop_text: impl Into<String>) -> Result<Self> {
         let stop_text = stop_text.into();
-        let refused = |allowed: String| Error::InvalidOption {
-            option: "stop",
-            value: format!("{stop_text:?}"),
-            allowed,
+        let refused = |allowed: String| {
+            let shown: String = stop_text.chars().take(SHOWN_CHARS).collect();
+            let rest = match shown.len() < stop_text.len() {
+                true => "...",
+                false => "",
+            };
+            Error::InvalidOption {
+                option: "stop",
+                value: format!("{shown:?}{rest}"),
+                allowed,
+            }
         };
         let sentences = segments(stop_text.trim_start(), Tail::Keep).count();
         if stop_text.is_empty() || sentences > 1 {

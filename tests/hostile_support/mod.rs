@@ -4,7 +4,7 @@
 #[path = "../edits/mod.rs"]
 mod edits;
 #[path = "../support/mod.rs"]
-mod support;
+pub mod support;
 #[path = "../tiny_tokenizer/mod.rs"]
 pub mod tiny_tokenizer;
 
@@ -22,7 +22,7 @@ use sllm_ort::{
     bundle::Bundle,
     text::{Segmentation, SentenceTokenizer, Tail, TextPipeline, segments},
 };
-pub use support::{TINY, copy_bundle, edit_manifest};
+pub use support::{TINY, copy_bundle};
 
 /// No file may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(5);

@@ -212,4 +212,8 @@ fn a_stop_text_must_lie_within_a_sentence() {
     }
     let options = GenerateOptions::default().with_stop_text("The end.");
     assert!(options.is_ok());
+    let long = "\u{11}. ".repeat(1000);
+    let refused = GenerateOptions::default().with_stop_text(&long);
+    let message = refused.unwrap_err().to_string();
+    assert!(message.len() < 1000, "{} bytes", message.len());
 }
