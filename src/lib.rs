@@ -27,14 +27,18 @@
 #![cfg_attr(docsrs, doc = "[model card]: #the-shipped-model")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+// What only evaluation and benchmark call stays beside what it belongs to.
+#![cfg_attr(not(feature = "measure"), allow(dead_code))]
 
 mod batch;
+#[cfg(feature = "measure")]
 pub mod bench;
 pub mod bundle;
 pub mod config;
 mod context;
 mod embed;
 pub mod error;
+#[cfg(feature = "measure")]
 pub mod eval;
 mod fs;
 mod generate;
@@ -43,10 +47,12 @@ mod graphs;
 mod hash;
 mod logits;
 mod model;
+#[cfg(feature = "measure")]
 mod plot;
 mod runtime;
 mod sampling;
 mod session;
+#[cfg(feature = "measure")]
 pub mod stats;
 pub mod text;
 
