@@ -1,6 +1,7 @@
 //! Gathers what the other benchmarks found into `docs/speed`: one JSON file and drawings.
 //!
 //! Reads what criterion left, and the lines of `sllm-ort bench` in `target/bench`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../src/plot.rs"]
 #[allow(dead_code, reason = "its tests run with the library")]

@@ -2,6 +2,7 @@
 //! sentences one by one and together.
 //!
 //! `BENCH_MODELS` names bundles of kind `sllm`, with a comma between them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     env,

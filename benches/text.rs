@@ -1,4 +1,5 @@
 //! Cutting text into sentences and tokens, in bytes per second.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{fs, hint::black_box};
 

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example threads`
 
+use std::panic::resume_unwind;
 use std::thread;
 
 use sllm_ort::{GenerateOptions, LoadOptions, Model, Result, SamplingOptions};
@@ -27,7 +28,8 @@ fn main() -> Result<()> {
         let tell = |(hero, seed)| scope.spawn(move || story(model, hero, seed));
         let threads: Vec<_> = HEROES.into_iter().zip(0..).map(tell).collect();
         for thread in threads {
-            println!("{}\n", thread.join().expect("no thread panics")?.trim_end());
+            let story = thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            println!("{}\n", story.trim_end());
         }
         Ok(())
     })

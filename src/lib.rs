@@ -1,32 +1,61 @@
-// On docs.rs the files that README links to are among the sources of the package, of which the model
-// is no part. The first definition of a link holds.
-#![cfg_attr(
-    docsrs,
-    doc = "[docs/speed.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/speed.md"
-)]
-#![cfg_attr(
-    docsrs,
-    doc = "[docs/original-checkpoint.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/original-checkpoint.md"
-)]
-#![cfg_attr(
-    docsrs,
-    doc = "[docs/training.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/training.md"
-)]
-#![cfg_attr(
-    docsrs,
-    doc = "[docs/concurrency.md]: https://docs.rs/crate/sllm-ort/latest/source/docs/concurrency.md"
-)]
-#![cfg_attr(
-    docsrs,
-    doc = "[examples]: https://docs.rs/crate/sllm-ort/latest/source/examples/"
-)]
-#![cfg_attr(
-    docsrs,
-    doc = "[tests/embedding]: https://docs.rs/crate/sllm-ort/latest/source/tests/embedding/"
-)]
-#![cfg_attr(docsrs, doc = "[model card]: #the-shipped-model")]
-#![doc = include_str!("../README.md")]
+//! Runs sentence-level language models on [ONNX Runtime](https://onnxruntime.ai).
+//!
+//! A sentence-level language model (SLLM, [arXiv 2408.00655](https://arxiv.org/abs/2408.00655))
+//! encodes each sentence to one vector, predicts the vector of the next sentence, and decodes that to
+//! text. Its KV cache has one entry per sentence.
+//!
+//! | type | is |
+//! |---|---|
+//! | [`Model`] | a loaded bundle: immutable, shared between threads |
+//! | [`Session`] | one context: text, sentence vectors and KV cache |
+//! | [`Generation`] | a continuation in progress: an iterator of [`Sentence`]s |
+//! | [`Batch`] | sessions that are continued together |
+//! | [`GenerateOptions`], [`SamplingOptions`] | how a context is continued |
+//! | [`bundle::Bundle`] | the files of a model, not loaded |
+//! | [`text::TextPipeline`] | text to sentences of tokens, and back |
+//!
+//! # Continue a text
+//!
+//! ```no_run
+//! use sllm_ort::{GenerateOptions, LoadOptions, Model};
+//!
+//! let model = Model::load("models/sllm-stories", LoadOptions::default())?;
+//! let mut session = model.session()?;
+//! session.append("Once upon a time, there was a little fox. ")?;
+//! let mut generation = session.generate(GenerateOptions::default().with_max_sentences(4));
+//! while let Some(sentence) = generation.next_with(|text| print!("{text}")) {
+//!     sentence?;
+//! }
+//! println!("\n{:?}", generation.finish_reason());
+//! # Ok::<(), sllm_ort::Error>(())
+//! ```
+//!
+//! # Sentences and vectors
+//!
+//! ```no_run
+//! # let model = sllm_ort::Model::load("models/sllm-stories", Default::default())?;
+//! let vectors = model.encode(&["The fox was happy. ", "The fox was sad. "])?;
+//! let (text, _) = model.decode(vectors.row(0))?;
+//! let similarity = model.similarity("The fox was happy. ", "The fox was sad. ")?;
+//! # Ok::<(), sllm_ort::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds | default |
+//! |---|---|---|
+//! | `measure` | the modules `eval`, `bench` and `stats` | with `cli` |
+//! | `cli` | the program `sllm-ort` | yes |
+//!
+//! # ONNX Runtime
+//!
+//! The library is loaded when the first model is, from the place that [`LoadOptions`] or
+//! `ORT_DYLIB_PATH` names, or where it is usually installed; [`load_library`] loads it beforehand.
+//! A process uses one ONNX Runtime.
+
 #![deny(missing_docs)]
+// `clippy.toml` allows it in functions that are tests; their helpers may do it too.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 // What only evaluation and benchmark call stays beside what it belongs to.
 #![cfg_attr(not(feature = "measure"), allow(dead_code))]
 
@@ -75,3 +104,10 @@ pub use runtime::{
 };
 pub use sampling::{REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appender, Session};
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use ndarray;

@@ -4,6 +4,8 @@ use std::{fmt, path::Path, sync::Arc};
 
 use tracing::{field, info_span};
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::{
     batch::Batch,
     context::{self, Appended, SentenceContext, TokenContext},

@@ -1,4 +1,5 @@
 //! Many contexts that go on together, against each of them alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use sllm_ort::{
     Batch, BatchEvent, Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice,

@@ -1,5 +1,6 @@
 //! `bench`: its figures fit together, and what does not fit the model is refused. Nothing here
 //! depends on how fast the machine is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The command line as a user calls it, on the tiny model.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What a configuration may say.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod edits;
 

@@ -1,4 +1,5 @@
 //! The command `eval`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod eval_support;
 mod support;

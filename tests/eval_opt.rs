@@ -1,5 +1,6 @@
 //! Evaluation of models of kind `opt`. That the figures are those of the logits, and these those of
 //! PyTorch, is tested where they are computed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod eval_support;
 mod support;

@@ -1,4 +1,5 @@
 //! The examples are short, and need no type of ONNX Runtime's binding.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 

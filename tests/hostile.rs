@@ -1,4 +1,5 @@
 //! Each file of `tests/hostile`: an error or success, never a panic, and in time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hostile_support;
 

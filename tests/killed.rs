@@ -1,4 +1,5 @@
 //! A program that is killed while it saves leaves the old session or the new one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(unix)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! What is logged, where it goes, and that nothing is logged unasked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

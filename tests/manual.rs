@@ -1,4 +1,5 @@
 //! Completions and manual pages, which are made from the arguments themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

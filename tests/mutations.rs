@@ -1,6 +1,7 @@
 //! Random changes of all hostile and good files: no panic, nothing slow, no memory that stays.
 //!
 //! `SLLM_MUTATIONS` is how many (10,000; `make hostile` sets 100,000), `SLLM_MUTATION_SEED` from where.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hostile_support;
 

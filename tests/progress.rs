@@ -1,4 +1,5 @@
 //! Progress is drawn for somebody who looks, and for nobody else.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(unix)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! README says what is true: its commands run, and its table is that of `--help`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -21,6 +22,40 @@ fn code_lines(text: &str, language: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Prose is at most 100 columns wide; tables, code and links may be wider.
+#[test]
+fn prose_is_not_too_wide() {
+    let docs = std::fs::read_dir("docs").unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = docs
+        .filter(|path| path.extension() == Some("md".as_ref()))
+        .collect();
+    for name in [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "fuzz/README.md",
+    ] {
+        files.push(name.into());
+    }
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut code = false;
+        for (number, line) in text.lines().enumerate() {
+            code ^= line.starts_with("```");
+            let free = code || line.starts_with(['|', '[', '!']);
+            let width = line.chars().count();
+            assert!(
+                free || width <= 100,
+                "{}:{}: {width}",
+                path.display(),
+                number + 1
+            );
+        }
+    }
 }
 
 #[test]
@@ -90,8 +125,14 @@ fn what_it_links_to_is_there() {
         assert!(uses > 1, "README never links to {name}");
     }
     let files = in_place.chain(defined).filter(|to| !to.contains("://"));
+    let headings: Vec<String> = readme
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' '))
+        .map(|title| format!("#{}", title.to_lowercase().replace(' ', "-")))
+        .collect();
     for file in files {
-        assert!(std::path::Path::new(file).exists(), "{file}");
+        let heading = headings.iter().any(|heading| heading == file);
+        assert!(heading || std::path::Path::new(file).exists(), "{file}");
     }
 }
 

@@ -1,4 +1,5 @@
 //! What a session can do beside growing: forks, going back, limits, choices.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     thread,

@@ -1,4 +1,5 @@
 //! Snapshots of contexts: exact in every variant, and refused if they are damaged.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use safetensors::{SafeTensors, tensor::TensorView};
 use sllm_ort::{

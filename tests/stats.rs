@@ -1,4 +1,5 @@
 //! Statistics of a text file: the library's figures, and the command.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The shipped model: what it writes, and how well it reads back what it is given.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Many sessions in many threads on one model give what one thread gives.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{sync::Barrier, thread};
 

@@ -1,4 +1,5 @@
 //! Tokens of a text, and text of tokens, at once and as a stream.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod tiny_tokenizer;
 
