@@ -1,5 +1,7 @@
 //! The one error type of the library.
 
+mod kind;
+
 use std::{
     fmt::Display,
     io,
@@ -8,6 +10,7 @@ use std::{
 };
 
 use crate::config::ModelKind;
+pub use kind::ErrorKind;
 
 /// Most problems of a contract that a message lists.
 const SHOWN_PROBLEMS: usize = 12;

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod limits;
+mod logits_hook;
 mod options;
 mod output_tokens;
 mod progress;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{Span, debug_span, field};
 
 pub use cancel::CancelHandle;
+pub use logits_hook::LogitsHook;
 #[expect(deprecated)]
 pub use options::WhenFull;
 pub use options::{GenerateOptions, GenerationDefaults, OverflowPolicy};
@@ -38,6 +40,10 @@ pub struct Sentence {
     /// Probability, before this sentence, that the text is over: of the stop head, in kind `opt` of
     /// eos as the first token.
     pub stop_probability: f32,
+    /// Log-probability of each output token, before penalties and masks; `None` unless
+    /// [asked for](GenerateOptions::with_log_probabilities).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_probabilities: Option<Vec<f32>>,
 }
 
 /// A whole continuation.
@@ -59,6 +65,8 @@ pub enum FinishReason {
     Stop,
     /// The number of sentences asked for is reached.
     MaxSentences,
+    /// The number of tokens asked for is reached; the last sentence may be cut.
+    MaxTokens,
     /// The context holds as many sentences (in kind `opt` tokens) as the model allows.
     ContextFull,
     /// A stop text was generated.
@@ -76,6 +84,7 @@ impl FinishReason {
         match self {
             Self::Stop => "stop",
             Self::MaxSentences => "max_sentences",
+            Self::MaxTokens => "max_tokens",
             Self::ContextFull => "context_full",
             Self::StopText => "stop_text",
             Self::Cancelled => "cancelled",

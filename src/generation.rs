@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use tracing::{Span, field, info_span};
 
 use crate::{
+    batch::{Batch, BatchEvent},
     context::{SentenceContext, TokenContext},
     error::{Error, Result},
     generate::{FinishReason, GenerateOptions, RowEvent, Sentence, SentenceRows, TokenRows},
     model::Model,
-    session::Context,
+    session::{Context, Session},
 };
 
 /// A continuation in progress: an iterator over its sentences.
@@ -176,3 +177,83 @@ impl Iterator for Generation<'_> {
 }
 
 impl std::iter::FusedIterator for Generation<'_> {}
+
+/// A continuation that owns its session: for streams, threads and other languages.
+///
+/// [`into_session`](Self::into_session) gives the session back, with all sentences that were
+/// returned.
+#[derive(Debug)]
+#[must_use = "an iterator generates nothing until it is used"]
+pub struct OwnedGeneration {
+    batch: Batch,
+    row: usize,
+    /// The session, when the continuation has ended.
+    session: Option<Session>,
+    failed: Option<Error>,
+    finish_reason: Option<FinishReason>,
+}
+
+impl OwnedGeneration {
+    pub(crate) fn new(session: Session, options: GenerateOptions) -> Result<Self> {
+        let mut batch = Batch::new(session.model())?;
+        let (row, session, failed) = match batch.join(session, options) {
+            Ok(row) => (row, None, None),
+            Err(refused) => (0, Some(refused.session), Some(refused.error)),
+        };
+        Ok(Self {
+            batch,
+            row,
+            session,
+            failed,
+            finish_reason: None,
+        })
+    }
+
+    /// The next sentence; `on_text` gets its text as it is decoded.
+    ///
+    /// # Errors
+    /// As [`Generation::next_with`].
+    pub fn next_with(&mut self, mut on_text: impl FnMut(&str)) -> Option<Result<Sentence>> {
+        let mut sentence = None;
+        while sentence.is_none() && !self.batch.is_empty() {
+            let mut ended = None;
+            self.batch.step(|_, event| match event {
+                BatchEvent::Text(text) => on_text(text),
+                BatchEvent::Sentence(new) => sentence = Some(new),
+                BatchEvent::Ended { session, result } => ended = Some((session, result)),
+            });
+            if let Some((session, result)) = ended {
+                self.session = Some(session);
+                match result {
+                    Ok(reason) => self.finish_reason = Some(reason),
+                    Err(error) => self.failed = Some(error),
+                }
+            }
+        }
+        sentence.map(Ok).or_else(|| self.failed.take().map(Err))
+    }
+
+    /// Why it ended; `None` while it has not, or if it ended with an error.
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish_reason
+    }
+
+    /// The session, with all sentences that were returned. A continuation in progress ends.
+    ///
+    /// `None` only if a panic has interrupted a step.
+    #[must_use]
+    pub fn into_session(mut self) -> Option<Session> {
+        self.session.or_else(|| self.batch.leave(self.row))
+    }
+}
+
+impl Iterator for OwnedGeneration {
+    type Item = Result<Sentence>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_with(|_| {})
+    }
+}
+
+impl std::iter::FusedIterator for OwnedGeneration {}

@@ -88,15 +88,16 @@ pub mod text;
 pub use batch::{Batch, BatchEvent, JoinError};
 pub use context::Appended;
 pub use embed::Reconstruction;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use fs::check_writable;
 #[expect(deprecated)]
 pub use generate::WhenFull;
 pub use generate::{
-    CancelHandle, Continuation, FinishReason, GenerateOptions, GenerationDefaults, OverflowPolicy,
-    Sentence,
+    CancelHandle, Continuation, FinishReason, GenerateOptions, GenerationDefaults, LogitsHook,
+    OverflowPolicy, Sentence,
 };
-pub use generation::Generation;
+pub use generation::{Generation, OwnedGeneration};
+pub use logits::Logits;
 pub use model::{LoadOptions, Model};
 pub use runtime::{
     LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,

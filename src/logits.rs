@@ -2,7 +2,7 @@
 
 /// Logits of the next token: dense over the vocabulary, or those of its top k tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Logits {
+pub struct Logits {
     /// One for each value; empty if the index of a value is its id.
     ids: Vec<u32>,
     values: Vec<f32>,
@@ -10,7 +10,7 @@ pub(crate) struct Logits {
 
 impl Logits {
     #[cfg(test)]
-    pub fn dense(values: Vec<f32>) -> Self {
+    pub(crate) fn dense(values: Vec<f32>) -> Self {
         Self {
             ids: Vec::new(),
             values,
@@ -18,12 +18,12 @@ impl Logits {
     }
 
     /// Become the logits `[vocab]` of the whole vocabulary. Memory is reused.
-    pub fn set_dense(&mut self, values: &[f32]) {
+    pub(crate) fn set_dense(&mut self, values: &[f32]) {
         self.set_top([], values);
     }
 
     /// Become the logits of the top k tokens, one for each of `ids`. Memory is reused.
-    pub fn set_top(&mut self, ids: impl IntoIterator<Item = u32>, values: &[f32]) {
+    pub(crate) fn set_top(&mut self, ids: impl IntoIterator<Item = u32>, values: &[f32]) {
         self.clear();
         self.ids.extend(ids);
         self.values.extend_from_slice(values);
@@ -31,32 +31,34 @@ impl Logits {
     }
 
     /// The ids of top k logits, none if they are dense.
+    #[must_use]
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
     /// The values, in the order of [`ids`](Self::ids).
+    #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ids.clear();
         self.values.clear();
     }
 
     /// Become a copy of `other`. Memory is reused.
-    pub fn copy_from(&mut self, other: &Self) {
+    pub(crate) fn copy_from(&mut self, other: &Self) {
         self.ids.clone_from(&other.ids);
         self.values.clone_from(&other.values);
     }
 
     #[cfg(test)]
-    pub fn top(ids: Vec<u32>, values: Vec<f32>) -> Self {
+    pub(crate) fn top(ids: Vec<u32>, values: Vec<f32>) -> Self {
         Self { ids, values }
     }
 
@@ -68,6 +70,7 @@ impl Logits {
     }
 
     /// The token with the highest logit, and the logit. Of equal ones the lowest id wins.
+    #[must_use]
     pub fn best_token(&self) -> (u32, f32) {
         let better = |best: (u32, f32), next: (u32, f32)| {
             let wins = next.1 > best.1 || (next.1 == best.1 && next.0 < best.0);
@@ -93,8 +96,18 @@ impl Logits {
         }
     }
 
+    /// The log-softmax of a token, negative infinity if it is not among them.
+    pub(crate) fn log_probability(&self, id: u32) -> f32 {
+        let (_, max) = self.best_token();
+        let sum: f64 = self.values.iter().map(|&v| f64::from(v - max).exp()).sum();
+        let own = self.iter().find(|&(candidate, _)| candidate == id);
+        own.map_or(f32::NEG_INFINITY, |(_, logit)| {
+            (f64::from(logit - max) - sum.ln()) as f32
+        })
+    }
+
     /// The softmax probability of a token, 0 if it is not among them.
-    pub fn probability(&self, id: u32) -> f32 {
+    pub(crate) fn probability(&self, id: u32) -> f32 {
         let (_, most) = self.best_token();
         let weight = |logit: f32| (logit - most).exp();
         let sum: f32 = self.values.iter().map(|&logit| weight(logit)).sum();

@@ -11,7 +11,7 @@ use crate::{
     context::{self, Appended, SentenceContext, TokenContext},
     error::Result,
     generate::{CancelHandle, FinishReason, GenerateOptions, Sentence},
-    generation::Generation,
+    generation::{Generation, OwnedGeneration},
     model::{Model, Network, SentenceModel, TokenModel},
     text::TextSentence,
 };
@@ -230,6 +230,14 @@ impl Session {
     /// Continue the context.
     pub fn generate(&mut self, options: GenerateOptions) -> Generation<'_> {
         Generation::new(&self.model, &mut self.context, options)
+    }
+
+    /// Continue the context in an iterator that owns the session.
+    ///
+    /// # Errors
+    /// None for a session's model; those of the continuation are items of the iterator.
+    pub fn into_generation(self, options: GenerateOptions) -> Result<OwnedGeneration> {
+        OwnedGeneration::new(self, options)
     }
 
     /// Continue several contexts of one model in the same runs. Returns why each ended, in order.

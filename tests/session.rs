@@ -7,8 +7,8 @@ use std::{
 };
 
 use sllm_ort::{
-    CancelHandle, Error, FinishReason, GenerateOptions, LoadOptions, Model, OverflowPolicy,
-    SamplingOptions, Sentence, Session, config::ModelKind,
+    CancelHandle, Error, FinishReason, GenerateOptions, LoadOptions, Logits, LogitsHook, Model,
+    OverflowPolicy, SamplingOptions, Sentence, Session, config::ModelKind,
 };
 
 const TEXT: &str = "The cat sat on the hill. She ran to the tree. The end was near. It is so. ";
@@ -389,5 +389,139 @@ fn a_continuation_in_parts_is_one_in_one_go() {
                 .collect();
             assert_eq!(ids(&parts), ids(&whole), "{name}, seed {seed}");
         }
+    }
+}
+
+#[test]
+fn tokens_are_limited() {
+    for (name, model) in models() {
+        let many = few().with_max_sentences(6);
+        let whole = generate(&mut session(&model, text(&model)), many.clone());
+        let all: Vec<u32> = ids(&whole).concat();
+        for limit in [0, 1, 2, 5, 9, 14] {
+            let mut limited = session(&model, text(&model));
+            let mut generation = limited.generate(many.clone().with_max_tokens(Some(limit)));
+            let found: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+            let found_ids = ids(&found).concat();
+            let name = format!("{name}, {limit}");
+            assert!(found_ids.len() <= limit, "{name}");
+            assert_eq!(found_ids, all[..found_ids.len()], "{name}");
+            if all.len() > limit {
+                assert_eq!(
+                    generation.finish_reason(),
+                    Some(FinishReason::MaxTokens),
+                    "{name}"
+                );
+            }
+            let said: String = found
+                .iter()
+                .map(|sentence| sentence.text.as_str())
+                .collect();
+            assert!(
+                limited.text().trim_end().ends_with(said.trim_end()),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_chosen_tokens() {
+    for (name, model) in models() {
+        let plain = generate(&mut session(&model, text(&model)), few());
+        let options = few().with_log_probabilities(true);
+        let found = generate(&mut session(&model, text(&model)), options);
+        assert_eq!(ids(&found), ids(&plain), "{name}");
+        for sentence in &found {
+            let logs = sentence.log_probabilities.as_ref().unwrap();
+            assert_eq!(logs.len(), sentence.token_ids.len(), "{name}");
+            // The best of at most 50,272 tokens, when decoded greedily.
+            let possible = |&log: &f32| (-11.0..=0.0).contains(&log);
+            assert!(logs.iter().all(possible), "{name}: {logs:?}");
+        }
+        assert!(plain[0].log_probabilities.is_none(), "{name}");
+    }
+}
+
+#[test]
+fn a_hook_changes_logits() {
+    for (name, model) in models() {
+        let plain = generate(&mut session(&model, text(&model)), few());
+        let unwanted = plain[0].token_ids[0];
+        let masks = LogitsHook::new(move |_, logits: &mut Logits| logits.mask(unwanted));
+        let changed = few().with_logits_hook(masks);
+        let found = generate(&mut session(&model, text(&model)), changed);
+        assert!(!ids(&found).concat().contains(&unwanted), "{name}");
+        let breaks = LogitsHook::new(|_, logits: &mut Logits| {
+            let id = logits.best_token().0;
+            *logits.logit_mut(id).unwrap() = f32::NAN;
+        });
+        let mut broken = session(&model, text(&model));
+        let error = broken.generate(few().with_logits_hook(breaks)).next();
+        let Some(Err(error)) = error else {
+            panic!("{name}: NaN is not refused");
+        };
+        assert!(error.to_string().contains("logits hook"), "{name}: {error}");
+        assert_eq!(broken.text(), text(&model), "{name}");
+    }
+}
+
+#[test]
+fn a_continuation_may_own_its_session() {
+    for (name, model) in models() {
+        let mut borrowed = session(&model, text(&model));
+        let mut generation = borrowed.generate(few());
+        let expected: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+        let reason = generation.finish_reason();
+        let mut owned = session(&model, text(&model))
+            .into_generation(few())
+            .unwrap();
+        assert_eq!(owned.next().unwrap().unwrap(), expected[0], "{name}");
+        let rest = std::thread::spawn(move || {
+            let rest: Vec<_> = owned.by_ref().map(Result::unwrap).collect();
+            assert_eq!(owned.finish_reason(), reason);
+            (rest, owned.into_session().unwrap().text())
+        });
+        let (rest, whole) = rest.join().unwrap();
+        assert_eq!(rest, expected[1..], "{name}");
+        assert_eq!(whole, borrowed.text(), "{name}");
+        // Ended in the middle.
+        let mut owned = session(&model, text(&model))
+            .into_generation(few())
+            .unwrap();
+        owned.next().unwrap().unwrap();
+        let ended = owned.into_session().unwrap();
+        assert!(
+            borrowed.text().starts_with(ended.text().trim_end()),
+            "{name}"
+        );
+    }
+    let model = stories();
+    let empty = model
+        .session()
+        .unwrap()
+        .into_generation(few())
+        .unwrap()
+        .next();
+    assert!(matches!(empty, Some(Err(Error::EmptyContext))), "{empty:?}");
+}
+
+/// A callback may use other sessions of the same model.
+#[test]
+fn a_callback_may_generate() {
+    for (name, model) in models() {
+        let mut outer = session(&model, text(&model));
+        let mut inner = session(&model, text(&model));
+        let mut generation = outer.generate(few());
+        let mut said = Vec::new();
+        while let Some(sentence) = generation.next_with(|_| {
+            if inner.len() < 6 {
+                generate(&mut inner, few().with_max_sentences(1));
+            }
+        }) {
+            said.push(sentence.unwrap());
+        }
+        let expected = generate(&mut session(&model, text(&model)), few());
+        assert_eq!(ids(&said), ids(&expected), "{name}");
     }
 }

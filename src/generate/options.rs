@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::CancelHandle;
+use super::{CancelHandle, LogitsHook};
 use crate::{
     config::fields::SHOWN_CHARS,
     error::{Error, Result},
@@ -45,6 +45,9 @@ pub enum OverflowPolicy {
 #[non_exhaustive]
 pub struct GenerateOptions {
     pub(super) max_sentences: usize,
+    pub(super) max_tokens: Option<usize>,
+    pub(super) log_probabilities: bool,
+    pub(super) logits_hook: Option<LogitsHook>,
     pub(super) ignore_eos: bool,
     pub(super) stop_texts: Vec<String>,
     /// `None`: the bundle's.
@@ -64,6 +67,9 @@ impl Default for GenerateOptions {
     fn default() -> Self {
         Self {
             max_sentences: 16,
+            max_tokens: None,
+            log_probabilities: false,
+            logits_hook: None,
             ignore_eos: false,
             stop_texts: Vec::new(),
             sampling: None,
@@ -82,6 +88,29 @@ impl GenerateOptions {
     #[must_use]
     pub fn with_max_sentences(mut self, max_sentences: usize) -> Self {
         self.max_sentences = max_sentences;
+        self
+    }
+
+    /// At most this many output tokens, ends of sentences included; `None` for no limit.
+    ///
+    /// The sentence that reaches the limit is cut there, and is part of the context as it is.
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: Option<usize>) -> Self {
+        self.max_tokens = max_tokens;
+        self
+    }
+
+    /// Compute the log-probability of each output token, which takes some time.
+    #[must_use]
+    pub fn with_log_probabilities(mut self, log_probabilities: bool) -> Self {
+        self.log_probabilities = log_probabilities;
+        self
+    }
+
+    /// Let a hook change the logits before each token is chosen.
+    #[must_use]
+    pub fn with_logits_hook(mut self, hook: LogitsHook) -> Self {
+        self.logits_hook = Some(hook);
         self
     }
 
@@ -197,6 +226,12 @@ impl GenerateOptions {
     #[must_use]
     pub fn max_sentences(&self) -> usize {
         self.max_sentences
+    }
+
+    /// Most output tokens of the continuation; `None` for no limit.
+    #[must_use]
+    pub fn max_tokens(&self) -> Option<usize> {
+        self.max_tokens
     }
 
     /// Whether the predicted end of the text is ignored.

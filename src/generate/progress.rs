@@ -22,14 +22,16 @@ pub(super) struct Progress {
     last_text: String,
     tokens_of: SpecialTokens,
     sentences: usize,
+    tokens: usize,
 }
 
 /// A sentence that is being decoded: one of `best_of`.
 pub(super) struct Hypothesis {
     sampler: Sampler,
-    /// Sum over the chosen tokens, where there are several hypotheses.
-    log_probability: f64,
-    choices: usize,
+    /// Of each chosen token, where there are several hypotheses or it is asked for.
+    log_probabilities: Vec<f32>,
+    /// Whether it was cut at the largest number of tokens.
+    cut: bool,
     output: OutputTokens,
     detokenizer: Detokenizer,
     stop_text: StopText,
@@ -44,8 +46,9 @@ pub(super) struct Decoded {
     pub token_ids: Vec<u32>,
     /// Without the stop text.
     pub text: String,
-    /// Whether the stop text ended it.
-    pub stopped: bool,
+    /// Why the continuation ends with it, if it does.
+    pub reason: Option<FinishReason>,
+    log_probabilities: Vec<f32>,
     sampler: Sampler,
 }
 
@@ -64,6 +67,7 @@ impl Progress {
             last_text: String::new(),
             tokens_of,
             sentences: 0,
+            tokens: 0,
         };
         progress.observe(context);
         progress
@@ -92,6 +96,12 @@ impl Progress {
         let [stop, proceed] = prediction.stop_logits;
         if self.sentences >= self.options.max_sentences {
             Some(FinishReason::MaxSentences)
+        } else if self
+            .options
+            .max_tokens
+            .is_some_and(|max| self.tokens >= max)
+        {
+            Some(FinishReason::MaxTokens)
         } else if remaining == 0 && self.options.overflow == OverflowPolicy::Stop {
             Some(FinishReason::ContextFull)
         } else if stop >= proceed && !self.options.ignore_eos {
@@ -121,8 +131,8 @@ impl Progress {
     ) -> Hypothesis {
         Hypothesis {
             sampler: self.sampler.for_hypothesis(number, position),
-            log_probability: 0.0,
-            choices: 0,
+            log_probabilities: Vec::new(),
+            cut: false,
             output,
             detokenizer,
             stop_text: StopText::new(&self.options.stop_texts, &self.last_text),
@@ -145,11 +155,15 @@ impl Progress {
         }
         let single = self.hypotheses() == 1;
         let chosen = logits.and_then(|logits| {
-            let id = self.choose(hypothesis, logits);
-            match single {
+            let id = self.choose(hypothesis, logits)?;
+            let next = match single {
                 true => hypothesis.push(id, on_text),
                 false => hypothesis.push(id, &mut |_| {}),
-            }
+            }?;
+            let tokens = self.tokens + hypothesis.output.ids().len();
+            let full = self.options.max_tokens.is_some_and(|max| tokens >= max);
+            hypothesis.cut = full && next.is_some();
+            Ok(next.filter(|_| !full))
         });
         match chosen {
             Ok(next) => next,
@@ -160,8 +174,12 @@ impl Progress {
         }
     }
 
-    fn choose(&self, hypothesis: &mut Hypothesis, logits: &mut Logits) -> u32 {
-        let unmasked = (self.hypotheses() > 1).then(|| logits.clone());
+    fn choose(&self, hypothesis: &mut Hypothesis, logits: &mut Logits) -> Result<u32> {
+        let needed = self.hypotheses() > 1 || self.options.log_probabilities;
+        let unmasked = needed.then(|| logits.clone());
+        if let Some(hook) = &self.options.logits_hook {
+            hook.call(hypothesis.output.ids(), logits)?;
+        }
         if let Some(repeats) = &self.repeats {
             for &last in repeats.completions(hypothesis.output.ids()) {
                 logits.mask(last);
@@ -177,10 +195,10 @@ impl Progress {
             _ => hypothesis.sampler.choose(logits),
         };
         if let Some(unmasked) = unmasked {
-            hypothesis.log_probability += f64::from(unmasked.probability(id)).ln();
-            hypothesis.choices += 1;
+            let log_probability = unmasked.log_probability(id);
+            hypothesis.log_probabilities.push(log_probability);
         }
-        id
+        Ok(id)
     }
 
     /// Finish a hypothesis; `on_text` gets the text that it did not get before.
@@ -202,8 +220,8 @@ impl Progress {
             }
         };
         Ok(match decoded {
-            Ok(decoded) if decoded.stopped && decoded.text.is_empty() => {
-                Err(FinishReason::StopText)
+            Ok(decoded) if decoded.text.is_empty() && decoded.reason.is_some() => {
+                Err(decoded.reason.unwrap_or(FinishReason::StopText))
             }
             decoded => decoded,
         })
@@ -213,6 +231,7 @@ impl Progress {
     pub fn commit(&mut self, decoded: Decoded, [stop, proceed]: [f32; 2]) -> Sentence {
         let index = self.sentences;
         self.sentences += 1;
+        self.tokens += decoded.token_ids.len();
         self.sampler = decoded.sampler;
         let eos = self.tokens_of.eos;
         let ids = &decoded.token_ids;
@@ -222,6 +241,10 @@ impl Progress {
             text: decoded.text,
             token_ids: decoded.token_ids,
             stop_probability: 1.0 / (1.0 + (proceed - stop).exp()),
+            log_probabilities: self
+                .options
+                .log_probabilities
+                .then_some(decoded.log_probabilities),
         }
     }
 }
@@ -240,7 +263,8 @@ impl Hypothesis {
     }
 
     fn score(&self) -> f64 {
-        self.log_probability / self.choices.max(1) as f64
+        let sum: f64 = self.log_probabilities.iter().map(|&p| f64::from(p)).sum();
+        sum / self.log_probabilities.len().max(1) as f64
     }
 
     fn push(&mut self, id: u32, on_text: &mut dyn FnMut(&str)) -> Result<Option<u32>> {
@@ -275,10 +299,19 @@ impl Hypothesis {
                 self.stop_text.finish(&mut emit);
             }
         }
+        let reason = match () {
+            () if self.stop_text.found() => Some(FinishReason::StopText),
+            () if self.cut => Some(FinishReason::MaxTokens),
+            () => None,
+        };
+        let token_ids = self.output.into_ids();
+        // A token that did not fit the sentence was chosen and dropped.
+        self.log_probabilities.truncate(token_ids.len());
         Ok(Ok(Decoded {
-            token_ids: self.output.into_ids(),
-            stopped: self.stop_text.found(),
+            token_ids,
+            reason,
             text: self.text,
+            log_probabilities: self.log_probabilities,
             sampler: self.sampler,
         }))
     }

@@ -5,7 +5,7 @@ use std::{ops::DerefMut, sync::Arc};
 use ndarray::Array2;
 
 use super::{
-    CachedContext as _, FinishReason, GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
+    CachedContext as _, GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
     progress::{Decoded, Hypothesis, Progress},
     rows::{Row, Rows, fail},
     step_span,
@@ -180,7 +180,7 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
         for ((row, decoded), appended) in rows.zip(decoded).zip(appended) {
             match appended {
                 Ok(new) => {
-                    let reason = decoded.stopped.then_some(FinishReason::StopText);
+                    let reason = decoded.reason;
                     let sentence = commit(row, decoded, new);
                     row.ended = reason.map(Ok);
                     on_event(row.id, RowEvent::Sentence(sentence));

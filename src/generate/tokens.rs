@@ -44,6 +44,8 @@ struct Progress {
     /// A chosen token that was not run yet.
     next: Option<u32>,
     sentences: usize,
+    /// Tokens of the sentences that were given out.
+    tokens: usize,
 }
 
 /// What is fixed for a model.
@@ -69,6 +71,8 @@ struct OpenSentence {
     parts: Vec<u32>,
     /// The probability of eos before these parts.
     before_parts: f32,
+    /// Of its tokens and those of `parts`, if they are asked for.
+    log_probabilities: Vec<f32>,
     stop_text: StopText,
     stop_probability: f32,
 }
@@ -247,6 +251,7 @@ impl Progress {
             rules,
             next: None,
             sentences: 0,
+            tokens: 0,
         }
     }
 
@@ -273,6 +278,10 @@ impl Progress {
         if let Some(reason) = self.limits.reached() {
             return Ok(Step::End(None, reason));
         }
+        let tokens = self.tokens + self.sentence.ids.len() + self.sentence.parts.len();
+        if self.options.max_tokens.is_some_and(|max| tokens >= max) {
+            return self.end(FinishReason::MaxTokens, on_text);
+        }
         let position = held + self.sentence.ids.len() + self.sentence.parts.len();
         if position >= self.rules.max_tokens {
             return self.end(FinishReason::ContextFull, on_text);
@@ -282,8 +291,15 @@ impl Progress {
         if self.options.ignore_eos || self.options.fixed_sentence_tokens.is_some() {
             logits.mask(eos);
         }
+        if let Some(hook) = &self.options.logits_hook {
+            hook.call(&self.sentence.ids, logits)?;
+        }
         self.sampler.go_to(0, position);
         let id = self.sampler.choose(logits);
+        if self.options.log_probabilities {
+            let log_probability = after.log_probability(id);
+            self.sentence.log_probabilities.push(log_probability);
+        }
         if id == eos {
             if !self.sentence.ids.is_empty() {
                 self.sentence.parts.push(id);
@@ -390,11 +406,17 @@ impl Progress {
         }
         let index = self.sentences;
         self.sentences += 1;
+        self.tokens += ids.len();
+        // Those of the tokens that begin the next sentence stay.
+        let log_probabilities = &mut self.sentence.log_probabilities;
+        let own = log_probabilities.drain(..ids.len().min(log_probabilities.len()));
+        let own = own.collect();
         Some(Sentence {
             index,
             text,
             token_ids: ids,
-            stop_probability: open.stop_probability,
+            stop_probability: self.sentence.stop_probability,
+            log_probabilities: self.options.log_probabilities.then_some(own),
         })
     }
 }
@@ -408,6 +430,7 @@ impl OpenSentence {
             pending: None,
             parts: Vec::new(),
             before_parts: 0.0,
+            log_probabilities: Vec::new(),
             stop_text: StopText::new(&options.stop_texts, before),
             stop_probability: 0.0,
         }

@@ -82,14 +82,14 @@ fn run(script: &Script, options: GenerateOptions) -> Outcome {
         }
         match progress.finish(hypothesis, &mut on_text) {
             Ok(Ok(decoded)) => {
-                let stopped = decoded.stopped;
+                let reason = decoded.reason;
                 let sentence = progress.commit(decoded, stop_logits);
                 assert_eq!(sentence.index, outcome.texts.len());
                 outcome.texts.push(sentence.text);
                 outcome.ids.push(sentence.token_ids);
                 outcome.probabilities.push(sentence.stop_probability);
-                if stopped {
-                    outcome.reason = Ok(FinishReason::StopText);
+                if let Some(reason) = reason {
+                    outcome.reason = Ok(reason);
                     return outcome;
                 }
             }
