@@ -1,6 +1,7 @@
 //! Contexts: the text, vectors and KV caches that a continuation starts from.
 
 mod legacy;
+mod limits;
 mod sentences;
 mod snapshot;
 mod tokens;

@@ -42,7 +42,7 @@ const USAGE: u8 = 2;
 
 /// Runs sentence-level language models (SentenceVAE, SLLM) on ONNX Runtime.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -60,9 +60,9 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Show where a text is cut into sentences
     Segment(segment::SegmentArgs),
-    /// Measure perplexity, reconstruction and stopping on a text file
+    /// Measure perplexity, reconstruction and stopping on a text
     Eval(eval::EvalArgs),
-    /// Continue prompts and count the continuations that degenerate: no text, marks, repetition
+    /// Count the continuations of prompts that degenerate
     Check(check::CheckArgs),
     /// Measure speed and memory, beside another model if asked
     Bench(bench::BenchArgs),
@@ -70,13 +70,13 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Describe a model
     Info(info::InfoArgs),
-    /// Say what is installed, which execution providers start, and what keeps the others from it
+    /// Check the installation and every execution provider
     Doctor(doctor::DoctorArgs),
-    /// Say whether ONNX Runtime and the shipped model are installed, and how to get them
+    /// Say how to install ONNX Runtime and the shipped model
     Setup(setup::SetupArgs),
-    /// Print a script that completes arguments in a shell
+    /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
-    /// Print the manual page, or write one for each command
+    /// Print the manual page, or write one per command
     Man(man::ManArgs),
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use sllm_ort::{ProviderOptions, ShapeProfiles, SizeRange};
 
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Execution")]
 pub struct ProviderArgs {
     /// Number of the GPU, for cuda and tensorrt [default: the driver's first]
     #[arg(long, value_name = "ID")]

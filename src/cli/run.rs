@@ -15,11 +15,27 @@ use sllm_ort::{
 
 use super::{ModelArgs, input, output, sampling::SamplingArgs, signals::Interruptible};
 
+/// Headings of the help.
+const LENGTH: &str = "Length and end";
+const SAMPLING: &str = "Sampling";
+const SESSION: &str = "Sessions";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     /// Text to continue; - for stdin [default: read from stdin]
     #[arg(value_parser = input::text_argument)]
     prompt: Option<String>,
+    /// The same as an option
+    #[arg(
+        short = 'p',
+        long = "prompt",
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        value_parser = input::text_argument,
+        conflicts_with_all = ["prompt", "file"]
+    )]
+    prompt_option: Option<String>,
     /// Read the text to continue from a file; - for stdin
     #[arg(
         short,
@@ -31,53 +47,68 @@ pub struct RunArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// New sentences at most
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 16)]
+    /// Generate at most N sentences
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 16, help_heading = LENGTH)]
     max_sentences: usize,
-    /// Go on where the model says that the text is over
-    #[arg(long)]
+    /// Generate at most N tokens; the last sentence may be cut
+    #[arg(long, value_name = "N", help_heading = LENGTH)]
+    max_tokens: Option<usize>,
+    /// Continue where the model predicts the end of the text
+    #[arg(long, visible_alias = "ignore-eos", help_heading = LENGTH)]
     ignore_stop: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Whether no sentence may come twice [default: the bundle's, else true if tokens are drawn]
-    #[arg(long, value_name = "BOOL")]
+    /// Repeat no sentence [default: the bundle's, else true if tokens are drawn]
+    #[arg(long, value_name = "BOOL", help_heading = SAMPLING)]
     avoid_repeats: Option<bool>,
-    /// Decode each sentence N times, and take the likeliest
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Decode each sentence N times and keep the likeliest
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = SAMPLING)]
     best_of: usize,
     /// What to do when the context is full
-    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    #[arg(long, value_name = "WHAT", default_value = "stop", help_heading = LENGTH)]
     when_full: Full,
-    /// End after this time
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    /// Stop after this time
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = LENGTH)]
     time_limit: Option<f64>,
-    /// End before this text; can be repeated
+    /// Stop before this text; can be repeated
     #[arg(
         long,
+        help_heading = LENGTH,
         value_name = "TEXT",
         allow_hyphen_values = true,
         value_parser = input::text_argument
     )]
     stop: Vec<String>,
-    /// Keep prompt and continuation in a session file
-    #[arg(long, value_name = "SESSION")]
+    /// Save prompt and continuation to a session file
+    #[arg(long, value_name = "SESSION", help_heading = SESSION)]
     save: Option<PathBuf>,
     /// Continue a session file; a prompt is appended to it
-    #[arg(long, value_name = "SESSION")]
+    #[arg(long, value_name = "SESSION", help_heading = SESSION)]
     load: Option<PathBuf>,
-    /// Continue a session file if it is there, and keep the session in it
-    #[arg(long, value_name = "SESSION", conflicts_with_all = ["save", "load"])]
+    /// Continue a session file if it exists, and save the session to it
+    #[arg(
+        long,
+        value_name = "SESSION",
+        conflicts_with_all = ["save", "load"],
+        help_heading = SESSION
+    )]
     session: Option<PathBuf>,
-    /// Print times, memory and where the graphs' nodes run to stderr; with JSON the last is in the
-    /// last line too
+    /// Print times, memory and the provider of the graphs' nodes to stderr
     #[arg(long)]
     stats: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  sllm-ort run \"Once upon a time, there was a cat. \"
+  sllm-ort run -n 8 -t 0.7 -s 3 < prompt.txt
+  sllm-ort run -p \"It was late. \" --session story.session
+  sllm-ort run \"It was late. \" --format json";
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Full {
     Stop,
-    /// Go on without the oldest quarter of the sentences
+    /// Drop the oldest quarter of the sentences
     DropOldest,
 }
 
@@ -101,7 +132,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let model = args.model.load()?;
     let load = started.elapsed();
-    input::warn_of_unread_stdin(args.prompt.iter());
+    input::warn_of_unread_stdin(args.prompt.iter().chain(&args.prompt_option));
     let sampling = args.sampling.apply(model.sampling().clone())?;
     for option in args.sampling.without_effect(&sampling) {
         output::warn(&format!("{option} has no effect at temperature 0"));
@@ -140,7 +171,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         output::warn(match model.config().kind {
             ModelKind::Opt => "the context is full, so that the text ends here",
             _ => {
-                "the context is full, so that the text ends here; --when-full drop-oldest forgets its beginning and goes on"
+                "the context is full, so that the text ends here; --when-full drop-oldest drops its oldest sentences instead"
             }
         });
     }
@@ -224,6 +255,7 @@ impl RunArgs {
     fn generate_options(&self) -> anyhow::Result<GenerateOptions> {
         let mut options = GenerateOptions::default()
             .with_max_sentences(self.max_sentences)
+            .with_max_tokens(self.max_tokens)
             .with_ignore_eos(self.ignore_stop)
             .with_best_of(self.best_of)?
             .with_overflow(match self.when_full {
@@ -264,10 +296,11 @@ impl RunArgs {
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
-        if self.prompt.is_none() && self.file.is_none() && self.goes_on() {
+        let prompt = self.prompt.as_deref().or(self.prompt_option.as_deref());
+        if prompt.is_none() && self.file.is_none() && self.goes_on() {
             return Ok(String::new());
         }
-        let text = input::text(self.prompt.as_deref(), self.file.as_deref())?;
+        let text = input::text(prompt, self.file.as_deref())?;
         if !self.goes_on() {
             input::check_text(&text, "the prompt")?;
         }

@@ -6,6 +6,7 @@ use sllm_ort::SamplingOptions;
 /// Where an option is not given, the value of the bundle (`generation` in its manifest) is taken,
 /// else the one named in its help.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
     /// Take the best token each time: temperature 0
     #[arg(long, conflicts_with = "temperature")]

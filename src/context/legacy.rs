@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{ContextSentence, SentenceContext, TokenContext, snapshot::Limits};
+use super::{ContextSentence, SentenceContext, TokenContext, limits::Limits};
 use crate::{
     error::{Error, Result, one_line},
     model::{Model, Network},

@@ -1,0 +1,307 @@
+//! Reading a context, of which nothing is trusted.
+
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
+};
+use crate::{
+    context::{
+        ContextSentence, SentenceContext, TokenContext, legacy,
+        limits::Limits,
+        sentences::SentenceParts,
+        tokens::{SentenceEnd, TokenParts},
+    },
+    error::{Error, Result, one_line},
+    fs::read_bytes,
+    generate::CachedContext as _,
+    graphs::Prediction,
+    logits::Logits,
+    model::{Model, Network},
+    session::{Context, Session},
+};
+
+/// Room for the text of a context and the header, in bytes.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// What a file is called in errors about bytes that come from elsewhere.
+const BYTES: &str = "the bytes";
+
+pub(crate) fn load(model: &Model, path: &Path) -> Result<Session> {
+    let bytes = read_bytes(path, limit(model)?)?;
+    restore(model, &bytes, path)
+}
+
+pub(crate) fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Session> {
+    restore(model, bytes, Path::new(BYTES))
+}
+
+/// Largest snapshot of a context of this model, in bytes.
+fn limit(model: &Model) -> Result<u64> {
+    let config = model.config();
+    let cache = config.kv_bytes(None)?.kv_bytes_full_context;
+    let vectors = config.max_sentences.unwrap_or(0) * config.hidden_size * size_of::<f32>();
+    let numbers = cache.saturating_add(vectors);
+    Ok(MAX_TEXT_BYTES.saturating_add(numbers as u64))
+}
+
+/// A snapshot that is being read.
+struct Snapshot<'b> {
+    path: &'b Path,
+    tensors: SafeTensors<'b>,
+    /// Whether it was saved with the variant in use, so that its numbers hold.
+    same_variant: bool,
+}
+
+fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
+    // The header of safetensors follows its length of 8 bytes.
+    if bytes.get(8) != Some(&b'{') {
+        return legacy::restore(model, bytes, path);
+    }
+    let refused = |problem: String| Error::SessionFile {
+        path: path.to_owned(),
+        problem,
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| refused(one_line(&e)))?;
+    let metadata = header.metadata().as_ref().and_then(|all| all.get(METADATA));
+    let metadata = metadata.ok_or_else(|| refused(format!("its metadata has no {METADATA}")))?;
+    let metadata: Metadata<Value> =
+        serde_json::from_str(metadata).map_err(|error| refused(one_line(&error)))?;
+    if metadata.format_version != FORMAT_VERSION {
+        let found = metadata.format_version;
+        return Err(refused(format!(
+            "format_version is {found}, this program reads {FORMAT_VERSION}"
+        )));
+    }
+    if metadata.model != model.fingerprint() {
+        return Err(Error::SessionModel {
+            path: path.to_owned(),
+            model: model.config().name.clone(),
+        });
+    }
+    let snapshot = Snapshot {
+        path,
+        tensors: SafeTensors::deserialize(bytes).map_err(|e| refused(one_line(&e)))?,
+        same_variant: metadata.variant == model.variant(),
+    };
+    let context = match model.network() {
+        Network::Sentences(network) => {
+            let text: SentenceText = snapshot.text(metadata.context)?;
+            let context = SentenceContext::new(network.clone());
+            let context = snapshot.sentences(text, context, model)?;
+            Context::Sentences(network.clone(), Box::new(context))
+        }
+        Network::Tokens(network) => {
+            let text: TokenText = snapshot.text(metadata.context)?;
+            let context = TokenContext::new(network.clone());
+            let context = snapshot.tokens(text, context, model)?;
+            Context::Tokens(network.clone(), Box::new(context))
+        }
+        Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
+    };
+    Ok(Session::from_parts(model.clone(), context))
+}
+
+impl Snapshot<'_> {
+    fn refused(&self, problem: impl Into<String>) -> Error {
+        Error::SessionFile {
+            path: self.path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    fn text<T: DeserializeOwned>(&self, json: Value) -> Result<T> {
+        serde_json::from_value(json).map_err(|error| self.refused(one_line(&error)))
+    }
+
+    /// The bytes of a tensor of this type and shape.
+    fn tensor(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<&[u8]> {
+        let tensor = self
+            .tensors
+            .tensor(name)
+            .map_err(|_| self.refused(format!("it has no tensor {name}")))?;
+        if (tensor.dtype(), tensor.shape()) != (dtype, shape) {
+            let problem = format!(
+                "tensor {name} is {:?} {:?}, expected {dtype:?} {shape:?}",
+                tensor.dtype(),
+                tensor.shape()
+            );
+            return Err(self.refused(problem));
+        }
+        Ok(tensor.data())
+    }
+
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let bytes = self.tensor(name, Dtype::F32, shape)?;
+        let (values, _) = bytes.as_chunks::<4>();
+        let values: Vec<f32> = values.iter().map(|&v| f32::from_le_bytes(v)).collect();
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(self.refused(format!("tensor {name} is not finite"))),
+        }
+    }
+
+    /// The tensors of the cache, none if it was not saved.
+    fn cache(&self, layers: usize, shape: [usize; 3]) -> Result<Vec<&[u8]>> {
+        let Ok(first) = self.tensors.tensor(&cache_name(0)) else {
+            return Ok(Vec::new());
+        };
+        let dtype = first.dtype();
+        let names = (0..2 * layers).map(cache_name);
+        let tensors = names.map(|name| self.tensor(&name, dtype, &shape));
+        let tensors = tensors.collect::<Result<Vec<_>>>()?;
+        for bytes in &tensors {
+            let finite = match dtype {
+                Dtype::F16 => bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .all(|&v| half::f16::from_le_bytes(v).is_finite()),
+                _ => bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .all(|&v| f32::from_le_bytes(v).is_finite()),
+            };
+            if !finite {
+                return Err(self.refused("its cache is not finite"));
+            }
+        }
+        Ok(tensors)
+    }
+
+    fn sentences(
+        &self,
+        text: SentenceText,
+        empty: SentenceContext,
+        model: &Model,
+    ) -> Result<SentenceContext> {
+        let count = text.sentences.len();
+        let limits = Limits::of(model);
+        limits
+            .check_runs(&text.runs, count)
+            .map_err(|p| self.refused(p))?;
+        for (number, sentence) in text.sentences.iter().enumerate() {
+            let checked = limits.check_ids(number, &sentence.ids, 0);
+            checked.map_err(|problem| self.refused(problem))?;
+        }
+        if text.dropped > u32::MAX as usize {
+            return Err(self.refused("it has lost more sentences than a context can"));
+        }
+        if count == 0 {
+            return Ok(empty);
+        }
+        let hidden = model.config().hidden_size;
+        let vectors = self.floats("vectors", &[count, hidden])?;
+        let stop_logits = self.floats("stop_logits", &[2])?;
+        let prediction = Prediction {
+            hidden: self.floats("hidden", &[hidden])?,
+            stop_logits: [stop_logits[0], stop_logits[1]],
+        };
+        let network = empty.shared_model().clone();
+        let backbone = &network.backbone;
+        let layers = model.config().backbone.as_ref().map_or(0, |b| b.layers);
+        let mut cache = None;
+        if self.same_variant {
+            let tensors = self.cache(layers, backbone.cache_shape(count))?;
+            if !tensors.is_empty() {
+                cache = backbone.cache_from_bytes(count, &tensors)?;
+                if cache.is_none() {
+                    return Err(self.refused("its cache does not fit the model"));
+                }
+            }
+        }
+        let sentence = |stored: StoredSentence| ContextSentence {
+            text: stored.text,
+            ids: stored.ids,
+        };
+        let parts = SentenceParts {
+            sentences: text.sentences.into_iter().map(sentence).collect(),
+            vectors,
+            runs: text.runs,
+            dropped: text.dropped,
+            cache,
+            prediction: Some(prediction),
+        };
+        let mut context = SentenceContext::from_parts(network, parts);
+        context.prepare()?;
+        Ok(context)
+    }
+
+    fn tokens(&self, text: TokenText, empty: TokenContext, model: &Model) -> Result<TokenContext> {
+        if text.ids.is_empty() {
+            return Ok(empty);
+        }
+        let checked = Limits::of(model).check_ids(0, &text.ids, 1);
+        checked.map_err(|problem| self.refused(problem))?;
+        let mut before = (0, 0);
+        for &(bytes, tokens) in &text.ends {
+            let count = tokens.unwrap_or(before.1);
+            let grows = bytes >= before.0 && count >= before.1;
+            if !grows || count > text.ids.len() || !text.text.is_char_boundary(bytes) {
+                return Err(self.refused("its sentences do not fit its text"));
+            }
+            before = (bytes, count);
+        }
+        let last = text.ends.last();
+        if last != Some(&(text.text.len(), Some(text.ids.len()))) {
+            return Err(self.refused("its sentences do not fit its text"));
+        }
+        let network = empty.shared_model().clone();
+        let layers = model.config().backbone.as_ref().map_or(0, |b| b.layers);
+        let count = text.ids.len();
+        let (mut cache, mut logits) = (None, Logits::default());
+        if self.same_variant {
+            let tensors = self.cache(layers, network.graph.cache_shape(count))?;
+            if !tensors.is_empty() {
+                logits = self.logits(model)?;
+                cache = network.graph.cache_from_bytes(count, &tensors)?;
+                if cache.is_none() {
+                    return Err(self.refused("its cache does not fit the model"));
+                }
+            }
+        }
+        let end = |(bytes, tokens)| SentenceEnd { bytes, tokens };
+        let parts = TokenParts {
+            text: text.text,
+            ids: text.ids,
+            ends: text.ends.into_iter().map(end).collect(),
+            cache,
+            logits,
+        };
+        let mut context = TokenContext::from_parts(network, parts);
+        context.prepare()?;
+        Ok(context)
+    }
+
+    fn logits(&self, model: &Model) -> Result<Logits> {
+        let shape = |name: &str| {
+            let tensor = self.tensors.tensor(name);
+            tensor.map_or(0, |tensor| tensor.shape().first().copied().unwrap_or(0))
+        };
+        let (values, ids) = (shape("logits"), shape("logit_ids"));
+        let vocab_size = model.config().vocab_size;
+        let fits = values > 0 && (ids == values || (ids == 0 && values == vocab_size));
+        if !fits {
+            return Err(self.refused("its logits do not fit the model"));
+        }
+        let values = self.floats("logits", &[values])?;
+        let bytes = self.tensor("logit_ids", Dtype::U32, &[ids])?;
+        let ids: Vec<u32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&id| u32::from_le_bytes(id))
+            .collect();
+        if ids.iter().any(|&id| id as usize >= vocab_size) {
+            return Err(self.refused("its logits do not fit the model"));
+        }
+        let mut logits = Logits::default();
+        logits.set_top(ids, &values);
+        Ok(logits)
+    }
+}

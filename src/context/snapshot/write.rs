@@ -1,0 +1,173 @@
+//! Writing a context.
+
+use std::{borrow::Cow, collections::HashMap, path::Path};
+
+use safetensors::{Dtype, View};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
+};
+use crate::{
+    context::{ContextSentence, SentenceContext, TokenContext, tokens::SentenceEnd},
+    error::{Error, Result, one_line},
+    fs::write_whole,
+    generate::CachedContext as _,
+    runtime::KvCache,
+    session::{Context, Session},
+};
+
+/// A tensor to be written.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+pub(crate) fn save(session: &Session, path: &Path) -> Result<()> {
+    let bytes = to_bytes(session)?;
+    write_whole(path, |file| file.write_all(&bytes))
+}
+
+pub(crate) fn to_bytes(session: &Session) -> Result<Vec<u8>> {
+    let model = session.model();
+    let (context, tensors) = match session.context() {
+        Context::Sentences(_, context) => sentence_tensors(context)?,
+        Context::Tokens(_, context) => token_tensors(context)?,
+    };
+    let metadata = Metadata {
+        format_version: FORMAT_VERSION,
+        model: model.fingerprint(),
+        variant: model.variant().to_owned(),
+        context,
+    };
+    let metadata = serde_json::to_string(&metadata).map_err(|error| failed(&error))?;
+    let metadata = HashMap::from([(METADATA.to_owned(), metadata)]);
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| failed(&error))
+}
+
+fn failed(error: &impl std::fmt::Display) -> Error {
+    Error::Snapshot {
+        problem: one_line(error),
+    }
+}
+
+type Tensors = Vec<(String, Stored)>;
+
+fn sentence_tensors(context: &SentenceContext) -> Result<(Value, Tensors)> {
+    let sentence = |sentence: &ContextSentence| StoredSentence {
+        text: sentence.text.clone(),
+        ids: sentence.ids.clone(),
+    };
+    let text = SentenceText {
+        sentences: context.sentences().iter().map(sentence).collect(),
+        runs: context.runs().to_vec(),
+        dropped: context.dropped(),
+    };
+    let mut tensors = Vec::new();
+    if let Some(prediction) = context.prediction() {
+        let hidden = prediction.hidden.len();
+        tensors.push(floats(
+            "vectors",
+            &[context.len(), hidden],
+            context.vectors(),
+        ));
+        tensors.push(floats("hidden", &[hidden], &prediction.hidden));
+        tensors.push(floats("stop_logits", &[2], &prediction.stop_logits));
+    }
+    if let Some(cache) = context.cache() {
+        let backbone = &context.model().backbone;
+        let bytes = backbone.cache_bytes(cache)?;
+        let shape = backbone.cache_shape(context.len());
+        tensors.extend(cache_tensors(cache, &shape, bytes));
+    }
+    Ok((json(&text)?, tensors))
+}
+
+fn token_tensors(context: &TokenContext) -> Result<(Value, Tensors)> {
+    let end = |end: &SentenceEnd| (end.bytes, end.tokens);
+    let text = TokenText {
+        text: context.text().to_owned(),
+        ids: context.ids().to_vec(),
+        ends: context.ends().iter().map(end).collect(),
+    };
+    let mut tensors = Vec::new();
+    // A cache that holds more or less than the context is recomputed.
+    let cache = context
+        .cache()
+        .filter(|cache| cache.len() == context.ids().len());
+    if let Some(cache) = cache {
+        let logits = context.logits();
+        tensors.push(floats("logits", &[logits.values().len()], logits.values()));
+        let ids: Vec<u8> = logits
+            .ids()
+            .iter()
+            .flat_map(|id| id.to_le_bytes())
+            .collect();
+        tensors.push((
+            "logit_ids".to_owned(),
+            Stored {
+                dtype: Dtype::U32,
+                shape: vec![logits.ids().len()],
+                bytes: ids,
+            },
+        ));
+        let bytes = context.graph().cache_bytes(cache)?;
+        let shape = context.graph().cache_shape(cache.len());
+        tensors.extend(cache_tensors(cache, &shape, bytes));
+    }
+    Ok((json(&text)?, tensors))
+}
+
+fn json(text: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(text).map_err(|error| failed(&error))
+}
+
+fn floats(name: &str, shape: &[usize], values: &[f32]) -> (String, Stored) {
+    let stored = Stored {
+        dtype: Dtype::F32,
+        shape: shape.to_vec(),
+        bytes: values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+    };
+    (name.to_owned(), stored)
+}
+
+fn cache_tensors(cache: &KvCache, shape: &[usize], tensors: Vec<Vec<u8>>) -> Tensors {
+    let dtype = if cache.is_half() {
+        Dtype::F16
+    } else {
+        Dtype::F32
+    };
+    let stored = |(number, bytes): (usize, Vec<u8>)| {
+        let shape = shape.to_vec();
+        let stored = Stored {
+            dtype,
+            shape,
+            bytes,
+        };
+        (cache_name(number), stored)
+    };
+    tensors.into_iter().enumerate().map(stored).collect()
+}
