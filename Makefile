@@ -4,6 +4,7 @@ ORT_VERSION := 1.31.1
 PYTHON ?= python3
 VENV := .venv
 PEERS_VENV := .venv-peers
+SERVE_VENV := .venv-serve
 PEERS_PATH := PYTHONPATH=export:benches
 MYPY := $(VENV)/bin/mypy --config-file export/pyproject.toml export benches/peers
 PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
@@ -12,7 +13,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -120,6 +121,10 @@ export-test: $(VENV)/ready ## Python tests of the exporter
 	cd export && ../$(VENV)/bin/python -m pytest -q
 	$(PEERS_TEST) benches/peers/tests
 
+serve-test: runtime $(SERVE_VENV)/ready ## The server with OpenAI's official Python client
+	cargo build --locked
+	SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort $(SERVE_VENV)/bin/python -m pytest -q tests/serve
+
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
@@ -198,7 +203,7 @@ venv: $(VENV)/ready ## The Python environment of exporter and tests
 
 clean: ## Remove all that was built
 	cargo clean
-	rm -rf $(VENV) $(PEERS_VENV) $(RUNTIME)
+	rm -rf $(VENV) $(PEERS_VENV) $(SERVE_VENV) $(RUNTIME)
 
 # ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed. The programs find it
 # beside themselves.
@@ -229,6 +234,11 @@ $(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt
 $(PEERS_VENV)/ready: benches/peers/requirements.txt | need-python
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
+	touch $@
+
+$(SERVE_VENV)/ready: tests/serve/requirements.txt | need-python
+	$(PYTHON) -m venv $(SERVE_VENV)
+	$(SERVE_VENV)/bin/python -m pip install --quiet --requirement tests/serve/requirements.txt
 	touch $@
 
 .PHONY: need-cargo need-python

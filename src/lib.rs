@@ -46,6 +46,7 @@
 //! |---|---|---|
 //! | `measure` | the modules `eval`, `bench` and `stats` | with `cli` |
 //! | `cli` | the program `sllm-ort` | yes |
+//! | `serve` | its command `serve`, with `cli` | yes |
 //!
 //! # ONNX Runtime
 //!

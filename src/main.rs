@@ -1,6 +1,8 @@
 //! The command line program; see `README.md` for its commands.
 
 mod cli;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::process::ExitCode;
 

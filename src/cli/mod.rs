@@ -18,6 +18,8 @@ mod reconstruct;
 mod run;
 mod sampling;
 mod segment;
+#[cfg(feature = "serve")]
+mod serve;
 mod setup;
 mod signals;
 mod stats;
@@ -54,6 +56,9 @@ struct Cli {
 enum Command {
     /// Continue a text sentence by sentence
     Run(run::RunArgs),
+    /// Serve models over HTTP, as OpenAI's API does
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Encode sentences and decode them again
     Reconstruct(reconstruct::ReconstructArgs),
     /// Print sentence vectors
@@ -84,6 +89,8 @@ impl Command {
     fn run(&self, verbose: bool) -> anyhow::Result<ExitCode> {
         let done = match self {
             Self::Run(args) => return run::run(args),
+            #[cfg(feature = "serve")]
+            Self::Serve(args) => serve::run(args),
             Self::Reconstruct(args) => reconstruct::run(args),
             Self::Embed(args) => embed::run(args),
             Self::Segment(args) => segment::run(args),

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, str::FromStr};
 use clap::Args;
 use sllm_ort::{ProviderOptions, ShapeProfiles, SizeRange};
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Execution")]
 pub struct ProviderArgs {
     /// Number of the GPU, for cuda and tensorrt [default: the driver's first]

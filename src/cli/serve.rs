@@ -1,0 +1,254 @@
+//! `serve`: an HTTP server.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use clap::{Args, builder::FalseyValueParser};
+
+use super::{BundleArgs, Format, ModelArgs, models, output, provider_args::ProviderArgs};
+use crate::serve::{self, Settings};
+
+/// Headings of the help.
+const LIMITS: &str = "Limits";
+const SESSIONS: &str = "Sessions";
+const ACCESS: &str = "Access";
+
+/// Most seconds of an option.
+const MAX_SECONDS: f64 = 1e7;
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Bundle: its folder, or its name in a folder of models; can be repeated, each is served under
+    /// its configuration's name; SLLM_ORT_MODEL takes a list with commas
+    /// [default: the shipped sllm-stories]
+    #[arg(
+        short,
+        long,
+        value_name = "MODEL",
+        env = "SLLM_ORT_MODEL",
+        value_delimiter = ','
+    )]
+    model: Vec<PathBuf>,
+    /// Address to listen on; other machines reach 0.0.0.0
+    #[arg(
+        long,
+        value_name = "HOST",
+        default_value = "127.0.0.1",
+        env = "SLLM_ORT_HOST"
+    )]
+    host: String,
+    /// Port to listen on; 0 takes one that is free
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 8080,
+        env = "SLLM_ORT_PORT"
+    )]
+    port: u16,
+    /// Time to end running answers in after SIGTERM or Ctrl-C
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "30",
+        env = "SLLM_ORT_GRACE",
+        value_parser = seconds
+    )]
+    grace: Duration,
+    /// Continue at most N texts of a model at a time
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        env = "SLLM_ORT_MAX_BATCH",
+        value_parser = batch_size,
+        help_heading = LIMITS
+    )]
+    max_batch: usize,
+    /// Let at most N texts of a model wait; others are refused with status 429
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 128,
+        env = "SLLM_ORT_MAX_QUEUE",
+        value_parser = queue_size,
+        help_heading = LIMITS
+    )]
+    max_queue: usize,
+    /// Take at most so much text in a request
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 256 << 10,
+        env = "SLLM_ORT_MAX_PROMPT_BYTES",
+        value_parser = prompt_bytes,
+        help_heading = LIMITS
+    )]
+    max_prompt_bytes: usize,
+    /// End a request that takes longer, its wait included
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "300",
+        env = "SLLM_ORT_REQUEST_TIMEOUT",
+        value_parser = seconds,
+        help_heading = LIMITS
+    )]
+    request_timeout: Duration,
+    /// Forget a session that was not used for so long
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "3600",
+        env = "SLLM_ORT_SESSION_TTL",
+        value_parser = seconds,
+        help_heading = SESSIONS
+    )]
+    session_ttl: Duration,
+    /// Memory of all sessions
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1 << 30,
+        env = "SLLM_ORT_SESSION_MEMORY",
+        help_heading = SESSIONS
+    )]
+    session_memory: usize,
+    /// File with the API keys that open the server, one a line [default: open to all]
+    #[arg(long, value_name = "FILE", env = "SLLM_ORT_API_KEY_FILE", help_heading = ACCESS)]
+    api_key_file: Option<PathBuf>,
+    /// Origin whose web pages may use the server, such as https://example.org; can be repeated
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "SLLM_ORT_CORS",
+        value_delimiter = ',',
+        help_heading = ACCESS
+    )]
+    cors: Vec<String>,
+    /// Show no page at /
+    #[arg(
+        long,
+        env = "SLLM_ORT_NO_UI",
+        value_parser = FalseyValueParser::new(),
+        help_heading = ACCESS
+    )]
+    no_ui: bool,
+    /// Execution provider: auto, cpu, cuda, tensorrt, openvino, coreml, directml, xnnpack
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "auto",
+        env = "SLLM_ORT_PROVIDER"
+    )]
+    provider: String,
+    #[command(flatten)]
+    provider_options: ProviderArgs,
+    /// Variant of the bundles [default: the first one made for the provider]
+    #[arg(long, value_name = "NAME", env = "SLLM_ORT_VARIANT")]
+    variant: Option<String>,
+    /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
+    #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]
+    threads: Option<usize>,
+    /// How long a thread without work looks for some before it sleeps, in microseconds; 0 for never
+    /// [default: 200]
+    #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
+    spin: Option<u64>,
+    /// ONNX Runtime library to load, or a folder that has it [default: searched]
+    #[arg(long, value_name = "PATH", env = "SLLM_ORT_ONNXRUNTIME")]
+    onnxruntime: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sllm-ort serve
+  sllm-ort serve --model models/sllm-stories --port 9000 --max-batch 32
+  curl http://127.0.0.1:8080/v1/completions -H 'content-type: application/json' \\
+    -d '{\"prompt\": \"Once upon a time, there was a cat. \"}'";
+
+/// Serve until a signal comes.
+pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let settings = Settings {
+        host: args.host.clone(),
+        port: args.port,
+        max_batch: args.max_batch,
+        max_queue: args.max_queue,
+        max_prompt_bytes: args.max_prompt_bytes,
+        request_timeout: args.request_timeout,
+        session_ttl: args.session_ttl,
+        session_memory: args.session_memory,
+        api_key_file: args.api_key_file.clone(),
+        cors: args.cors.clone(),
+        ui: !args.no_ui,
+        grace: args.grace,
+    };
+    if settings.cors.iter().any(|origin| origin == "*") {
+        bail!("--cors takes origins such as https://example.org, not *");
+    }
+    let bundles = args.bundles()?;
+    let model_args = ModelArgs {
+        bundle: BundleArgs {
+            model: None,
+            format: Format::Text,
+        },
+        provider: args.provider.clone(),
+        provider_options: args.provider_options.clone(),
+        variant: args.variant.clone(),
+        threads: args.threads,
+        spin: args.spin,
+        onnxruntime: args.onnxruntime.clone(),
+    };
+    let load = move || {
+        let load = |dir: &PathBuf| {
+            let started = Instant::now();
+            let model = model_args.load_bundle(dir, model_args.variant.as_deref())?;
+            Ok((model, started.elapsed()))
+        };
+        bundles.iter().map(load).collect()
+    };
+    serve::run(settings, load, output::warn)
+}
+
+impl ServeArgs {
+    fn bundles(&self) -> anyhow::Result<Vec<PathBuf>> {
+        if self.model.is_empty() {
+            return models::find(None).map(|dir| vec![dir]);
+        }
+        self.model
+            .iter()
+            .map(|model| models::find(Some(model)))
+            .collect()
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed")?;
+    match (0.0..=MAX_SECONDS).contains(&seconds) {
+        true => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
+        false => Err("0 or more seconds are needed".into()),
+    }
+}
+
+fn number(text: &str, allowed: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
+    let refused = format!("{} to {} is allowed", allowed.start(), allowed.end());
+    let number: Option<usize> = text.parse().ok();
+    number
+        .filter(|number| allowed.contains(number))
+        .ok_or(refused)
+}
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    number(text, 1..=1024)
+}
+
+fn queue_size(text: &str) -> Result<usize, String> {
+    number(text, 0..=1 << 20)
+}
+
+/// No more than the library takes at once.
+fn prompt_bytes(text: &str) -> Result<usize, String> {
+    number(text, 1..=sllm_ort::text::MAX_TEXT_BYTES)
+}

@@ -1,0 +1,294 @@
+//! `POST /v1/chat/completions`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Answered, Piece, Usage},
+    app::{App, new_id, unix_seconds},
+    body::{Body, Fields, Neutral},
+    completions::{StreamOptions, choices, submit},
+    error::{ApiError, ErrorBody},
+    options::Generation,
+    sse::{self, Gone, Writer},
+};
+
+/// Messages, whose texts are joined by line breaks and continued. The models are no chat models.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ChatRequest {
+    /// May be left out where one model is served.
+    model: Option<String>,
+    messages: Vec<Message>,
+    /// The newer name of `max_tokens`.
+    max_completion_tokens: Option<usize>,
+    /// Number of continuations.
+    #[schema(minimum = 1, maximum = 64)]
+    n: Option<usize>,
+    /// Answer in pieces: server-sent events, the last one `[DONE]`.
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    /// Not used.
+    #[allow(dead_code)]
+    user: Option<String>,
+    #[serde(flatten)]
+    generation: Generation,
+}
+
+/// A message; who wrote it makes no difference.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    #[allow(dead_code)]
+    role: Role,
+    content: Content,
+    #[allow(dead_code)]
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    Developer,
+    User,
+    Assistant,
+}
+
+/// A text, or parts of type `text`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "a text or a list of parts of type text")]
+pub enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Part {
+    Text { text: String },
+}
+
+impl Fields for ChatRequest {
+    const FIELDS: &'static [&'static str] = &[
+        "model",
+        "messages",
+        "max_completion_tokens",
+        "n",
+        "stream",
+        "stream_options",
+        "user",
+    ];
+    const UNSUPPORTED: &'static [(&'static str, Neutral)] = &[
+        ("logprobs", Neutral::False),
+        ("top_logprobs", Neutral::Null),
+        ("logit_bias", Neutral::Empty),
+        ("presence_penalty", Neutral::Zero),
+        ("frequency_penalty", Neutral::Zero),
+        ("tools", Neutral::Empty),
+        ("tool_choice", Neutral::Word("none")),
+        ("parallel_tool_calls", Neutral::Null),
+        ("functions", Neutral::Empty),
+        ("function_call", Neutral::Word("none")),
+        ("response_format", Neutral::Word("text")),
+        ("modalities", Neutral::Null),
+        ("audio", Neutral::Null),
+        ("prediction", Neutral::Null),
+        ("reasoning_effort", Neutral::Null),
+        ("verbosity", Neutral::Null),
+        ("web_search_options", Neutral::Null),
+        ("service_tier", Neutral::Word("auto")),
+        ("store", Neutral::False),
+        ("metadata", Neutral::Empty),
+    ];
+    type Part = Generation;
+}
+
+/// Continuations; as a stream, pieces of them with `delta` in place of `message`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChatCompletion {
+    id: String,
+    /// `chat.completion`, or `chat.completion.chunk` in a stream.
+    object: &'static str,
+    /// Seconds since 1970.
+    created: u64,
+    model: String,
+    choices: Vec<ChatChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChatChoice {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<Said>,
+    /// Always null.
+    logprobs: Option<()>,
+    /// `stop`: the text is over, or a stop text came. `length`: a limit was reached. Null in a piece
+    /// that is not the last.
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Said {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+}
+
+impl ChatRequest {
+    /// The texts of all messages, joined by line breaks.
+    fn prompt(&self) -> String {
+        let text = |message: &Message| match &message.content {
+            Content::Text(text) => text.clone(),
+            Content::Parts(parts) => parts
+                .iter()
+                .map(|Part::Text { text }| text.as_str())
+                .collect(),
+        };
+        let texts: Vec<String> = self.messages.iter().map(text).collect();
+        texts.join("\n")
+    }
+}
+
+/// Continue the texts of messages
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    tag = "OpenAI",
+    request_body = ChatRequest,
+    responses(
+        (status = 200, body = ChatCompletion, description = "The continuations; a stream if asked for"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+        (status = 429, body = ErrorBody),
+        (status = 500, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+        (status = 504, body = ErrorBody),
+    )
+)]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Body(mut request): Body<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let served = app.model(request.model.as_deref())?;
+    let stream = request.stream.unwrap_or(false);
+    let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
+    let n = choices(request.n)?;
+    let prompt = request.prompt();
+    if request.max_completion_tokens.is_some() {
+        request.generation.max_tokens = request.max_completion_tokens;
+    }
+    let events = submit(&app, served, &[prompt], n, request.generation)?;
+    let answered = Answered::begin(events, n).await?;
+    let form = Form {
+        id: new_id("chatcmpl"),
+        created: unix_seconds(),
+        model: served.name().to_owned(),
+    };
+    if stream {
+        return Ok(sse::stream(|writer| {
+            write(writer, answered, form, n, include_usage)
+        }));
+    }
+    let (answers, usage) = answered.collect(n).await?;
+    let choices = answers.into_iter().enumerate();
+    let choices = choices.map(|(index, answer)| ChatChoice {
+        index,
+        message: Some(Said {
+            role: Some("assistant"),
+            content: Some(answer.text),
+        }),
+        delta: None,
+        logprobs: None,
+        finish_reason: Some(answer.end.openai()),
+    });
+    let whole = form.completion("chat.completion", choices.collect(), Some(usage));
+    Ok(Json(whole).into_response())
+}
+
+/// What all pieces of an answer have.
+struct Form {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Form {
+    fn completion(
+        &self,
+        object: &'static str,
+        choices: Vec<ChatChoice>,
+        usage: Option<Usage>,
+    ) -> ChatCompletion {
+        ChatCompletion {
+            id: self.id.clone(),
+            object,
+            created: self.created,
+            model: self.model.clone(),
+            choices,
+            usage,
+        }
+    }
+
+    fn piece(&self, index: usize, delta: Said, end: Option<&'static str>) -> ChatCompletion {
+        let choice = ChatChoice {
+            index,
+            message: None,
+            delta: Some(delta),
+            logprobs: None,
+            finish_reason: end,
+        };
+        self.completion("chat.completion.chunk", vec![choice], None)
+    }
+}
+
+async fn write(
+    writer: Arc<Writer>,
+    mut answered: Answered,
+    form: Form,
+    n: usize,
+    include_usage: bool,
+) -> Result<(), Gone> {
+    for index in 0..n {
+        let first = Said {
+            role: Some("assistant"),
+            content: Some(String::new()),
+        };
+        writer.json(&form.piece(index, first, None)).await?;
+    }
+    while let Some(piece) = answered.next().await {
+        match piece {
+            Ok(Piece::Text(index, text)) => {
+                let delta = Said {
+                    role: None,
+                    content: Some(text),
+                };
+                writer.json(&form.piece(index, delta, None)).await?;
+            }
+            Ok(Piece::End(index, end)) => {
+                let last = form.piece(index, Said::default(), Some(end.openai()));
+                writer.json(&last).await?;
+            }
+            Err(error) => return writer.error(&error).await,
+        }
+    }
+    if include_usage {
+        let usage = form.completion("chat.completion.chunk", Vec::new(), Some(answered.usage()));
+        writer.json(&usage).await?;
+    }
+    writer.done().await
+}

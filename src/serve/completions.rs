@@ -1,0 +1,280 @@
+//! `POST /v1/completions`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use serde::{Deserialize, Serialize};
+use sllm_ort::{Model, text::WhiteSpace};
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Answered, Piece, Usage},
+    app::{App, Request, Served, new_id, unix_seconds},
+    body::{Body, Fields, Neutral},
+    error::{ApiError, ErrorBody},
+    job::Events,
+    options::{Generation, OneOrMany},
+    sse::{self, Gone, Writer},
+};
+
+/// Most choices of a prompt.
+const MAX_CHOICES: usize = 64;
+
+/// A text, or several, to be continued.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CompletionRequest {
+    /// May be left out where one model is served.
+    model: Option<String>,
+    prompt: OneOrMany,
+    /// Continuations of each prompt.
+    #[schema(minimum = 1, maximum = 64)]
+    n: Option<usize>,
+    /// Put the prompt in front of its continuation.
+    echo: Option<bool>,
+    /// Answer in pieces: server-sent events, the last one `[DONE]`.
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    /// Not used.
+    #[allow(dead_code)]
+    user: Option<String>,
+    #[serde(flatten)]
+    generation: Generation,
+}
+
+/// What a stream has besides its text.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOptions {
+    /// One more chunk at the end, with the numbers of tokens.
+    #[serde(default)]
+    pub include_usage: Option<bool>,
+}
+
+impl StreamOptions {
+    /// Whether the usage is asked for; only streams have these options.
+    pub fn usage(options: Option<&Self>, stream: bool) -> Result<bool, ApiError> {
+        match options {
+            Some(_) if !stream => Err(ApiError::invalid(
+                "stream_options",
+                "stream_options is for streams only: set `stream` to true",
+            )),
+            options => Ok(options.and_then(|options| options.include_usage) == Some(true)),
+        }
+    }
+}
+
+impl Fields for CompletionRequest {
+    const FIELDS: &'static [&'static str] = &[
+        "model",
+        "prompt",
+        "n",
+        "echo",
+        "stream",
+        "stream_options",
+        "user",
+    ];
+    const UNSUPPORTED: &'static [(&'static str, Neutral)] = &[
+        ("logprobs", Neutral::False),
+        ("suffix", Neutral::Null),
+        ("logit_bias", Neutral::Empty),
+        ("presence_penalty", Neutral::Zero),
+        ("frequency_penalty", Neutral::Zero),
+    ];
+    type Part = Generation;
+}
+
+/// Continuations; as a stream, pieces of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Completion {
+    id: String,
+    /// `text_completion`
+    object: &'static str,
+    /// Seconds since 1970.
+    created: u64,
+    model: String,
+    choices: Vec<CompletionChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CompletionChoice {
+    index: usize,
+    text: String,
+    /// Always null.
+    logprobs: Option<()>,
+    /// `stop`: the text is over, or a stop text came. `length`: a limit was reached. Null in a piece
+    /// that is not the last.
+    finish_reason: Option<&'static str>,
+}
+
+/// Continue texts
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    tag = "OpenAI",
+    request_body = CompletionRequest,
+    responses(
+        (status = 200, body = Completion, description = "The continuations; a stream if asked for"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+        (status = 429, body = ErrorBody),
+        (status = 500, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+        (status = 504, body = ErrorBody),
+    )
+)]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Body(request): Body<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    let served = app.model(request.model.as_deref())?;
+    let stream = request.stream.unwrap_or(false);
+    let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
+    let prompts = request.prompt.into_vec();
+    let n = choices(request.n)?;
+    let events = submit(&app, served, &prompts, n, request.generation)?;
+    let answered = Answered::begin(events, n).await?;
+    let form = Form {
+        id: new_id("cmpl"),
+        created: unix_seconds(),
+        model: served.name().to_owned(),
+    };
+    let echoes: Vec<String> = match request.echo {
+        Some(true) => prompts
+            .iter()
+            .flat_map(|prompt| std::iter::repeat_n(echo(&served.model, prompt), n))
+            .collect(),
+        _ => vec![String::new(); prompts.len() * n],
+    };
+    if stream {
+        return Ok(sse::stream(|writer| {
+            write(writer, answered, form, echoes, include_usage)
+        }));
+    }
+    let (answers, usage) = answered.collect(echoes.len()).await?;
+    let choices = answers.into_iter().zip(echoes).enumerate();
+    let choices = choices.map(|(index, (answer, echo))| CompletionChoice {
+        index,
+        text: echo + &answer.text,
+        logprobs: None,
+        finish_reason: Some(answer.end.openai()),
+    });
+    Ok(Json(form.completion(choices.collect(), Some(usage))).into_response())
+}
+
+/// The number of choices that is asked for.
+pub fn choices(n: Option<usize>) -> Result<usize, ApiError> {
+    match n.unwrap_or(1) {
+        n @ 1..=MAX_CHOICES => Ok(n),
+        n => Err(ApiError::invalid(
+            "n",
+            format!("n is {n}, allowed is 1 to {MAX_CHOICES}"),
+        )),
+    }
+}
+
+/// Queue `n` continuations of each prompt.
+pub fn submit(
+    app: &App,
+    served: &Served,
+    prompts: &[String],
+    n: usize,
+    mut generation: Generation,
+) -> Result<Events, ApiError> {
+    app.check_bytes("prompt", prompts)?;
+    let limit = app.settings.max_queue + app.settings.max_batch;
+    if prompts.is_empty() || prompts.len() * n > limit {
+        return Err(ApiError::invalid(
+            "prompt",
+            format!("{} prompts, allowed are 1 to {}", prompts.len(), limit / n),
+        ));
+    }
+    generation.draw_seed();
+    let options = (0..n).map(|choice| generation.options(&served.model, choice));
+    let options = options.collect::<Result<Vec<_>, _>>()?;
+    let requests = prompts.iter().flat_map(|prompt| {
+        options.iter().map(move |options| Request {
+            home: None,
+            text: prompt.clone(),
+            options: Some(options.clone()),
+        })
+    });
+    app.submit(served, requests.collect())
+}
+
+/// A prompt as it stands before its continuation.
+fn echo(model: &Model, prompt: &str) -> String {
+    let separated = prompt.ends_with(char::is_whitespace);
+    let canonical = model.bundle().segmentation.white_space == WhiteSpace::Canonical;
+    match canonical && !separated {
+        true => format!("{prompt} "),
+        false => prompt.to_owned(),
+    }
+}
+
+/// What all pieces of an answer have.
+struct Form {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Form {
+    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> Completion {
+        Completion {
+            id: self.id.clone(),
+            object: "text_completion",
+            created: self.created,
+            model: self.model.clone(),
+            choices,
+            usage,
+        }
+    }
+
+    fn piece(&self, index: usize, text: String, finish_reason: Option<&'static str>) -> Completion {
+        let choice = CompletionChoice {
+            index,
+            text,
+            logprobs: None,
+            finish_reason,
+        };
+        self.completion(vec![choice], None)
+    }
+}
+
+async fn write(
+    writer: Arc<Writer>,
+    mut answered: Answered,
+    form: Form,
+    echoes: Vec<String>,
+    include_usage: bool,
+) -> Result<(), Gone> {
+    for (index, echo) in echoes.into_iter().enumerate() {
+        if !echo.is_empty() {
+            writer.json(&form.piece(index, echo, None)).await?;
+        }
+    }
+    while let Some(piece) = answered.next().await {
+        match piece {
+            Ok(Piece::Text(index, text)) => writer.json(&form.piece(index, text, None)).await?,
+            Ok(Piece::End(index, end)) => {
+                let last = form.piece(index, String::new(), Some(end.openai()));
+                writer.json(&last).await?;
+            }
+            Err(error) => return writer.error(&error).await,
+        }
+    }
+    if include_usage {
+        let usage = form.completion(Vec::new(), Some(answered.usage()));
+        writer.json(&usage).await?;
+    }
+    writer.done().await
+}

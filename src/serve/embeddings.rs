@@ -1,0 +1,210 @@
+//! `POST /v1/embeddings`.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use sllm_ort::{
+    Model,
+    ndarray::{Array1, Axis},
+    text::TextSentence,
+};
+use utoipa::ToSchema;
+
+use super::{
+    app::App,
+    body::{Body, Fields, Neutral},
+    error::{ApiError, ErrorBody},
+    options::OneOrMany,
+};
+
+/// Most texts of a request, as in OpenAI's API.
+const MAX_INPUTS: usize = 2048;
+/// Sentences that are encoded together.
+const TOGETHER: usize = 64;
+
+/// Texts whose vectors are asked for.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct EmbeddingRequest {
+    /// May be left out where one model is served.
+    model: Option<String>,
+    input: OneOrMany,
+    encoding_format: Option<Encoding>,
+    /// What becomes of a text of several sentences: refused, or the mean of their vectors.
+    pooling: Option<Pooling>,
+    /// Not used.
+    #[allow(dead_code)]
+    user: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Lists of numbers.
+    #[default]
+    Float,
+    /// Little-endian 32-bit floating-point numbers in base64.
+    Base64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Each text is one sentence.
+    #[default]
+    None,
+    /// The mean of the vectors of the sentences.
+    Mean,
+}
+
+impl Fields for EmbeddingRequest {
+    const FIELDS: &'static [&'static str] =
+        &["model", "input", "encoding_format", "pooling", "user"];
+    const UNSUPPORTED: &'static [(&'static str, Neutral)] = &[("dimensions", Neutral::Null)];
+    type Part = ();
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Embeddings {
+    /// `list`
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: EmbeddingUsage,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Embedding {
+    /// `embedding`
+    object: &'static str,
+    index: usize,
+    embedding: Vector,
+}
+
+/// A sentence vector, as numbers or in base64.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Vector {
+    Numbers(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EmbeddingUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// Encode texts to sentence vectors
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "OpenAI",
+    request_body = EmbeddingRequest,
+    responses(
+        (status = 200, body = Embeddings, description = "A vector of each text"),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody),
+        (status = 429, body = ErrorBody),
+        (status = 500, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+        (status = 504, body = ErrorBody),
+    )
+)]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Body(request): Body<EmbeddingRequest>,
+) -> Result<Json<Embeddings>, ApiError> {
+    let served = app.model(request.model.as_deref())?;
+    let texts = request.input.into_vec();
+    if !(1..=MAX_INPUTS).contains(&texts.len()) {
+        return Err(ApiError::invalid(
+            "input",
+            format!("{} texts, allowed are 1 to {MAX_INPUTS}", texts.len()),
+        ));
+    }
+    app.check_bytes("input", &texts)?;
+    let pooling = request.pooling.unwrap_or_default();
+    let work = move |model: &Model| {
+        let mut tokens = 0;
+        let vector = |text: &String| encode(model, text, pooling, &mut tokens);
+        let vectors = texts.iter().map(vector).collect::<Result<Vec<_>, _>>()?;
+        Ok((vectors, tokens))
+    };
+    let (vectors, tokens) = app.run(served, work).await?;
+    let encoding = request.encoding_format.unwrap_or_default();
+    let data = vectors.into_iter().enumerate();
+    let data = data.map(|(index, vector)| Embedding {
+        object: "embedding",
+        index,
+        embedding: Vector::new(&vector, encoding),
+    });
+    Ok(Json(Embeddings {
+        object: "list",
+        data: data.collect(),
+        model: served.name().to_owned(),
+        usage: EmbeddingUsage {
+            prompt_tokens: tokens,
+            total_tokens: tokens,
+        },
+    }))
+}
+
+impl Vector {
+    fn new(vector: &Array1<f32>, encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Float => Self::Numbers(vector.to_vec()),
+            Encoding::Base64 => {
+                let bytes: Vec<u8> = vector
+                    .iter()
+                    .flat_map(|number| number.to_le_bytes())
+                    .collect();
+                Self::Base64(STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+/// The vector of a text; its tokens are added to `tokens`.
+fn encode(
+    model: &Model,
+    text: &str,
+    pooling: Pooling,
+    tokens: &mut usize,
+) -> Result<Array1<f32>, ApiError> {
+    let refused = |error| ApiError::of_library(&error, "input");
+    let sentences = model.text_pipeline().sentences(text).map_err(refused)?;
+    let sentences: Vec<TextSentence<'_>> = sentences.collect::<Result<_, _>>().map_err(refused)?;
+    *tokens += sentences
+        .iter()
+        .map(|sentence| sentence.ids.len())
+        .sum::<usize>();
+    match (sentences.len(), pooling) {
+        (0, _) => Err(ApiError::invalid(
+            "input",
+            "a text of the input has no sentence",
+        )),
+        (1, _) => {
+            let vectors = model.encode_sentences(&sentences).map_err(refused)?;
+            Ok(vectors.row(0).to_owned())
+        }
+        (count, Pooling::None) => Err(ApiError::invalid(
+            "input",
+            format!(
+                "a text of the input has {count} sentences: send them one by one, or set `pooling` to \"mean\""
+            ),
+        )),
+        (count, Pooling::Mean) => {
+            let mut sum = Array1::zeros(model.config().hidden_size);
+            for sentences in sentences.chunks(TOGETHER) {
+                let vectors = model.encode_sentences(sentences).map_err(refused)?;
+                sum += &vectors.sum_axis(Axis(0));
+            }
+            Ok(sum / count as f32)
+        }
+    }
+}

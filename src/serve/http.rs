@@ -1,0 +1,59 @@
+//! Connections.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+
+/// Most connections at a time. Others wait to be accepted.
+const MAX_CONNECTIONS: usize = 1024;
+/// A client that sends the head of its request more slowly is cut off.
+const SLOWEST_HEAD: Duration = Duration::from_secs(30);
+/// Longest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Wait after an accept that failed, such as for want of file descriptors.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Serve until `stop` is over, and then until the answers that have begun are sent.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut stop => break,
+        };
+        let (Ok(place), Ok((stream, _))) = (place, accepted) else {
+            sleep(RETRY).await;
+            continue;
+        };
+        // Small events are not held back.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(SLOWEST_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}

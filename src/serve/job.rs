@@ -1,0 +1,154 @@
+//! What a scheduler is asked to do, and what it answers.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sllm_ort::{Appended, CancelHandle, FinishReason, GenerateOptions, Sentence};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{error::ApiError, store::Lease};
+
+/// A context to be continued: one row of the batch.
+pub struct Job {
+    /// The session to continue; `None` for a new one.
+    pub home: Option<Lease>,
+    /// Text to append first.
+    pub text: String,
+    /// `None` if the text is only appended.
+    pub options: Option<GenerateOptions>,
+    pub answer: Answer,
+}
+
+/// Where the events of a job go.
+pub struct Answer {
+    /// The number of the job in its request.
+    number: usize,
+    events: UnboundedSender<(usize, Event)>,
+    cancel: CancelHandle,
+    /// Whether a job of the request has begun.
+    started: Arc<AtomicBool>,
+    pub arrived: Instant,
+    deadline: Instant,
+}
+
+/// What happens to a job.
+pub enum Event {
+    /// The prompt is part of the context now.
+    Started {
+        /// Tokens of the context.
+        tokens: usize,
+        appended: Appended,
+    },
+    /// A piece of text, in whole characters.
+    Text(String),
+    Sentence(Sentence),
+    /// It has ended well.
+    Ended(End),
+    Failed(ApiError),
+}
+
+/// Why a job ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// The text was appended, and nothing was to be generated.
+    Appended,
+    Finished(FinishReason),
+    /// The server shuts down.
+    ShutDown,
+}
+
+impl End {
+    /// The reason as OpenAI's API names it.
+    pub fn openai(self) -> &'static str {
+        match self {
+            Self::Finished(FinishReason::Stop | FinishReason::StopText) => "stop",
+            _ => "length",
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Appended => "appended",
+            Self::Finished(reason) => reason.as_str(),
+            Self::ShutDown => "shut_down",
+        }
+    }
+}
+
+/// The events of all jobs of a request. Dropped, it ends them.
+pub struct Events {
+    receiver: UnboundedReceiver<(usize, Event)>,
+    cancel: CancelHandle,
+}
+
+impl Events {
+    /// The next event with the number of its job; `None` when all jobs have ended.
+    pub async fn next(&mut self) -> Option<(usize, Event)> {
+        self.receiver.recv().await
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+/// The answers of so many jobs that arrive now and must end within `timeout`.
+pub fn answers(jobs: usize, timeout: Duration) -> (Vec<Answer>, Events) {
+    let (events, receiver) = unbounded_channel();
+    let cancel = CancelHandle::new();
+    let started = Arc::new(AtomicBool::new(false));
+    let arrived = Instant::now();
+    let answer = |number| Answer {
+        number,
+        events: events.clone(),
+        cancel: cancel.clone(),
+        started: Arc::clone(&started),
+        arrived,
+        deadline: arrived + timeout,
+    };
+    let answers = (0..jobs).map(answer).collect();
+    (answers, Events { receiver, cancel })
+}
+
+impl Answer {
+    pub fn send(&self, event: Event) {
+        // Whoever does not listen any more has cancelled.
+        let _ = self.events.send((self.number, event));
+    }
+
+    pub fn cancel(&self) -> &CancelHandle {
+        &self.cancel
+    }
+
+    pub fn start(&self) {
+        self.started.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a job of the request has begun.
+    pub fn request_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Time that is left.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the client is gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.cancel.is_cancelled() || self.events.is_closed()
+    }
+
+    /// Why the job is not to be worked on any more.
+    pub fn refusal(&self) -> Option<ApiError> {
+        let over = self.is_abandoned() || self.remaining().is_zero();
+        over.then(ApiError::timeout)
+    }
+}

@@ -1,0 +1,164 @@
+//! How a request wants its text continued.
+
+use serde::Deserialize;
+use sllm_ort::{GenerateOptions, Model};
+use utoipa::ToSchema;
+
+use super::{body::Fields, error::ApiError};
+
+/// Most stop texts, as in OpenAI's API.
+const MAX_STOP_TEXTS: usize = 4;
+/// Most hypotheses of a sentence.
+const MAX_BEST_OF: usize = 20;
+
+/// Fields of every request that generates. What is left out is as in `sllm-ort run`: the model's
+/// own settings, and at most 16 sentences.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct Generation {
+    /// Most output tokens, ends of sentences included. The sentence that reaches it is cut there.
+    pub max_tokens: Option<usize>,
+    /// Most sentences; 16 by default.
+    pub max_sentences: Option<usize>,
+    /// 0 (greedy) to 100. By default the model's own, not 1.
+    #[schema(minimum = 0.0, maximum = 100.0)]
+    pub temperature: Option<f32>,
+    /// Above 0 to 1.
+    #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
+    pub top_p: Option<f32>,
+    #[schema(minimum = 1)]
+    pub top_k: Option<usize>,
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub min_p: Option<f32>,
+    /// 1 (none) to 10.
+    #[schema(minimum = 1.0, maximum = 10.0)]
+    pub repetition_penalty: Option<f32>,
+    /// No so many tokens twice in the same order.
+    #[schema(minimum = 1)]
+    pub no_repeat_ngram: Option<usize>,
+    /// No sentence twice.
+    pub avoid_repeats: Option<bool>,
+    /// The same seed gives the same text. Choice i of a request has this seed plus i.
+    #[schema(minimum = 0)]
+    pub seed: Option<u64>,
+    /// Decode each sentence so many times, and keep the likeliest.
+    #[schema(minimum = 1, maximum = 20)]
+    pub best_of: Option<usize>,
+    /// Texts to stop before, 4 at most.
+    pub stop: Option<OneOrMany>,
+    /// Continue where the model predicts the end of the text.
+    pub ignore_eos: Option<bool>,
+}
+
+/// A text or a list of texts.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "a text or a list of texts")]
+pub enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+impl Fields for Generation {
+    const FIELDS: &'static [&'static str] = &[
+        "max_tokens",
+        "max_sentences",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "no_repeat_ngram",
+        "avoid_repeats",
+        "seed",
+        "best_of",
+        "stop",
+        "ignore_eos",
+    ];
+    type Part = ();
+}
+
+impl Generation {
+    /// A seed for the request, if it names none.
+    pub fn draw_seed(&mut self) {
+        self.seed
+            .get_or_insert_with(|| rand::random::<u32>().into());
+    }
+
+    /// The options of a choice with this model.
+    pub fn options(&self, model: &Model, choice: usize) -> Result<GenerateOptions, ApiError> {
+        self.try_options(model, choice)
+            .map_err(|error| ApiError::of_library(&error, "prompt"))
+            .and_then(|options| self.check().map(|()| options))
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        let stops = self.stop.as_ref().map_or(0, |stop| stop.as_slice().len());
+        if stops > MAX_STOP_TEXTS {
+            return Err(ApiError::invalid(
+                "stop",
+                format!("stop has {stops} texts, at most {MAX_STOP_TEXTS} are allowed"),
+            ));
+        }
+        match self.best_of {
+            Some(best_of) if best_of > MAX_BEST_OF => Err(ApiError::invalid(
+                "best_of",
+                format!("best_of is {best_of}, allowed is 1 to {MAX_BEST_OF}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn try_options(&self, model: &Model, choice: usize) -> sllm_ort::Result<GenerateOptions> {
+        let mut sampling = model.sampling().clone();
+        if let Some(temperature) = self.temperature {
+            sampling = sampling.with_temperature(temperature)?;
+        }
+        if let Some(top_p) = self.top_p {
+            sampling = sampling.with_top_p(top_p)?;
+        }
+        if self.top_k.is_some() {
+            sampling = sampling.with_top_k(self.top_k)?;
+        }
+        if let Some(min_p) = self.min_p {
+            sampling = sampling.with_min_p(min_p)?;
+        }
+        if let Some(penalty) = self.repetition_penalty {
+            sampling = sampling.with_repetition_penalty(penalty)?;
+        }
+        if self.no_repeat_ngram.is_some() {
+            sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
+        }
+        let seed = self.seed.unwrap_or_default();
+        let sampling = sampling.with_seed(seed.wrapping_add(choice as u64));
+        let mut options = GenerateOptions::default()
+            .with_sampling(sampling)
+            .with_max_tokens(self.max_tokens)
+            .with_ignore_eos(self.ignore_eos.unwrap_or(false))
+            .with_best_of(self.best_of.unwrap_or(1))?;
+        if let Some(sentences) = self.max_sentences {
+            options = options.with_max_sentences(sentences);
+        }
+        if let Some(avoid) = self.avoid_repeats {
+            options = options.with_avoid_repeats(avoid);
+        }
+        for text in self.stop.iter().flat_map(OneOrMany::as_slice) {
+            options = options.with_stop_text(text)?;
+        }
+        Ok(options)
+    }
+}

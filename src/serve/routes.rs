@@ -1,0 +1,186 @@
+//! All paths, and what every request passes.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use super::{
+    app::{App, new_id},
+    chat, completions, embeddings,
+    error::ApiError,
+    metrics::Timer,
+    sentences, sessions, status,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The contract.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "sllm-ort", description = "Sentence-level language models."),
+    modifiers(&BearerKey),
+    security(("key" = [])),
+    paths(
+        status::health, status::ready, status::metrics, status::models, status::model,
+        completions::create, chat::create, embeddings::create,
+        sentences::segment, sentences::reconstruct, sentences::decode, sentences::interpolate,
+        sentences::similarity,
+        sessions::create, sessions::describe, sessions::delete, sessions::append,
+        sessions::generate, sessions::fork, sessions::rewind, sessions::snapshot,
+        sessions::restore,
+    )
+)]
+struct Contract;
+
+struct BearerKey;
+
+impl Modify for BearerKey {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("key", scheme);
+    }
+}
+
+/// The router of the whole server.
+pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
+    let mut router = Router::new()
+        .route("/health", get(status::health))
+        .route("/ready", get(status::ready))
+        .route("/metrics", get(status::metrics))
+        .route("/openapi.json", get(|| async { Json(Contract::openapi()) }))
+        .route("/v1/models", get(status::models))
+        .route("/v1/models/{model}", get(status::model))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/sentences/segment", post(sentences::segment))
+        .route("/v1/sentences/reconstruct", post(sentences::reconstruct))
+        .route("/v1/sentences/decode", post(sentences::decode))
+        .route("/v1/sentences/interpolate", post(sentences::interpolate))
+        .route("/v1/sentences/similarity", post(sentences::similarity))
+        .route("/v1/sessions", post(sessions::create))
+        .route("/v1/sessions/restore", post(sessions::restore))
+        .route(
+            "/v1/sessions/{id}",
+            get(sessions::describe).delete(sessions::delete),
+        )
+        .route("/v1/sessions/{id}/append", post(sessions::append))
+        .route("/v1/sessions/{id}/generate", post(sessions::generate))
+        .route("/v1/sessions/{id}/fork", post(sessions::fork))
+        .route("/v1/sessions/{id}/rewind", post(sessions::rewind))
+        .route("/v1/sessions/{id}/snapshot", get(sessions::snapshot));
+    if app.settings.ui {
+        router = router.route("/", get(status::page));
+    }
+    let router = router
+        .fallback(async || ApiError::no_path())
+        .method_not_allowed_fallback(async || ApiError::no_method())
+        .layer(from_fn_with_state(Arc::clone(&app), gate))
+        .layer(CatchPanicLayer::custom(|_| {
+            ApiError::internal().into_response()
+        }));
+    let router = match cors(&app.settings.cors)? {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    let router = router.layer(from_fn_with_state(Arc::clone(&app), observe));
+    Ok(router.with_state(app))
+}
+
+/// Pages of these origins may use the server; none, if there are none.
+fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let origins = origins.iter().map(|origin| HeaderValue::from_str(origin));
+    let origins = origins.collect::<Result<Vec<_>, _>>()?;
+    let cors = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER]);
+    Ok(Some(cors))
+}
+
+/// Refuse requests without a key, and those that come too early or too late.
+async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if !matches!(path, "/" | "/health" | "/ready" | "/openapi.json") {
+        let header = request.headers().get(header::AUTHORIZATION);
+        if !app.keys.admit(header.map(HeaderValue::as_bytes)) {
+            return ApiError::bad_key().into_response();
+        }
+    }
+    if path.starts_with("/v1/") {
+        if app.is_draining() {
+            return ApiError::draining().into_response();
+        }
+        if !app.is_loaded() {
+            return ApiError::loading().into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// Count and log a request, without what is in it.
+async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let endpoint = request.extensions().get::<MatchedPath>();
+    let endpoint = endpoint.map_or("other", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let id = new_id("req");
+    let mut response = next.run(request).await;
+    let time = started.elapsed();
+    let status = response.status().as_u16();
+    app.metrics.count_request(&endpoint, status);
+    app.metrics.time(Timer::Request, time);
+    tracing::info!(id, %method, endpoint, status, milliseconds = time.as_millis() as u64, "request");
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each route is in the contract, and each path of the contract is a route.
+    #[test]
+    fn the_contract_has_all_routes() {
+        let source = include_str!("routes.rs");
+        let routes = source
+            .split("\"/")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        let contract = Contract::openapi();
+        let paths = &contract.paths.paths;
+        for path in ["v1/completions", "v1/sessions/{id}/generate"] {
+            assert!(routes.clone().any(|route| route == path), "{path}");
+        }
+        for path in paths.keys() {
+            assert!(
+                routes.clone().any(|route| format!("/{route}") == *path),
+                "{path}"
+            );
+        }
+        let known = |route: &str| paths.contains_key(&format!("/{route}"));
+        let missing: Vec<_> = routes.filter(|route| route.contains("v1/")).collect();
+        for route in missing.into_iter().filter(|route| *route != "v1/") {
+            assert!(known(route), "{route}");
+        }
+    }
+}

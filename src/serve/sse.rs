@@ -1,0 +1,74 @@
+//! Answers in pieces: server-sent events.
+
+use std::{convert::Infallible, future::Future};
+
+use axum::response::{
+    IntoResponse, Response,
+    sse::{self, KeepAlive, Sse},
+};
+use serde::Serialize;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::error::ApiError;
+
+/// Events that wait for a slow reader, before whoever writes them waits too.
+const BUFFERED: usize = 16;
+
+/// Where the events of an answer are written.
+pub struct Writer {
+    events: Sender<Result<sse::Event, Infallible>>,
+}
+
+/// The client is gone.
+pub struct Gone;
+
+impl Writer {
+    /// Write an object.
+    pub async fn json(&self, value: &impl Serialize) -> Result<(), Gone> {
+        match serde_json::to_string(value) {
+            Ok(text) => self.text(&text).await,
+            Err(_) => Err(Gone),
+        }
+    }
+
+    async fn text(&self, text: &str) -> Result<(), Gone> {
+        let event = sse::Event::default().data(text);
+        self.events.send(Ok(event)).await.map_err(|_| Gone)
+    }
+
+    /// Write an error, which ends the answer.
+    pub async fn error(&self, error: &ApiError) -> Result<(), Gone> {
+        self.json(&error.body()).await
+    }
+
+    /// Write the mark of the end.
+    pub async fn done(&self) -> Result<(), Gone> {
+        self.text("[DONE]").await
+    }
+
+    /// Wait until the client is gone.
+    async fn closed(&self) {
+        self.events.closed().await;
+    }
+}
+
+/// Answer with the events that `write` writes. It is dropped when the client is gone.
+pub fn stream<F, W>(write: F) -> Response
+where
+    F: FnOnce(std::sync::Arc<Writer>) -> W,
+    W: Future<Output = Result<(), Gone>> + Send + 'static,
+{
+    let (events, receiver) = channel(BUFFERED);
+    let writer = std::sync::Arc::new(Writer { events });
+    let written = write(std::sync::Arc::clone(&writer));
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = written => {}
+            () = writer.closed() => {}
+        }
+    });
+    Sse::new(ReceiverStream::new(receiver))
+        .keep_alive(KeepAlive::default())
+        .into_response()
+}

@@ -1,0 +1,163 @@
+//! `/health`, `/ready`, `/metrics`, `/v1/models` and `/`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderValue, header},
+    response::{Html, IntoResponse as _, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    app::{App, Served},
+    error::{ApiError, ErrorBody},
+};
+
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const PAGE: &str = include_str!("page.html");
+/// The page loads nothing and sends nothing.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// `ok`, or `ready`.
+    status: &'static str,
+}
+
+/// Whether the server is alive
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "Operation",
+    security(()),
+    responses((status = 200, body = Status, description = "It is"))
+)]
+pub async fn health() -> Json<Status> {
+    Json(Status { status: "ok" })
+}
+
+/// Whether the server takes requests
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "Operation",
+    security(()),
+    responses(
+        (status = 200, body = Status, description = "It does"),
+        (status = 503, body = ErrorBody, description = "It is loading, or shutting down"),
+    )
+)]
+pub async fn ready(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
+    match (app.is_draining(), app.is_loaded()) {
+        (true, _) => Err(ApiError::draining()),
+        (false, false) => Err(ApiError::loading()),
+        (false, true) => Ok(Json(Status { status: "ready" })),
+    }
+}
+
+/// Figures for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "Operation",
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "The figures"),
+        (status = 401, body = ErrorBody),
+    )
+)]
+pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let text = app.metrics.text(&app.gauges());
+    let text = text.map_err(|_| ApiError::internal())?;
+    let media_type = HeaderValue::from_static(PROMETHEUS);
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Models {
+    /// `list`
+    object: &'static str,
+    data: Vec<ModelInfo>,
+}
+
+/// A model that is served.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelInfo {
+    id: String,
+    /// `model`
+    object: &'static str,
+    /// When it was loaded, in seconds since 1970.
+    created: u64,
+    owned_by: &'static str,
+    /// `sllm`, `svae` or `opt`.
+    kind: String,
+    variant: String,
+    /// Numbers of a sentence vector.
+    hidden_size: usize,
+    /// Most sentences of a context; null in other kinds than `sllm`.
+    max_sentences: Option<usize>,
+}
+
+impl ModelInfo {
+    fn new(served: &Served) -> Self {
+        let config = served.model.config();
+        Self {
+            id: served.name().to_owned(),
+            object: "model",
+            created: served.created,
+            owned_by: "sllm-ort",
+            kind: config.kind.to_string(),
+            variant: served.model.variant().to_owned(),
+            hidden_size: config.hidden_size,
+            max_sentences: config.max_sentences,
+        }
+    }
+}
+
+/// List the models
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "OpenAI",
+    responses(
+        (status = 200, body = Models, description = "The models"),
+        (status = 401, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn models(State(app): State<Arc<App>>) -> Json<Models> {
+    let data = app.models().iter().map(|served| ModelInfo::new(served));
+    Json(Models {
+        object: "list",
+        data: data.collect(),
+    })
+}
+
+/// Describe a model
+#[utoipa::path(
+    get,
+    path = "/v1/models/{model}",
+    tag = "OpenAI",
+    params(("model" = String, Path, description = "The model's name")),
+    responses(
+        (status = 200, body = ModelInfo, description = "The model"),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelInfo>, ApiError> {
+    let served = app.model(Some(&name))?;
+    Ok(Json(ModelInfo::new(served)))
+}
+
+/// What is at the root.
+pub async fn page() -> Response {
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
+}

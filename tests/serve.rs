@@ -1,0 +1,19 @@
+//! The server as its clients see it: the real program, real connections.
+#![cfg(all(feature = "serve", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "serve/access.rs"]
+mod access;
+#[path = "serve/completions.rs"]
+mod completions;
+#[path = "serve/load.rs"]
+mod load;
+#[path = "serve/refusals.rs"]
+mod refusals;
+#[path = "serve/sentences.rs"]
+mod sentences;
+#[path = "serve/server.rs"]
+mod server;
+#[path = "serve/sessions.rs"]
+mod sessions;
+mod support;

@@ -1,0 +1,139 @@
+//! Keys, origins, and how the program starts.
+
+use std::{fs, process::Stdio};
+
+use super::{
+    server::{Server, command},
+    support::TINY,
+};
+
+#[test]
+fn a_key_opens_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    fs::write(&file, "# of two users\none-key\n\n  another-key \n").unwrap();
+    let server = Server::start(&["--model", TINY, "--api-key-file", file.to_str().unwrap()]);
+    for (header, status) in [
+        (Some("Bearer one-key"), 200),
+        (Some("Bearer another-key"), 200),
+        (Some("Bearer # of two users"), 401),
+        (Some("Bearer one-ke"), 401),
+        (Some("Bearer "), 401),
+        (Some("one-key"), 401),
+        (None, 401),
+    ] {
+        let headers: Vec<_> = header.iter().map(|&key| ("authorization", key)).collect();
+        for path in ["/v1/models", "/metrics"] {
+            let answer = server.request("GET", path, &headers, b"");
+            assert_eq!(answer.status, status, "{header:?}");
+            if status == 401 {
+                assert_eq!(answer.error(401)["code"], "invalid_api_key");
+            }
+        }
+    }
+    for path in ["/health", "/ready", "/openapi.json", "/"] {
+        assert_eq!(server.get(path).status, 200);
+    }
+}
+
+#[test]
+fn only_named_origins_may_read_answers() {
+    let origin = "https://example.org";
+    let ask = |server: &Server, origin: &str| {
+        let answer = server.request("GET", "/v1/models", &[("origin", origin)], b"");
+        answer
+            .header("access-control-allow-origin")
+            .map(str::to_owned)
+    };
+    let closed = Server::start(&["--model", TINY]);
+    assert_eq!(ask(&closed, origin), None);
+    let open = Server::start(&["--model", TINY, "--cors", origin]);
+    assert_eq!(ask(&open, origin).as_deref(), Some(origin));
+    assert_eq!(ask(&open, "https://example.com"), None);
+    let preflight = [
+        ("origin", origin),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type"),
+    ];
+    let answer = open.request("OPTIONS", "/v1/completions", &preflight, b"");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+}
+
+/// The status, and what is on stderr.
+fn failure(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = command(arguments).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.stdout, b"");
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "# nothing\n").unwrap();
+    let server = Server::start(&["--model", TINY]);
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    for (arguments, status, part) in [
+        (vec!["--model", "nowhere/at-all"], 1, "nowhere/at-all"),
+        (
+            vec!["--model", TINY, "--model", TINY],
+            1,
+            "two models are named",
+        ),
+        (
+            vec!["--model", TINY, "--api-key-file", "nowhere"],
+            1,
+            "nowhere",
+        ),
+        (
+            vec!["--model", TINY, "--api-key-file", empty.to_str().unwrap()],
+            1,
+            "no key",
+        ),
+        (vec!["--model", TINY, "--host", "192.0.2.1"], 1, "192.0.2.1"),
+        (vec!["--model", TINY, "--cors", "*"], 1, "--cors"),
+        (vec!["--max-batch", "0"], 2, "--max-batch"),
+        (vec!["--request-timeout", "-1"], 2, "--request-timeout"),
+        (vec!["--grace", "soon"], 2, "--grace"),
+    ] {
+        let (found, error) = failure(&arguments);
+        assert_eq!(found, Some(status), "{error}");
+        assert!(error.contains(part), "{error}");
+    }
+    // The last of two options counts, so the port is taken.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sllm-ort"))
+        .args(["serve", "--model", TINY, "--port", port])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"));
+}
+
+#[test]
+fn variables_stand_for_options_and_strangers_are_warned_of() {
+    let mut child = command(&["--model", TINY])
+        .env("SLLM_ORT_HOST", "0.0.0.0")
+        .env("SLLM_ORT_MAX_BATCH", "3")
+        .env("SLLM_ORT_NO_UI", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    assert!(line.starts_with("listening on http://0.0.0.0:"), "{line}");
+    let id = child.id().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status()
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("asks for no key"), "{error}");
+}

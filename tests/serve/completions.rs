@@ -1,0 +1,196 @@
+//! Completions are what `sllm-ort run` prints.
+
+use serde_json::{Value, json};
+
+use super::{
+    server::{PROMPT, STORIES, Server, streamed},
+    support::{TINY_OPT, program},
+};
+
+/// What `run` prints.
+fn run(model: &str, prompt: &str, arguments: &[&str]) -> String {
+    let mut command = program();
+    command.args([
+        "run",
+        "--model",
+        model,
+        "--variant",
+        "portable",
+        "-p",
+        prompt,
+    ]);
+    let output = command.args(arguments).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.strip_suffix('\n').unwrap().to_owned()
+}
+
+#[test]
+fn a_completion_is_that_of_run() {
+    let server = Server::stories(&[]);
+    let cases: [(Value, &[&str]); 6] = [
+        (json!({}), &[]),
+        (json!({"max_sentences": 3}), &["-n", "3"]),
+        (json!({"max_tokens": 20}), &["--max-tokens", "20"]),
+        (
+            json!({"temperature": 0.8, "seed": 7, "top_p": 0.9, "top_k": 40, "min_p": 0.01}),
+            &[
+                "-t", "0.8", "-s", "7", "--top-p", "0.9", "--top-k", "40", "--min-p", "0.01",
+            ],
+        ),
+        (
+            json!({"temperature": 1, "seed": 3, "best_of": 3, "ignore_eos": true,
+                   "repetition_penalty": 1.1, "max_sentences": 4}),
+            &[
+                "-t",
+                "1",
+                "-s",
+                "3",
+                "--best-of",
+                "3",
+                "--ignore-eos",
+                "--repetition-penalty",
+                "1.1",
+                "-n",
+                "4",
+            ],
+        ),
+        (
+            json!({"stop": ["forest", " the "]}),
+            &["--stop", "forest", "--stop", " the "],
+        ),
+    ];
+    for (mut body, arguments) in cases {
+        body["model"] = json!("sllm-stories");
+        body["prompt"] = json!(PROMPT);
+        let expected = run(STORIES, PROMPT, arguments);
+        assert_eq!(server.complete(&body), expected, "{body}");
+        body["stream"] = json!(true);
+        let events = server.post("/v1/completions", &body).events();
+        assert_eq!(streamed(&events, 0).0, expected, "{body}");
+    }
+}
+
+#[test]
+fn a_token_level_model_is_served_too() {
+    let server = Server::start(&[
+        "--model",
+        TINY_OPT,
+        "--model",
+        STORIES,
+        "--variant",
+        "portable",
+    ]);
+    let models = server.get("/v1/models").json(200);
+    let names: Vec<&str> = models["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 2);
+    assert_eq!(names[1], "sllm-stories");
+    let prompt = "hello world. the cat ";
+    let body = json!({"model": names[0], "prompt": prompt, "max_tokens": 24});
+    assert_eq!(
+        server.complete(&body),
+        run(TINY_OPT, prompt, &["--max-tokens", "24"])
+    );
+    let one = server.get(&format!("/v1/models/{}", names[0])).json(200);
+    assert_eq!(one, models["data"][0]);
+    let unnamed = server
+        .post("/v1/completions", &json!({"prompt": prompt}))
+        .error(400);
+    assert_eq!(unnamed["param"], "model");
+}
+
+#[test]
+fn an_answer_has_what_openai_gives() {
+    let server = Server::stories(&[]);
+    let body = json!({"prompt": [PROMPT, "It was late. "], "n": 2, "temperature": 0.9, "seed": 1,
+        "echo": true, "max_sentences": 2, "ignore_eos": true, "user": "someone",
+        "presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": null, "suffix": null});
+    let answer = server.ok("/v1/completions", &body);
+    assert_eq!(answer["object"], "text_completion");
+    assert_eq!(answer["model"], "sllm-stories");
+    let choices = answer["choices"].as_array().unwrap();
+    assert_eq!(choices.len(), 4);
+    for (index, choice) in choices.iter().enumerate() {
+        assert_eq!(choice["index"], index);
+        assert_eq!(choice["finish_reason"], "length");
+        assert_eq!(choice["logprobs"], json!(null));
+        let prompt = body["prompt"][index / 2].as_str().unwrap();
+        assert!(choice["text"].as_str().unwrap().starts_with(prompt));
+    }
+    assert_ne!(choices[0]["text"], choices[1]["text"]);
+    let usage = &answer["usage"];
+    let number = |name: &str| usage[name].as_u64().unwrap();
+    assert!(number("prompt_tokens") > 10);
+    assert_eq!(
+        number("total_tokens"),
+        number("prompt_tokens") + number("completion_tokens")
+    );
+    // The second choice is the first with the next seed.
+    let second = server.complete(&json!({"prompt": PROMPT, "temperature": 0.9, "seed": 2,
+        "max_sentences": 2, "ignore_eos": true}));
+    assert_eq!(choices[1]["text"], PROMPT.to_owned() + &second);
+
+    let mut body = body;
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({"include_usage": true});
+    let events = server.post("/v1/completions", &body).events();
+    for (index, choice) in choices.iter().enumerate() {
+        let (text, reason) = streamed(&events, index);
+        assert_eq!(choice["text"], text);
+        assert_eq!(reason, "length");
+    }
+    let last = events.last().unwrap();
+    assert_eq!(last["choices"], json!([]));
+    assert_eq!(&last["usage"], usage);
+}
+
+#[test]
+fn the_limit_of_tokens_is_kept() {
+    let server = Server::stories(&[]);
+    for limit in [0, 1, 7, 30] {
+        let body = json!({"prompt": PROMPT, "max_tokens": limit, "ignore_eos": true});
+        let answer = server.ok("/v1/completions", &body);
+        assert_eq!(answer["usage"]["completion_tokens"], limit);
+        assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    }
+    let whole = server.ok(
+        "/v1/completions",
+        &json!({"prompt": PROMPT, "max_sentences": 128}),
+    );
+    assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+}
+
+#[test]
+fn a_chat_is_a_completion_of_its_texts() {
+    let server = Server::stories(&[]);
+    let messages = json!([
+        {"role": "system", "content": "Tom had a dog."},
+        {"role": "user", "content": [{"type": "text", "text": "The dog was "},
+                                     {"type": "text", "text": "big."}]},
+    ]);
+    let expected =
+        server.complete(&json!({"prompt": "Tom had a dog.\nThe dog was big.", "max_tokens": 30}));
+    let body = json!({"messages": messages, "max_completion_tokens": 30,
+        "tools": [], "tool_choice": "none", "response_format": {"type": "text"}});
+    let answer = server.ok("/v1/chat/completions", &body);
+    assert_eq!(answer["object"], "chat.completion");
+    let message = json!({"role": "assistant", "content": expected});
+    assert_eq!(answer["choices"][0]["message"], message);
+    let body = json!({"messages": messages, "max_tokens": 30, "stream": true});
+    let events = server.post("/v1/chat/completions", &body).events();
+    assert_eq!(
+        events[0]["choices"][0]["delta"],
+        json!({"role": "assistant", "content": ""})
+    );
+    let deltas = events
+        .iter()
+        .map(|event| &event["choices"][0]["delta"]["content"]);
+    let text: String = deltas.filter_map(Value::as_str).collect();
+    assert_eq!(text, expected);
+    assert_eq!(events.last().unwrap()["choices"][0]["delta"], json!({}));
+}

@@ -1,0 +1,114 @@
+//! Sentences and their vectors are those of the library.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
+use sllm_ort::{LoadOptions, Model};
+
+use super::server::{STORIES, Server};
+
+const TEXTS: [&str; 3] = ["The fox was happy. ", "The fox was sad. ", "It rained. "];
+
+fn model() -> Model {
+    Model::load(STORIES, LoadOptions::default().with_variant("portable")).unwrap()
+}
+
+#[test]
+fn embeddings_are_sentence_vectors() {
+    let (server, model) = (Server::stories(&[]), model());
+    let expected = model.encode(&TEXTS).unwrap();
+    let answer = server.ok("/v1/embeddings", &json!({"input": TEXTS}));
+    assert_eq!(answer["object"], "list");
+    assert!(answer["usage"]["prompt_tokens"].as_u64().unwrap() > 9);
+    for (index, data) in answer["data"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(data["index"], index);
+        let numbers: Vec<f32> = serde_json::from_value(data["embedding"].clone()).unwrap();
+        assert_eq!(numbers.len(), model.config().hidden_size);
+        for (number, expected) in numbers.iter().zip(expected.row(index)) {
+            assert!((number - expected).abs() < 1e-4);
+        }
+        let body = json!({"input": TEXTS[index], "encoding_format": "base64"});
+        let packed = server.ok("/v1/embeddings", &body);
+        let packed = packed["data"][0]["embedding"].as_str().unwrap().to_owned();
+        let bytes: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        assert_eq!(STANDARD.decode(packed).unwrap(), bytes);
+    }
+    let whole = TEXTS.concat();
+    let error = server
+        .post("/v1/embeddings", &json!({"input": whole}))
+        .error(400);
+    assert!(error["message"].as_str().unwrap().contains("pooling"));
+    let mean = server.ok(
+        "/v1/embeddings",
+        &json!({"input": whole, "pooling": "mean"}),
+    );
+    let mean: Vec<f32> = serde_json::from_value(mean["data"][0]["embedding"].clone()).unwrap();
+    for (number, column) in mean.iter().zip(expected.columns()) {
+        assert!((number - column.mean().unwrap()).abs() < 1e-4);
+    }
+    for body in [
+        json!({"input": []}),
+        json!({"input": ""}),
+        json!({"input": [[1, 2]]}),
+        json!({"input": "x", "dimensions": 8}),
+        json!({"input": "x", "encoding_format": "int8"}),
+    ] {
+        server.post("/v1/embeddings", &body).error(400);
+    }
+}
+
+#[test]
+fn sentences_are_cut_decoded_and_compared() {
+    let (server, model) = (Server::stories(&[]), model());
+    let text = TEXTS.concat();
+    let cut = server.ok("/v1/sentences/segment", &json!({"text": text}));
+    let texts: Vec<&str> = cut["sentences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts, TEXTS);
+
+    let sentences = model.text_pipeline().sentences(&text).unwrap();
+    let sentences: Vec<_> = sentences.map(Result::unwrap).collect();
+    let expected = model.reconstruct(&sentences).unwrap();
+    let found = server.ok("/v1/sentences/reconstruct", &json!({"text": text}));
+    assert_eq!(found["sentences"], serde_json::to_value(&expected).unwrap());
+    assert_eq!(found["exact"], expected.iter().filter(|s| s.exact).count());
+
+    let vector = model.encode(&TEXTS[..1]).unwrap().row(0).to_vec();
+    let (text, ids) = model.decode(&vector[..]).unwrap();
+    let decoded = server.ok("/v1/sentences/decode", &json!({"vectors": [vector]}));
+    assert_eq!(
+        decoded["sentences"],
+        json!([{"text": text, "token_ids": ids}])
+    );
+
+    let body = json!({"from": TEXTS[0], "to": TEXTS[1], "steps": 4});
+    let between = server.ok("/v1/sentences/interpolate", &body);
+    assert_eq!(
+        between["texts"],
+        json!(model.interpolate(TEXTS[0], TEXTS[1], 4).unwrap())
+    );
+
+    let found = server.ok("/v1/sentences/similarity", &json!({"input": TEXTS}));
+    let expected = model.similarity(TEXTS[0], TEXTS[1]).unwrap();
+    let cosine = found["similarity"][0][1].as_f64().unwrap();
+    assert!((cosine - f64::from(expected)).abs() < 1e-4);
+
+    for (path, body) in [
+        ("segment", json!({"text": 1})),
+        ("decode", json!({"vectors": [[1.0, 2.0]]})),
+        ("decode", json!({"vectors": [[1.0], [1.0, 2.0]]})),
+        ("decode", json!({"vectors": []})),
+        ("interpolate", json!({"from": "a", "to": "b", "steps": 1})),
+        ("similarity", json!({"input": ["a"]})),
+    ] {
+        server
+            .post(&format!("/v1/sentences/{path}"), &body)
+            .error(400);
+    }
+}
