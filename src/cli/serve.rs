@@ -55,6 +55,7 @@ pub struct ServeArgs {
         value_name = "SECONDS",
         default_value = "30",
         env = "SLLM_ORT_GRACE",
+        allow_negative_numbers = true,
         value_parser = seconds
     )]
     grace: Duration,
@@ -94,6 +95,7 @@ pub struct ServeArgs {
         value_name = "SECONDS",
         default_value = "300",
         env = "SLLM_ORT_REQUEST_TIMEOUT",
+        allow_negative_numbers = true,
         value_parser = seconds,
         help_heading = LIMITS
     )]
@@ -104,6 +106,7 @@ pub struct ServeArgs {
         value_name = "SECONDS",
         default_value = "3600",
         env = "SLLM_ORT_SESSION_TTL",
+        allow_negative_numbers = true,
         value_parser = seconds,
         help_heading = SESSIONS
     )]

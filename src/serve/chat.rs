@@ -168,7 +168,8 @@ impl ChatRequest {
     tag = "OpenAI",
     request_body = ChatRequest,
     responses(
-        (status = 200, body = ChatCompletion, description = "The continuations; a stream if asked for"),
+        (status = 200, description = "The continuations; pieces of them as a stream",
+         content((ChatCompletion = "application/json"), (ChatCompletion = "text/event-stream"))),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),

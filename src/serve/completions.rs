@@ -119,7 +119,8 @@ pub struct CompletionChoice {
     tag = "OpenAI",
     request_body = CompletionRequest,
     responses(
-        (status = 200, body = Completion, description = "The continuations; a stream if asked for"),
+        (status = 200, description = "The continuations; pieces of them as a stream",
+         content((Completion = "application/json"), (Completion = "text/event-stream"))),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),

@@ -128,9 +128,12 @@ impl Worker {
             ..
         } = job;
         match (admitted, options) {
-            (Ok(session), Some(options)) => self.join(session, options, answer, home),
-            (Ok(session), None) => {
+            (Ok((session, started)), Some(options)) => {
+                self.join(session, options, started, answer, home);
+            }
+            (Ok((session, started)), None) => {
                 self.end(home, Some(session));
+                answer.send(started);
                 answer.send(Event::Ended(End::Appended));
             }
             (Err(error), _) => {
@@ -144,6 +147,7 @@ impl Worker {
         &mut self,
         session: Session,
         options: GenerateOptions,
+        started: Event,
         answer: Answer,
         home: Option<Lease>,
     ) {
@@ -157,8 +161,10 @@ impl Worker {
                     home,
                     has_sentence: false,
                 };
-                self.rows.insert(id, row);
-                self.count.store(self.rows.len(), Ordering::Relaxed);
+                let row = self.rows.entry(id).or_insert(row);
+                // Not before: it may be refused.
+                self.count.fetch_add(1, Ordering::Relaxed);
+                row.answer.send(started);
             }
             Err(refused) => {
                 self.end(home, Some(refused.session));

@@ -18,11 +18,11 @@ fn body(client: usize) -> Value {
     let name = ["Tim", "Lily", "Tom", "Anna"][client % 4];
     json!({
         "prompt": format!("Once upon a time, there was a child named {name}. ").repeat(client / 4 + 1),
-        "temperature": [0.0, 0.8][client % 2],
+        "temperature": if client.is_multiple_of(2) { 0.0 } else { 0.8 },
         "seed": client,
         "max_sentences": 3 + client % 5,
         "ignore_eos": true,
-        "stream": client % 3 == 0,
+        "stream": client.is_multiple_of(3),
     })
 }
 

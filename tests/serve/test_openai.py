@@ -1,7 +1,8 @@
-"""The official client of OpenAI's API against the server."""
+"""The official client of OpenAI's API, and Schemathesis, against the server."""
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import openai
@@ -111,3 +112,12 @@ def test_error_classes(client: openai.OpenAI, base_url: str) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         client.completions.create(model=MODEL, prompt="Hello there. " * 200)
     assert error.value.code == "context_length_exceeded"
+
+
+def test_no_request_is_a_server_error(base_url: str) -> None:
+    contract = base_url.removesuffix("/v1") + "/openapi.json"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", contract]
+    command += ["--header", "Authorization: Bearer secret", "--checks", "not_a_server_error"]
+    command += ["--max-examples", "5", "--seed", "1", "--phases", "examples,coverage,fuzzing"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]

@@ -21,12 +21,13 @@ use super::{
 const ALONE_SENTENCES: usize = 256;
 
 impl Worker {
-    /// The context of a job with its text appended. After an error a session is as it was.
+    /// The context of a job with its text appended, and the event that says so. After an error a
+    /// session is as it was.
     pub(super) fn prepare(
         &mut self,
         job: &mut Job,
         budget: &mut usize,
-    ) -> Result<Session, ApiError> {
+    ) -> Result<(Session, Event), ApiError> {
         if let Some(refused) = job.answer.refusal() {
             return Err(refused);
         }
@@ -52,8 +53,7 @@ impl Worker {
         let tokens = session.tokens();
         let total = &self.metrics.prompt_tokens;
         total.fetch_add(tokens as u64, Ordering::Relaxed);
-        job.answer.send(Event::Started { tokens, appended });
-        Ok(session)
+        Ok((session, Event::Started { tokens, appended }))
     }
 
     fn append(
