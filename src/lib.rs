@@ -63,6 +63,7 @@ mod batch;
 #[cfg(feature = "measure")]
 pub mod bench;
 pub mod bundle;
+mod cancel;
 pub mod config;
 mod context;
 mod embed;
@@ -74,6 +75,7 @@ mod generate;
 mod generation;
 mod graphs;
 mod hash;
+mod kind;
 mod logits;
 mod model;
 #[cfg(feature = "measure")]
@@ -86,6 +88,7 @@ pub mod stats;
 pub mod text;
 
 pub use batch::{Batch, BatchEvent, JoinError};
+pub use cancel::CancelHandle;
 pub use context::Appended;
 pub use embed::Reconstruction;
 pub use error::{Error, ErrorKind, Result};
@@ -93,8 +96,7 @@ pub use fs::check_writable;
 #[expect(deprecated)]
 pub use generate::WhenFull;
 pub use generate::{
-    CancelHandle, Continuation, FinishReason, GenerateOptions, GenerationDefaults, LogitsHook,
-    OverflowPolicy, Sentence,
+    Continuation, FinishReason, GenerateOptions, LogitsHook, OverflowPolicy, Sentence,
 };
 pub use generation::{Generation, OwnedGeneration};
 pub use logits::Logits;
@@ -103,7 +105,7 @@ pub use runtime::{
     LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
     data_folder, library_info, load_library,
 };
-pub use sampling::{REPETITION_WINDOW, SamplingOptions};
+pub use sampling::{GenerationDefaults, REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appender, Session};
 
 /// The examples of the README are tested.

@@ -5,13 +5,13 @@ use std::{ops::DerefMut, sync::Arc};
 use ndarray::Array2;
 
 use super::{
-    CachedContext as _, GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
+    GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
     progress::{Decoded, Hypothesis, Progress},
     rows::{Row, Rows, fail},
     step_span,
 };
 use crate::{
-    context::{ContextSentence, SentenceContext},
+    context::{CachedContext as _, ContextSentence, SentenceContext},
     error::{Error, Result},
     graphs::{DecodeBuffers, Prediction},
     model::SentenceModel,

@@ -10,7 +10,7 @@ mod provider_options;
 mod provider_start;
 mod shape_profiles;
 
-pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place};
+pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
 pub(crate) use graph::{ANY, Graph, GraphSettings, GraphSignature, TensorSpec};
 pub(crate) use input::Input;
 pub(crate) use library::environment;

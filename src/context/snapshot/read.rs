@@ -11,18 +11,16 @@ use super::{
 };
 use crate::{
     context::{
-        ContextSentence, SentenceContext, TokenContext, legacy,
+        CachedContext as _, Context, ContextSentence, SentenceContext, TokenContext, legacy,
         limits::Limits,
         sentences::SentenceParts,
         tokens::{SentenceEnd, TokenParts},
     },
     error::{Error, Result, one_line},
     fs::read_bytes,
-    generate::CachedContext as _,
     graphs::Prediction,
     logits::Logits,
     model::{Model, Network},
-    session::{Context, Session},
 };
 
 /// Room for the text of a context and the header, in bytes.
@@ -31,12 +29,12 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// What a file is called in errors about bytes that come from elsewhere.
 const BYTES: &str = "the bytes";
 
-pub(crate) fn load(model: &Model, path: &Path) -> Result<Session> {
+pub(crate) fn load(model: &Model, path: &Path) -> Result<Context> {
     let bytes = read_bytes(path, limit(model)?)?;
     restore(model, &bytes, path)
 }
 
-pub(crate) fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Session> {
+pub(crate) fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Context> {
     restore(model, bytes, Path::new(BYTES))
 }
 
@@ -57,7 +55,7 @@ struct Snapshot<'b> {
     same_variant: bool,
 }
 
-fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
+fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
     // The header of safetensors follows its length of 8 bytes.
     if bytes.get(8) != Some(&b'{') {
         return legacy::restore(model, bytes, path);
@@ -103,7 +101,7 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
         }
         Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
     };
-    Ok(Session::from_parts(model.clone(), context))
+    Ok(context)
 }
 
 impl Snapshot<'_> {

@@ -10,12 +10,14 @@ use super::{
     FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
 };
 use crate::{
-    context::{ContextSentence, SentenceContext, TokenContext, tokens::SentenceEnd},
+    context::{
+        CachedContext as _, Context, ContextSentence, SentenceContext, TokenContext,
+        tokens::SentenceEnd,
+    },
     error::{Error, Result, one_line},
     fs::write_whole,
-    generate::CachedContext as _,
+    model::Model,
     runtime::KvCache,
-    session::{Context, Session},
 };
 
 /// A tensor to be written.
@@ -43,14 +45,13 @@ impl View for Stored {
     }
 }
 
-pub(crate) fn save(session: &Session, path: &Path) -> Result<()> {
-    let bytes = to_bytes(session)?;
+pub(crate) fn save(model: &Model, context: &Context, path: &Path) -> Result<()> {
+    let bytes = to_bytes(model, context)?;
     write_whole(path, |file| file.write_all(&bytes))
 }
 
-pub(crate) fn to_bytes(session: &Session) -> Result<Vec<u8>> {
-    let model = session.model();
-    let (context, tensors) = match session.context() {
+pub(crate) fn to_bytes(model: &Model, context: &Context) -> Result<Vec<u8>> {
+    let (context, tensors) = match context {
         Context::Sentences(_, context) => sentence_tensors(context)?,
         Context::Tokens(_, context) => token_tensors(context)?,
     };
