@@ -11,8 +11,8 @@ use ort::{
 
 use super::{
     Graph,
-    graph::{ANY, TensorSpec},
     input::Input,
+    signature::{ANY, TensorSpec},
 };
 use crate::error::{Error, Result};
 use concatenated::Concatenated;
