@@ -36,14 +36,18 @@ rust-test: runtime ## Rust tests, doc tests included
 EMBEDDED := stream search threads chat
 
 # Where the program looks for models and the runtime of its user.
+ifeq ($(shell uname),Darwin)
+DATA := $(HOME)/Library/Application Support/sllm-ort
+else
 DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/sllm-ort
+endif
 
 install: runtime ## Install the program with cargo, and the shipped model and ONNX Runtime for its user
 	cargo install --locked --path . --force
-	mkdir -p $(DATA)/models $(DATA)/onnxruntime
-	rm -rf $(DATA)/models/sllm-stories
-	cp -R models/sllm-stories $(DATA)/models/
-	cp -L $(RUNTIME)/$(LIBRARY) $(DATA)/onnxruntime/
+	mkdir -p "$(DATA)/models" "$(DATA)/onnxruntime"
+	rm -rf "$(DATA)"/models/sllm-stories
+	cp -R models/sllm-stories "$(DATA)"/models/
+	cp -L $(RUNTIME)/$(LIBRARY) "$(DATA)"/onnxruntime/
 
 embedding: runtime ## Build and run the examples from a crate of their own
 	cargo build --locked --manifest-path tests/embedding/Cargo.toml --target-dir target

@@ -23,7 +23,7 @@ impl Session {
     /// Continue the context in an iterator that owns the session.
     ///
     /// # Errors
-    /// None for a session's model; those of the continuation are items of the iterator.
+    /// None today: errors of the continuation are items of the iterator.
     pub fn into_generation(self, options: GenerateOptions) -> Result<OwnedGeneration> {
         OwnedGeneration::new(self, options)
     }

@@ -85,7 +85,8 @@ impl GenerateOptions {
 
     /// At most this many output tokens, ends of sentences included; `None` for no limit.
     ///
-    /// The sentence that reaches the limit is cut there, and is part of the context as it is.
+    /// The sentence that reaches the limit is cut there, and is part of the context as it is. The
+    /// next continuation begins a new sentence.
     #[must_use]
     pub fn with_max_tokens(mut self, max_tokens: Option<usize>) -> Self {
         self.max_tokens = max_tokens;

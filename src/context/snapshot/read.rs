@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
+    checksum,
 };
 use crate::{
     context::{
@@ -23,6 +24,7 @@ use crate::{
     model::{Model, Network},
 };
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Room for the text of a context and the header, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
@@ -57,14 +59,22 @@ struct Snapshot<'b> {
 
 fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
     // The header of safetensors follows its length of 8 bytes.
-    if bytes.get(8) != Some(&b'{') {
-        return legacy::restore(model, bytes, path);
-    }
     let refused = |problem: String| Error::SessionFile {
         path: path.to_owned(),
         problem,
     };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| refused(one_line(&e)))?;
+    let damaged = |error: &dyn std::fmt::Display| {
+        refused(format!("it is damaged or cut short ({})", one_line(&error)))
+    };
+    match bytes.get(8) {
+        _ if bytes.is_empty() => return Err(refused("it is empty".into())),
+        Some(b'{') => {}
+        _ if bytes.trim_ascii_start().starts_with(b"{") || bytes.starts_with(BYTE_ORDER_MARK) => {
+            return legacy::restore(model, bytes, path);
+        }
+        _ => return Err(refused("it is neither a snapshot nor JSON".into())),
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
     let metadata = header.metadata().as_ref().and_then(|all| all.get(METADATA));
     let metadata = metadata.ok_or_else(|| refused(format!("its metadata has no {METADATA}")))?;
     let metadata: Metadata<Value> =
@@ -81,9 +91,15 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
             model: model.config().name.clone(),
         });
     }
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
+    if checksum(tensors.iter().map(|(name, tensor)| (name, tensor.data()))) != metadata.sha256 {
+        return Err(refused(
+            "its tensors are damaged: their checksum differs".into(),
+        ));
+    }
     let snapshot = Snapshot {
         path,
-        tensors: SafeTensors::deserialize(bytes).map_err(|e| refused(one_line(&e)))?,
+        tensors,
         same_variant: metadata.variant == model.variant(),
     };
     let context = match model.network() {

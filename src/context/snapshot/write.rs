@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
+    checksum,
 };
 use crate::{
     context::{
@@ -59,6 +60,7 @@ pub(crate) fn to_bytes(model: &Model, context: &Context) -> Result<Vec<u8>> {
         format_version: FORMAT_VERSION,
         model: model.fingerprint(),
         variant: model.variant().to_owned(),
+        sha256: checksum(tensors.iter().map(|(name, t)| (name.as_str(), &*t.bytes))),
         context,
     };
     let metadata = serde_json::to_string(&metadata).map_err(|error| failed(&error))?;
