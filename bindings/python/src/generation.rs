@@ -59,12 +59,12 @@ struct Events {
 impl Generation {
     /// # Errors
     /// Those of [`Batch::join`].
-    pub fn start(py: Python<'_>, mut lease: Lease, keywords: GenerateKeywords) -> PyResult<Self> {
+    pub fn start(mut lease: Lease, keywords: GenerateKeywords) -> PyResult<Self> {
         let model = lease.session()?.model().clone();
         let mut batch = Box::new(Batch::new(&model).map_err(exception)?);
         let options = keywords.of_row(0);
         let (slot, session) = lease.into_parts().ok_or_else(|| busy("session"))?;
-        let row = match py.detach(|| batch.join(session, options)) {
+        let row = match batch.join(session, options) {
             Ok(row) => row,
             Err(refused) => {
                 slot.put(refused.session);
@@ -179,7 +179,7 @@ impl Generation {
         }
     }
 
-    /// End the generation: the session can be used again, and the iterator gives no more sentences.
+    /// End the generation, after which the session can be used again.
     fn close(&self) -> PyResult<()> {
         let mut progress = self.progress();
         match std::mem::replace(&mut progress.stage, Stage::Running) {
@@ -197,13 +197,15 @@ impl Generation {
         }
     }
 
-    /// End the generation from any thread, within one run of a graph. The iterator then ends.
+    /// End the generation from any thread, within one run of a graph.
     fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Why it ended: ``stop``, ``max_sentences``, ``context_full``, ``stop_text``, ``cancelled`` or
-    /// ``time_limit``; None while it has not, or if it ended with an error.
+    /// Why it ended; None while it has not, or if it ended with an error.
+    ///
+    /// ``stop``, ``max_sentences``, ``context_full``, ``stop_text``, ``cancelled`` or
+    /// ``time_limit``.
     #[getter]
     fn finish_reason(&self) -> Option<&'static str> {
         self.progress().finish_reason.map(FinishReason::as_str)

@@ -8,10 +8,10 @@ use std::{
 use ndarray::{Array2, Axis, concatenate, s};
 use numpy::{IntoPyArray, PyArray2, PyReadonlyArray2};
 use pyo3::{
-    exceptions::{PyRuntimeWarning, PyUserWarning},
+    exceptions::{PyRuntimeWarning, PyTypeError, PyUserWarning},
     prelude::*,
     pybacked::PyBackedStr,
-    types::{PyDict, PyList, PyTuple},
+    types::{PyDict, PyList, PyString, PyTuple},
 };
 use sllm_ort::{
     Appended, CancelHandle, Error, LoadOptions, ProviderOptions, Reconstruction,
@@ -201,19 +201,24 @@ impl Model {
     fn generate_batch<'py>(
         &self,
         py: Python<'py>,
-        contexts: Vec<Bound<'py, PyAny>>,
+        contexts: &Bound<'py, PyAny>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyList>> {
         if let Some(options) = options
             && options.contains("on_text")?
         {
-            return Err(pyo3::exceptions::PyTypeError::new_err(
+            return Err(PyTypeError::new_err(
                 "generate_batch() got an unexpected keyword argument 'on_text'",
             ));
         }
         let keywords =
             GenerateKeywords::read(py, "generate_batch", options, self.loaded.sampling())?;
-        let contexts = contexts.iter().map(Context::new);
+        if contexts.is_instance_of::<PyString>() {
+            return Err(PyTypeError::new_err(
+                "a list of contexts is needed, not one str",
+            ));
+        }
+        let contexts = contexts.try_iter()?.map(|context| Context::new(&context?));
         let contexts = contexts.collect::<PyResult<Vec<_>>>()?;
         let mut rows = Rows::default();
         let mut result = Ok(());
@@ -231,11 +236,7 @@ impl Model {
     }
 
     /// Encode texts, each as one sentence, to vectors: float32 ``[texts, hidden_size]``.
-    fn encode<'py>(
-        &self,
-        py: Python<'py>,
-        texts: Texts,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    fn encode<'py>(&self, py: Python<'py>, texts: Texts) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let Texts(texts) = texts;
         let mut encoded = Vec::new();
         self.in_parts(py, texts.chunks(ENCODED_TOGETHER), |model, texts| {
@@ -264,11 +265,7 @@ impl Model {
     }
 
     /// Encode texts, each as one sentence, and decode their vectors again.
-    fn reconstruct<'py>(
-        &self,
-        py: Python<'py>,
-        texts: Texts,
-    ) -> PyResult<Bound<'py, PyList>> {
+    fn reconstruct<'py>(&self, py: Python<'py>, texts: Texts) -> PyResult<Bound<'py, PyList>> {
         let Texts(texts) = texts;
         let mut reconstructed: Vec<Reconstruction> = Vec::new();
         self.in_parts(py, texts.chunks(DECODED_TOGETHER), |model, texts| {
@@ -295,7 +292,7 @@ impl Model {
         similarity.map_err(exception)
     }
 
-    /// Decode ``steps`` equally spaced vectors between those of two texts, both ends included.
+    /// Decode ``steps`` equally spaced vectors between those of two texts, ends included.
     #[pyo3(signature = (start, end, steps = 5))]
     fn interpolate(
         &self,

@@ -132,7 +132,9 @@ impl Session {
         Ok(Self::new(model.unbind(), session.map_err(exception)?))
     }
 
-    /// Cut a text into sentences and append them. Ctrl-C ends it, and leaves the session as it was.
+    /// Cut a text into sentences and append them.
+    ///
+    /// Ctrl-C ends it, and leaves the session as it was.
     fn append<'py>(&self, py: Python<'py>, text: String) -> PyResult<Bound<'py, PyAny>> {
         let mut lease = self.slot.take()?;
         let session = lease.session()?;
@@ -159,7 +161,7 @@ impl Session {
     ) -> PyResult<Generation> {
         let model = self.model.get().loaded();
         let keywords = GenerateKeywords::read(py, "generate", options, model.sampling())?;
-        Generation::start(py, self.slot.take()?, keywords)
+        Generation::start(self.slot.take()?, keywords)
     }
 
     /// A session of its own with the same context.

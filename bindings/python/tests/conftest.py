@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import sllm_ort
 
 ROOT = Path(__file__).resolve().parents[3]

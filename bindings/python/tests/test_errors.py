@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROMPT, TINY, TINY_OPT, TINY_SVAE
-
 import sllm_ort
+from conftest import PROMPT, TINY, TINY_OPT, TINY_SVAE
 
 ROWS: list[tuple[Callable[[Any], object], type[Exception], type[Exception], str]] = [
     (
@@ -70,7 +69,7 @@ ROWS: list[tuple[Callable[[Any], object], type[Exception], type[Exception], str]
         "context 1 of the batch: there is nothing to continue",
     ),
     (
-        lambda m: m.generate_batch([m.session(PROMPT)] * 2 and [s := m.session(PROMPT), s]),
+        lambda m: m.generate_batch([m.session(PROMPT)] * 2),
         sllm_ort.BusyError,
         RuntimeError,
         "the session is in use",
@@ -235,12 +234,12 @@ def test_each_failure_has_its_exception(tiny: sllm_ort.Model, row: int) -> None:
         (lambda s: s.generate(stop=[3]), "argument 'stop'"),
         (lambda s: s.generate(on_text="x"), "argument 'on_text': it is not callable"),
         (lambda s: s.model.generate_batch([PROMPT], on_text=print), "'on_text'"),
-        (lambda s: s.model.generate_batch(PROMPT), "argument 'contexts'"),
+        (lambda s: s.model.generate_batch(PROMPT), "a list of contexts is needed, not one str"),
         (lambda s: s.model.generate_batch([3]), "a context is a str or a Session"),
-        (lambda s: s.model.encode("A text."), "argument 'texts': a list of texts is needed"),
-        (lambda s: s.model.encode([3]), "argument 'texts'"),
-        (lambda s: s.append(3), "argument 'text'"),
-        (lambda s: sllm_ort.Session(), "No constructor"),
+        (lambda s: s.model.encode("A text."), "a list of texts is needed, not one str"),
+        (lambda s: s.model.encode([3]), "'int' object is not an instance of 'str'"),
+        (lambda s: s.append(3), "'int' object is not an instance of 'str'"),
+        (lambda s: sllm_ort.Session(), "cannot create 'sllm_ort.Session' instances"),
     ],
 )
 def test_wrong_types_and_unknown_keywords(

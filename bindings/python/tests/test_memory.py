@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROMPT
-
 import sllm_ort
+from conftest import PROMPT
 
 SESSIONS = int(os.environ.get("SLLM_ORT_SESSIONS", "2000"))
 MOST_GROWTH = 4 << 20

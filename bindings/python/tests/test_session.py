@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import PROMPT
-
 import sllm_ort
+from conftest import PROMPT
 
 
 def test_a_session_holds_what_is_appended_and_generated(stories: sllm_ort.Model) -> None:

@@ -7,9 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import PROMPT
-
 import sllm_ort
+from conftest import PROMPT
 
 
 def test_threads_get_what_one_alone_gets(tiny: sllm_ort.Model) -> None:
@@ -29,7 +28,9 @@ def test_two_sessions_are_generated_at_the_same_time(stories: sllm_ort.Model) ->
     def story(thread: int) -> None:
         session = stories.session(PROMPT)
         generation = session.generate(
-            max_sentences=8, ignore_eos=True, on_text=lambda _: times[thread].append(time.monotonic())
+            max_sentences=8,
+            ignore_eos=True,
+            on_text=lambda _: times[thread].append(time.monotonic()),
         )
         both.wait()
         list(generation)
@@ -46,7 +47,12 @@ def test_other_threads_run_while_a_sentence_is_generated(stories: sllm_ort.Model
     session = stories.session(PROMPT)
     generation = session.generate(temperature=1, best_of=64)
     ended = threading.Event()
-    thread = threading.Thread(target=lambda: (next(generation), ended.set()))
+
+    def generate() -> None:
+        next(generation)
+        ended.set()
+
+    thread = threading.Thread(target=generate)
     thread.start()
     ticks = 0
     while not ended.wait(0.001):

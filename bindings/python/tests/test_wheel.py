@@ -22,7 +22,7 @@ def fresh_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = environment / "bin/python"
     # The version that the project is tested with, as it is in the cache of pip.
     pinned = "onnxruntime==1.31.1"
-    install = [python, "-m", "pip", "install", "--quiet", wheel, pinned]
+    install = [str(python), "-m", "pip", "install", "--quiet", str(wheel), pinned]
     subprocess.run(install, check=True, env=clean())
     return python
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from ._values import Appended, Continuation, Reconstruction, Sentence, TextSentence
+
+__all__ = ["Generation", "Model", "Session", "__version__", "unpickle_model"]
 
 __version__: str
 
@@ -61,7 +63,7 @@ class Model:
         """A session with this prompt, or an empty one."""
     def generate_batch(
         self,
-        contexts: Sequence[str | Session],
+        contexts: Iterable[str | Session],
         *,
         max_sentences: int = 16,
         temperature: float | None = None,
@@ -80,8 +82,8 @@ class Model:
     ) -> list[Continuation]:
         """Continue several contexts in the same runs of the graphs. Each is a prompt or a session.
 
-        The keywords are those of ``Session.generate``, without ``on_text``. The first context has the
-        seed, each later one the next number.
+        The keywords are those of ``Session.generate``, without ``on_text``. The first context has
+        the seed, each later one the next number.
         """
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts, each as one sentence, to vectors: float32 ``[texts, hidden_size]``."""
@@ -92,7 +94,7 @@ class Model:
     def similarity(self, one: str, other: str) -> float:
         """The cosine similarity of the vectors of two texts: -1 to 1."""
     def interpolate(self, start: str, end: str, steps: int = 5) -> list[str]:
-        """Decode ``steps`` equally spaced vectors between those of two texts, both ends included."""
+        """Decode ``steps`` equally spaced vectors between those of two texts, ends included."""
     def segment(self, text: str) -> list[TextSentence]:
         """Cut a text into sentences as the model takes them."""
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,8 +106,8 @@ class Model:
 class Session:
     """A context that grows: a prompt and generated sentences.
 
-    ``Model.session`` makes one. One thread at a time may use it: a second use at the same time, also
-    from the loop over a generation that has not ended, raises ``BusyError``.
+    ``Model.session`` makes one. One thread at a time may use it: a second use at the same time,
+    also from the loop over a generation that has not ended, raises ``BusyError``.
     """
 
     @staticmethod
@@ -133,7 +135,10 @@ class Session:
     def memory_bytes(self) -> int:
         """Memory of the KV cache, in bytes."""
     def append(self, text: str) -> Appended:
-        """Cut a text into sentences and append them. Ctrl-C ends it, and leaves the session as it was."""
+        """Cut a text into sentences and append them.
+
+        Ctrl-C ends it, and leaves the session as it was.
+        """
     def generate(
         self,
         *,
@@ -176,23 +181,25 @@ class Session:
 class Generation(Iterator[Sentence]):
     """The continuation of a session in progress: an iterator over its sentences.
 
-    ``Session.generate`` makes one. The session is in use until the iterator ends: when it is read to
-    its end, closed, dropped, interrupted or failed. Then the session holds all sentences that were
-    generated whole.
+    ``Session.generate`` makes one. The session is in use until the iterator ends: when it is read
+    to its end, closed, dropped, interrupted or failed. Then the session holds all sentences that
+    were generated whole.
     """
 
     @property
     def finish_reason(self) -> str | None:
-        """Why it ended: ``stop``, ``max_sentences``, ``context_full``, ``stop_text``, ``cancelled`` or
-        ``time_limit``; None while it has not, or if it ended with an error.
+        """Why it ended; None while it has not, or if it ended with an error.
+
+        ``stop``, ``max_sentences``, ``context_full``, ``stop_text``, ``cancelled`` or
+        ``time_limit``.
         """
     @property
     def seed(self) -> int:
         """The seed: that of the keyword, or the one that was drawn."""
     def close(self) -> None:
-        """End the generation: the session can be used again, and the iterator gives no more sentences."""
+        """End the generation, after which the session can be used again."""
     def cancel(self) -> None:
-        """End the generation from any thread, within one run of a graph. The iterator then ends."""
+        """End the generation from any thread, within one run of a graph."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> Sentence: ...
     def __enter__(self) -> Self: ...
