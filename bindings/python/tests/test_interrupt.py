@@ -65,7 +65,7 @@ except KeyboardInterrupt:
 
 # Signals are looked for every 10 ms; the rest is for a run of a graph and a busy machine.
 LONGEST_SECONDS = 0.1
-ATTEMPTS = 3
+ATTEMPTS = 5
 
 
 def interrupt(script: str, options: dict[str, Any]) -> float:
