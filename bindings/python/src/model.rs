@@ -19,7 +19,7 @@ use sllm_ort::{
 };
 
 use crate::{
-    arguments::{GenerateKeywords, Texts, seconds},
+    arguments::{Count, GenerateKeywords, Texts, seconds},
     batch::{Context, Rows},
     errors::{exception, refused},
     interrupt,
@@ -117,28 +117,30 @@ impl Model {
         path: PathBuf,
         provider: &str,
         variant: Option<String>,
-        threads: Option<usize>,
+        threads: Option<Count>,
         spinning: Option<f64>,
-        device: Option<u32>,
-        memory_limit: Option<usize>,
+        device: Option<Count>,
+        memory_limit: Option<Count>,
         engine_cache: Option<PathBuf>,
         onnxruntime: Option<PathBuf>,
     ) -> PyResult<Self> {
         let options = PyDict::new(py);
         options.set_item("provider", provider)?;
         options.set_item("variant", &variant)?;
-        options.set_item("threads", threads)?;
+        options.set_item("threads", threads.map(|Count(threads)| threads))?;
         options.set_item("spinning", spinning)?;
-        options.set_item("device", device)?;
-        options.set_item("memory_limit", memory_limit)?;
+        options.set_item("device", device.map(|Count(device)| device))?;
+        options.set_item("memory_limit", memory_limit.map(|Count(bytes)| bytes))?;
         options.set_item("engine_cache", &engine_cache)?;
         options.set_item("onnxruntime", &onnxruntime)?;
 
         let mut for_provider = ProviderOptions::default();
-        if let Some(device) = device {
+        if let Some(Count(device)) = device {
+            // A larger one is refused as this one is.
+            let device = u32::try_from(device).unwrap_or(u32::MAX);
             for_provider = for_provider.with_device(device).map_err(exception)?;
         }
-        if let Some(bytes) = memory_limit {
+        if let Some(Count(bytes)) = memory_limit {
             for_provider = for_provider.with_memory_limit(bytes).map_err(exception)?;
         }
         if let Some(folder) = engine_cache {
@@ -150,7 +152,7 @@ impl Model {
         if let Some(variant) = variant {
             load = load.with_variant(variant);
         }
-        if let Some(threads) = threads {
+        if let Some(Count(threads)) = threads {
             load = load.with_threads(threads).map_err(exception)?;
         }
         if let Some(time) = spinning {
@@ -293,15 +295,15 @@ impl Model {
     }
 
     /// Decode ``steps`` equally spaced vectors between those of two texts, ends included.
-    #[pyo3(signature = (start, end, steps = 5))]
+    #[pyo3(signature = (start, end, steps = Count(5)), text_signature = "($self, start, end, steps=5)")]
     fn interpolate(
         &self,
         py: Python<'_>,
         start: &str,
         end: &str,
-        steps: usize,
+        steps: Count,
     ) -> PyResult<Vec<String>> {
-        let texts = py.detach(|| self.loaded.interpolate(start, end, steps));
+        let texts = py.detach(|| self.loaded.interpolate(start, end, steps.0));
         texts.map_err(exception)
     }
 

@@ -141,6 +141,18 @@ ROWS: list[tuple[Callable[[Any], object], type[Exception], type[Exception], str]
         "threads is 0, allowed is 1 to 1024",
     ),
     (
+        lambda m: sllm_ort.Model(TINY, threads=-1),
+        sllm_ort.ArgumentError,
+        ValueError,
+        "a count is -1, allowed is 0 or more",
+    ),
+    (
+        lambda m: sllm_ort.Model(TINY, device=2**40),
+        sllm_ort.ArgumentError,
+        ValueError,
+        "device is 4294967295, allowed is 0 to 1023",
+    ),
+    (
         lambda m: sllm_ort.Model(TINY, spinning=2.0),
         sllm_ort.ArgumentError,
         ValueError,
