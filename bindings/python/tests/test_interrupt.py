@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from typing import Any
 import pytest
 from conftest import PROMPT, STORIES
 
+# A shell that starts the tests in the background has SIGINT ignored, and Python leaves it so.
+HANDLER = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
 # Each prints a line when its work has begun, and one after the interrupt.
 GENERATE = """
 import json, sys, time, sllm_ort
@@ -66,6 +72,7 @@ except KeyboardInterrupt:
 # Signals are looked for every 10 ms; the rest is for a run of a graph and a busy machine.
 LONGEST_SECONDS = 0.1
 ATTEMPTS = 5
+GUARD_SECONDS = 60
 
 
 def interrupt(script: str, options: dict[str, Any]) -> float:
@@ -73,14 +80,18 @@ def interrupt(script: str, options: dict[str, Any]) -> float:
 
     What a run takes is not counted where it is long.
     """
-    command = [sys.executable, "-c", script, str(STORIES), PROMPT, json.dumps(options)]
+    command = [sys.executable, "-c", HANDLER + script, str(STORIES), PROMPT, json.dumps(options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        # A process that goes on for ever must not hold up the tests.
+        guard = threading.Timer(GUARD_SECONDS, process.kill)
+        guard.start()
         assert process.stdout.readline() == "begun\n"
         time.sleep(0.3)
         sent = time.monotonic()
         os.kill(process.pid, signal.SIGINT)
         raised, after, appended = json.loads(process.stdout.readline())
+    guard.cancel()
     assert process.returncode == 0
     assert after == appended == 2
     return float(raised - sent)
@@ -111,7 +122,7 @@ def test_an_interrupt_ends_the_work_and_leaves_the_session_usable(
 
 def test_a_script_without_a_handler_ends_with_a_traceback(tmp_path: Path) -> None:
     script = tmp_path / "story.py"
-    script.write_text(GENERATE.replace("KeyboardInterrupt", "ZeroDivisionError"))
+    script.write_text(HANDLER + GENERATE.replace("KeyboardInterrupt", "ZeroDivisionError"))
     command = [sys.executable, str(script), str(STORIES), PROMPT, "{}"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
