@@ -13,7 +13,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,10 +25,11 @@ run: build ## Build, and tell a story with the shipped model
 build: runtime ## Build the release binary
 	cargo build --release --locked
 
-test: lint rust-test embedding export-test ## All checks and tests (fast)
+test: lint rust-test embedding export-test python-test ## All checks and tests (fast)
 
 lint: need-cargo ## Formatting and clippy
 	cargo fmt --check
+	cargo fmt --check --manifest-path bindings/python/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 
 rust-test: runtime ## Rust tests, doc tests included
@@ -37,14 +38,18 @@ rust-test: runtime ## Rust tests, doc tests included
 EMBEDDED := stream search threads chat
 
 # Where the program looks for models and the runtime of its user.
+ifeq ($(shell uname),Darwin)
+DATA := $(HOME)/Library/Application Support/sllm-ort
+else
 DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/sllm-ort
+endif
 
 install: runtime ## Install the program with cargo, and the shipped model and ONNX Runtime for its user
 	cargo install --locked --path . --force
-	mkdir -p $(DATA)/models $(DATA)/onnxruntime
-	rm -rf $(DATA)/models/sllm-stories
-	cp -R models/sllm-stories $(DATA)/models/
-	cp -L $(RUNTIME)/$(LIBRARY) $(DATA)/onnxruntime/
+	mkdir -p "$(DATA)/models" "$(DATA)/onnxruntime"
+	rm -rf "$(DATA)"/models/sllm-stories
+	cp -R models/sllm-stories "$(DATA)"/models/
+	cp -L $(RUNTIME)/$(LIBRARY) "$(DATA)"/onnxruntime/
 
 embedding: runtime ## Build and run the examples from a crate of their own
 	cargo build --locked --manifest-path tests/embedding/Cargo.toml --target-dir target
@@ -125,6 +130,29 @@ serve-test: runtime $(SERVE_VENV)/ready ## The server with OpenAI's official Pyt
 	cargo build --locked
 	SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort $(SERVE_VENV)/bin/python -m pytest -q tests/serve
 
+PYTHON_WHEELS := target/wheels
+PYTHON_TEST := target/python-test
+MATURIN := $(VENV)/bin/maturin build --quiet --locked --manifest-path bindings/python/Cargo.toml --target-dir target --interpreter $(VENV)/bin/python
+# The package as its wheel has it, not what `make python` has installed.
+WITH_PACKAGE := PYTHONPATH=$(PYTHON_TEST)/package
+
+python: $(VENV)/ready-python need-cargo ## Build the wheel of the Python package, and install it into .venv
+	rm -f $(PYTHON_WHEELS)/sllm_ort-*.whl
+	$(MATURIN) --release --out $(PYTHON_WHEELS)
+	$(VENV)/bin/python -m pip install --quiet --force-reinstall --no-deps $(PYTHON_WHEELS)/sllm_ort-*.whl
+
+python-test: $(VENV)/ready-python runtime ## Tests of the Python package, of a debug build
+	cargo clippy --locked --manifest-path bindings/python/Cargo.toml --target-dir target -- -D warnings
+	cargo build --locked
+	rm -rf $(PYTHON_TEST)
+	$(MATURIN) --profile dev --out $(PYTHON_TEST)/wheels
+	$(VENV)/bin/python -m zipfile -e $(PYTHON_TEST)/wheels/*.whl $(PYTHON_TEST)/package
+	$(VENV)/bin/ruff check bindings/python
+	$(VENV)/bin/ruff format --check bindings/python
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml $(addprefix bindings/python/,python examples tests)
+	$(WITH_PACKAGE) $(VENV)/bin/stubtest --mypy-config-file bindings/python/pyproject.toml sllm_ort
+	$(WITH_PACKAGE) $(VENV)/bin/python -m pytest -q -c bindings/python/pyproject.toml --rootdir bindings/python bindings/python/tests
+
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
@@ -196,8 +224,9 @@ doc: ## Library documentation, warnings denied
 
 fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
-	$(VENV)/bin/ruff format export benches/peers
-	$(VENV)/bin/ruff check --fix export benches/peers
+	cargo fmt --manifest-path bindings/python/Cargo.toml
+	$(VENV)/bin/ruff format export benches/peers bindings/python
+	$(VENV)/bin/ruff check --fix export benches/peers bindings/python
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 
@@ -225,6 +254,10 @@ $(RUNTIME)/$(ORT_VERSION): | need-cargo need-python
 $(VENV)/ready: export/requirements.txt | need-python
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement export/requirements.txt
+	touch $@
+
+$(VENV)/ready-python: $(VENV)/ready bindings/python/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --requirement bindings/python/requirements.txt
 	touch $@
 
 $(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt

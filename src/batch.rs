@@ -5,13 +5,13 @@ use std::fmt;
 use tracing::{field, info_span};
 
 use crate::{
-    context::{SentenceContext, TokenContext},
+    context::{Context, SentenceContext, TokenContext},
     error::{Error, Result},
     generate::{
         Continuation, FinishReason, GenerateOptions, RowEvent, Sentence, SentenceRows, TokenRows,
     },
     model::{Model, Network},
-    session::{Context, Session},
+    session::Session,
 };
 
 /// Sessions of one model that are continued together. They join and leave between steps.
@@ -145,7 +145,7 @@ impl Batch {
         if !self.model.is(&model) {
             return Err(refused(context, Error::MixedModels));
         }
-        let options = model.resolve(options);
+        let options = options.resolved(&model);
         let id = self.next_id;
         match (&mut self.rows, context) {
             (Rows::Sentences(rows), Context::Sentences(network, context)) => rows
@@ -233,7 +233,7 @@ impl Batch {
                 let mut rows = SentenceRows::new(network.clone());
                 for (row, (session, options)) in batch.into_iter().enumerate() {
                     if let Context::Sentences(_, context) = session.context_mut() {
-                        let joined = rows.join(row, context.as_mut(), model.resolve(options));
+                        let joined = rows.join(row, context.as_mut(), options.resolved(&model));
                         report(row, joined, &mut on_event);
                     }
                 }
@@ -245,7 +245,7 @@ impl Batch {
                 let mut rows = TokenRows::new(network.clone());
                 for (row, (session, options)) in batch.into_iter().enumerate() {
                     if let Context::Tokens(_, context) = session.context_mut() {
-                        let joined = rows.join(row, context.as_mut(), model.resolve(options));
+                        let joined = rows.join(row, context.as_mut(), options.resolved(&model));
                         report(row, joined, &mut on_event);
                     }
                 }
@@ -269,6 +269,26 @@ impl Batch {
     }
 }
 
+impl Session {
+    /// Continue several contexts of one model in the same runs. Returns why each ended, in order.
+    ///
+    /// `on_sentence` gets each sentence with the index of its context. In `portable` (float32) the
+    /// token ids are identical to those of [`generate`](Self::generate). In other variants rounding
+    /// depends on the batch size, so that outputs may differ. [`Batch`] lets contexts join and leave,
+    /// and gives a result for each.
+    ///
+    /// # Errors
+    /// [`Error::MixedModels`], [`Error::EmptyContext`] if nothing was appended to a session;
+    /// [`Error::BatchRow`] for the first context that failed. It holds what it held before the
+    /// sentence that failed; the others are continued to their ends.
+    pub fn generate_batch<'s>(
+        batch: impl IntoIterator<Item = (&'s mut Self, GenerateOptions)>,
+        on_sentence: impl FnMut(usize, Sentence),
+    ) -> Result<Vec<FinishReason>> {
+        Batch::run(batch.into_iter().collect(), on_sentence)
+    }
+}
+
 impl Model {
     /// Continue each of the prompts, all together; see [`Session::generate_batch`]. Where tokens are
     /// drawn, the first prompt has the seed of `options` and each later one the next number, so that
@@ -287,7 +307,7 @@ impl Model {
         };
         let mut sessions = prompts.iter().map(session).collect::<Result<Vec<_>>>()?;
         let batch = sessions.iter_mut().zip(0..).map(|(session, row)| {
-            let options = self.resolve(options.clone());
+            let options = options.clone().resolved(self);
             (session, options.with_seed_of_row(row))
         });
         let mut sentences = vec![Vec::new(); prompts.len()];

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{ModelConfig, ModelKind};
 use crate::error::{Error, Result, list};
-use crate::generate::GenerationDefaults;
+use crate::sampling::GenerationDefaults;
 use crate::text::{Segmentation, SentenceTokenizer};
 
 pub use files::BundleFile;

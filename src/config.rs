@@ -8,7 +8,7 @@ mod read;
 mod unique_keys;
 mod validate;
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -18,33 +18,11 @@ use crate::{
 };
 use fields::At;
 
+pub use crate::kind::ModelKind;
 pub use flops::{Flops, FlopsAssumptions};
 pub use memory::KvBytes;
 pub use parameters::Parameters;
 pub use validate::*;
-
-/// What a model consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum ModelKind {
-    /// SentenceVAE: a sentence encoder and a sentence decoder.
-    Svae,
-    /// Sentence-level language model: encoder, decoder, and a backbone between them.
-    Sllm,
-    /// Token-level OPT, the baseline.
-    Opt,
-}
-
-impl fmt::Display for ModelKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Svae => "svae",
-            Self::Sllm => "sllm",
-            Self::Opt => "opt",
-        })
-    }
-}
 
 /// What a sentence of the prompt sees while the prompt is prefilled. Generated sentences always see
 /// only the past.

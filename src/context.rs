@@ -1,11 +1,16 @@
 //! Contexts: the text, vectors and KV caches that a continuation starts from.
 
+mod cached;
 mod legacy;
 mod limits;
 mod sentences;
 mod snapshot;
 mod tokens;
 
+use std::sync::Arc;
+
+use crate::model::{SentenceModel, TokenModel};
+pub(crate) use cached::CachedContext;
 pub(crate) use sentences::{ContextSentence, SentenceContext};
 pub(crate) use snapshot::{from_bytes, load, save, to_bytes};
 pub(crate) use tokens::TokenContext;
@@ -23,4 +28,26 @@ pub struct Appended {
     pub truncated: usize,
     /// The end of the text that was dropped, as the bundle's segmentation has it; else empty.
     pub dropped: String,
+}
+
+/// A context with its model, by the model's kind.
+pub(crate) enum Context {
+    Sentences(Arc<SentenceModel>, Box<SentenceContext>),
+    Tokens(Arc<TokenModel>, Box<TokenContext>),
+}
+
+impl Context {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Sentences(_, context) => context.len(),
+            Self::Tokens(_, context) => context.len(),
+        }
+    }
+
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Sentences(_, context) => context.tokens(),
+            Self::Tokens(_, context) => context.ids().len(),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::config::ModelKind;
+use crate::kind::ModelKind;
 pub use kind::ErrorKind;
 
 /// Most problems of a contract that a message lists.

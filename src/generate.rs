@@ -1,6 +1,5 @@
 //! The loop that continues contexts, one or several at a time.
 
-mod cancel;
 mod limits;
 mod logits_hook;
 mod options;
@@ -17,13 +16,12 @@ mod tokens;
 use serde::{Deserialize, Serialize};
 use tracing::{Span, debug_span, field};
 
-pub use cancel::CancelHandle;
 pub use logits_hook::LogitsHook;
 #[expect(deprecated)]
 pub use options::WhenFull;
-pub use options::{GenerateOptions, GenerationDefaults, OverflowPolicy};
+pub use options::{GenerateOptions, OverflowPolicy};
 pub(crate) use output_tokens::OutputTokens;
-pub(crate) use rows::{CachedContext, OnEvent, RowEvent};
+pub(crate) use rows::{OnEvent, RowEvent};
 pub(crate) use sentences::SentenceRows;
 pub(crate) use tokens::TokenRows;
 

@@ -6,12 +6,28 @@ use tracing::{Span, field, info_span};
 
 use crate::{
     batch::{Batch, BatchEvent},
-    context::{SentenceContext, TokenContext},
+    context::{Context, SentenceContext, TokenContext},
     error::{Error, Result},
     generate::{FinishReason, GenerateOptions, RowEvent, Sentence, SentenceRows, TokenRows},
     model::Model,
-    session::{Context, Session},
+    session::Session,
 };
+
+impl Session {
+    /// Continue the context.
+    pub fn generate(&mut self, options: GenerateOptions) -> Generation<'_> {
+        let model = self.model().clone();
+        Generation::new(&model, self.context_mut(), options)
+    }
+
+    /// Continue the context in an iterator that owns the session.
+    ///
+    /// # Errors
+    /// None today: errors of the continuation are items of the iterator.
+    pub fn into_generation(self, options: GenerateOptions) -> Result<OwnedGeneration> {
+        OwnedGeneration::new(self, options)
+    }
+}
 
 /// A continuation in progress: an iterator over its sentences.
 ///
@@ -39,7 +55,7 @@ enum Rows<'s> {
 
 impl<'s> Generation<'s> {
     pub(crate) fn new(model: &Model, context: &'s mut Context, options: GenerateOptions) -> Self {
-        let options = model.resolve(options);
+        let options = options.resolved(model);
         let span = info_span!(
             "generate",
             model = model.config().name,

@@ -64,6 +64,7 @@ mod batch;
 #[cfg(feature = "measure")]
 pub mod bench;
 pub mod bundle;
+mod cancel;
 pub mod config;
 mod context;
 mod embed;
@@ -75,6 +76,7 @@ mod generate;
 mod generation;
 mod graphs;
 mod hash;
+mod kind;
 mod logits;
 mod model;
 #[cfg(feature = "measure")]
@@ -87,6 +89,7 @@ pub mod stats;
 pub mod text;
 
 pub use batch::{Batch, BatchEvent, JoinError};
+pub use cancel::CancelHandle;
 pub use context::Appended;
 pub use embed::Reconstruction;
 pub use error::{Error, ErrorKind, Result};
@@ -94,8 +97,7 @@ pub use fs::check_writable;
 #[expect(deprecated)]
 pub use generate::WhenFull;
 pub use generate::{
-    CancelHandle, Continuation, FinishReason, GenerateOptions, GenerationDefaults, LogitsHook,
-    OverflowPolicy, Sentence,
+    Continuation, FinishReason, GenerateOptions, LogitsHook, OverflowPolicy, Sentence,
 };
 pub use generation::{Generation, OwnedGeneration};
 pub use logits::Logits;
@@ -104,7 +106,7 @@ pub use runtime::{
     LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
     data_folder, library_info, load_library,
 };
-pub use sampling::{REPETITION_WINDOW, SamplingOptions};
+pub use sampling::{GenerationDefaults, REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appender, Session};
 
 /// The examples of the README are tested.

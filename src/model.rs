@@ -4,6 +4,7 @@ mod graphs;
 mod load_options;
 mod network;
 mod providers;
+mod shapes;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
@@ -14,10 +15,9 @@ use crate::{
     bundle::Bundle,
     config::{KvBytes, ModelConfig, SpecialTokens},
     error::{Error, Result},
-    generate::{GenerateOptions, GenerationDefaults},
     hash::hexadecimal,
     runtime::{EngineSettings, GraphSettings, Placement, Provider, environment},
-    sampling::SamplingOptions,
+    sampling::{GenerationDefaults, SamplingOptions},
     text::TextPipeline,
 };
 
@@ -277,16 +277,6 @@ impl Model {
 
     pub(crate) fn network(&self) -> &Network {
         &self.network
-    }
-
-    /// These options, with the bundle's defaults for what they leave open.
-    pub(crate) fn resolve(&self, options: GenerateOptions) -> GenerateOptions {
-        let defaults = self.generation_defaults();
-        let options = options.or_sampling(&defaults.sampling);
-        match self.network {
-            Network::Tokens(_) => options,
-            _ => options.or_avoid_repeats(defaults.avoid_repeats),
-        }
     }
 }
 

@@ -27,6 +27,16 @@ pub struct SamplingOptions {
     pub(crate) seed: u64,
 }
 
+/// Generation defaults of a bundle: `generation` in its manifest.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct GenerationDefaults {
+    /// Temperature and all that goes with it; greedy where the manifest says nothing.
+    pub sampling: SamplingOptions,
+    /// Whether no sentence may come twice; see [`crate::GenerateOptions::with_avoid_repeats`].
+    pub avoid_repeats: Option<bool>,
+}
+
 impl Default for SamplingOptions {
     /// Greedy: temperature 0, no cut, no penalty, seed 0.
     fn default() -> Self {

@@ -1,18 +1,16 @@
 //! A context that grows: a prompt and generated sentences.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, path::Path};
 
 use tracing::{field, info_span};
 
 #[cfg(doc)]
 use crate::error::Error;
 use crate::{
-    batch::Batch,
-    context::{self, Appended, SentenceContext, TokenContext},
+    cancel::CancelHandle,
+    context::{self, Appended, Context, SentenceContext, TokenContext},
     error::Result,
-    generate::{CancelHandle, FinishReason, GenerateOptions, Sentence},
-    generation::{Generation, OwnedGeneration},
-    model::{Model, Network, SentenceModel, TokenModel},
+    model::{Model, Network},
     text::TextSentence,
 };
 
@@ -35,28 +33,6 @@ use crate::{
 pub struct Session {
     model: Model,
     context: Context,
-}
-
-/// A context with its model, by the model's kind.
-pub(crate) enum Context {
-    Sentences(Arc<SentenceModel>, Box<SentenceContext>),
-    Tokens(Arc<TokenModel>, Box<TokenContext>),
-}
-
-impl Context {
-    fn len(&self) -> usize {
-        match self {
-            Self::Sentences(_, context) => context.len(),
-            Self::Tokens(_, context) => context.len(),
-        }
-    }
-
-    fn tokens(&self) -> usize {
-        match self {
-            Self::Sentences(_, context) => context.tokens(),
-            Self::Tokens(_, context) => context.ids().len(),
-        }
-    }
 }
 
 impl Model {
@@ -90,10 +66,6 @@ impl Session {
 
     pub(crate) fn into_parts(self) -> (Model, Context) {
         (self.model, self.context)
-    }
-
-    pub(crate) fn context(&self) -> &Context {
-        &self.context
     }
 
     pub(crate) fn context_mut(&mut self) -> &mut Context {
@@ -227,37 +199,6 @@ impl Session {
         }
     }
 
-    /// Continue the context.
-    pub fn generate(&mut self, options: GenerateOptions) -> Generation<'_> {
-        Generation::new(&self.model, &mut self.context, options)
-    }
-
-    /// Continue the context in an iterator that owns the session.
-    ///
-    /// # Errors
-    /// None for a session's model; those of the continuation are items of the iterator.
-    pub fn into_generation(self, options: GenerateOptions) -> Result<OwnedGeneration> {
-        OwnedGeneration::new(self, options)
-    }
-
-    /// Continue several contexts of one model in the same runs. Returns why each ended, in order.
-    ///
-    /// `on_sentence` gets each sentence with the index of its context. In `portable` (float32) the
-    /// token ids are identical to those of [`generate`](Self::generate). In other variants rounding
-    /// depends on the batch size, so that outputs may differ. [`Batch`] lets contexts join and leave,
-    /// and gives a result for each.
-    ///
-    /// # Errors
-    /// [`Error::MixedModels`], [`Error::EmptyContext`] if nothing was appended to a session;
-    /// [`Error::BatchRow`] for the first context that failed. It holds what it held before the
-    /// sentence that failed; the others are continued to their ends.
-    pub fn generate_batch<'s>(
-        batch: impl IntoIterator<Item = (&'s mut Self, GenerateOptions)>,
-        on_sentence: impl FnMut(usize, Sentence),
-    ) -> Result<Vec<FinishReason>> {
-        Batch::run(batch.into_iter().collect(), on_sentence)
-    }
-
     /// A session of its own with the same context.
     ///
     /// # Errors
@@ -333,7 +274,7 @@ impl Session {
     /// # Errors
     /// [`Error::Write`], [`Error::GraphRun`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        context::save(self, path.as_ref())
+        context::save(&self.model, &self.context, path.as_ref())
     }
 
     /// The snapshot as bytes.
@@ -341,7 +282,7 @@ impl Session {
     /// # Errors
     /// [`Error::GraphRun`].
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        context::to_bytes(self)
+        context::to_bytes(&self.model, &self.context)
     }
 
     /// Restore a snapshot that was saved with the same model.
@@ -353,7 +294,8 @@ impl Session {
     /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::SessionFile`] if it is no session,
     /// [`Error::SessionModel`] if it belongs to another model, [`Error::GraphRun`].
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
-        context::load(model, path.as_ref())
+        let context = context::load(model, path.as_ref())?;
+        Ok(Self::from_parts(model.clone(), context))
     }
 
     /// Restore a snapshot from bytes.
@@ -361,7 +303,8 @@ impl Session {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Self> {
-        context::from_bytes(model, bytes)
+        let context = context::from_bytes(model, bytes)?;
+        Ok(Self::from_parts(model.clone(), context))
     }
 }
 

@@ -682,3 +682,55 @@ fn json_numbers_are_exact() {
     assert_eq!(lines, again);
     assert!(matches!(lines[0]["embedding"][0], Value::Number(_)));
 }
+
+#[test]
+fn a_prompt_for_a_full_session_replaces_its_oldest_sentences() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("full.session");
+    let saved = saved.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "--greedy", "--ignore-stop"]);
+        command.args(arguments).output().unwrap()
+    };
+    let full = run(&["One. ", "-n", "100", "--save", saved]);
+    assert!(full.status.success());
+    let refused = run(&["--load", saved, "Two. Three. "]);
+    assert_eq!(refused.status.code(), Some(1));
+    let dropped = run(&[
+        "--load",
+        saved,
+        "Two. Three. ",
+        "--when-full",
+        "drop-oldest",
+        "-n",
+        "1",
+    ]);
+    let message = String::from_utf8_lossy(&dropped.stderr).into_owned();
+    assert!(dropped.status.success(), "{message}");
+    assert!(
+        message.contains("2 of the oldest sentences were dropped"),
+        "{message}"
+    );
+    let long = "One. ".repeat(13);
+    let long = run(&["--load", saved, &long, "--when-full", "drop-oldest"]);
+    let message = String::from_utf8_lossy(&long.stderr).into_owned();
+    assert!(
+        message.contains("13 sentences, a context of this model holds 12"),
+        "{message}"
+    );
+}
+
+#[test]
+fn text_on_stdin_beside_a_session_is_not_lost_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("a.session");
+    let saved = saved.to_str().unwrap();
+    tiny(&["run", "One. ", "-n", "1", "--save", saved])
+        .assert()
+        .success();
+    tiny(&["run", "--load", saved, "-n", "1"])
+        .write_stdin("The dog barked. ")
+        .assert()
+        .success()
+        .stderr(contains("stdin is not read"));
+}

@@ -10,14 +10,14 @@ use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 use super::{BenchOptions, memory};
 use crate::{
     config::{ModelConfig, ModelKind, SpecialTokens},
-    context::ContextSentence,
+    context::{Context, ContextSentence},
     error::{Error, Result},
     generate::GenerateOptions,
     graphs::DecodeBuffers,
     logits::Logits,
     model::{Autoencoder, Model, Network},
     sampling::SamplingOptions,
-    session::{Context, Session},
+    session::Session,
 };
 
 /// The slope of memory is taken over as many contexts as have caches of this size together,

@@ -16,7 +16,7 @@ use super::{
 use crate::config::fields::{At, Fields, parse};
 use crate::config::{MAX_NAME_BYTES, ModelConfig, ModelKind};
 use crate::error::{Error, Result};
-use crate::generate::GenerationDefaults;
+use crate::sampling::GenerationDefaults;
 use crate::text::{LongSentence, Rule, Segmentation, Tail, WhiteSpace};
 
 /// Bytes of a hash in hexadecimal.

@@ -75,7 +75,11 @@ pub fn check_text(text: &str, name: &str) -> anyhow::Result<()> {
 /// Say that what stands on stdin is not read where texts are given as arguments, if anything does.
 /// To be called late, so that whoever writes there has begun.
 pub fn warn_of_unread_stdin<'t>(mut arguments: impl Iterator<Item = &'t String>) {
-    let given = arguments.next().is_some_and(|first| first != STDIN);
+    warn_of_stdin(arguments.next().is_some_and(|first| first != STDIN));
+}
+
+/// The same where `given` says that the text comes from elsewhere.
+pub fn warn_of_stdin(given: bool) {
     if given && something_on_stdin() {
         output::warn(
             "stdin is not read, since a text is given as an argument (- stands for stdin)",

@@ -33,7 +33,7 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
     let known: BTreeSet<String> = folders.iter().flat_map(|folder| bundles(folder)).collect();
     let known = match known.is_empty() {
-        true => "no models are installed".to_owned(),
+        true => "no models are installed; sllm-ort setup says how to install one".to_owned(),
         false => {
             let names: Vec<String> = known.into_iter().collect();
             format!("there are {}", names.join(", "))

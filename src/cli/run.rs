@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
-    CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
+    Appended, CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
     SamplingOptions, Session, check_writable, config::ModelKind,
 };
 
@@ -105,7 +106,7 @@ Examples:
   sllm-ort run -p \"It was late. \" --session story.session
   sllm-ort run \"It was late. \" --format json";
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Full {
     Stop,
     /// Drop the oldest quarter of the sentences
@@ -132,7 +133,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let model = args.model.load()?;
     let load = started.elapsed();
-    input::warn_of_unread_stdin(args.prompt.iter().chain(&args.prompt_option));
+    let given = args.prompt.iter().chain(&args.prompt_option).next();
+    let continues = given.is_none() && args.file.is_none() && args.goes_on();
+    input::warn_of_stdin(continues || given.is_some_and(|text| text != "-"));
     let sampling = args.sampling.apply(model.sampling().clone())?;
     for option in args.sampling.without_effect(&sampling) {
         output::warn(&format!("{option} has no effect at temperature 0"));
@@ -146,7 +149,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Some(path) => Session::load(&model, path)?,
         None => model.session()?,
     };
-    append(&mut session, &prompt)?;
+    append(&mut session, &prompt, args.when_full)?;
     let prefill = started.elapsed();
     let prompt_sentences = session.len();
     let interruptible = Interruptible::watch(cancel)?;
@@ -215,8 +218,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(interruptible.status())
 }
 
-fn append(session: &mut Session, prompt: &str) -> anyhow::Result<()> {
-    let appended = session.append(prompt)?;
+fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::Result<()> {
+    let appended = match session.append(prompt) {
+        Err(Error::ContextFull { .. }) if when_full == Full::DropOldest => {
+            append_to_full(session, prompt)?
+        }
+        appended => appended?,
+    };
     if appended.truncated > 0 {
         output::warn(&format!(
             "{} sentences of the prompt were cut short",
@@ -225,6 +233,28 @@ fn append(session: &mut Session, prompt: &str) -> anyhow::Result<()> {
     }
     output::warn_dropped(&appended.dropped);
     Ok(())
+}
+
+/// Append a prompt after as many of the oldest sentences were dropped as it needs.
+fn append_to_full(session: &mut Session, prompt: &str) -> anyhow::Result<Appended> {
+    let pipeline = session.model().text_pipeline().clone();
+    let mut needed = 0;
+    for sentence in pipeline.sentences(prompt)? {
+        sentence?;
+        needed += 1;
+    }
+    let limit = session.len() + session.remaining();
+    if needed > limit {
+        bail!(
+            "the prompt has {needed} sentences, a context of this model holds {limit}: shorten it"
+        );
+    }
+    let dropped = needed - session.remaining();
+    session.drop_oldest(dropped)?;
+    output::warn(&format!(
+        "{dropped} of the oldest sentences were dropped for the prompt"
+    ));
+    Ok(session.append(prompt)?)
 }
 
 /// Print the continuation as it comes; returns why it ended.

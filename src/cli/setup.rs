@@ -38,7 +38,7 @@ pub fn run(_: &SetupArgs) -> anyhow::Result<bool> {
             output::line("[missing] the model sllm-stories. One of these installs it:")?;
             output::line("  make install                             # in a checkout of sllm-ort")?;
             output::line(&format!(
-                "  cp -r models/sllm-stories {}/",
+                "  mkdir -p {0} && cp -r models/sllm-stories {0}/",
                 data.join("models").display()
             ))?;
         }

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{ContextSentence, SentenceContext, TokenContext, limits::Limits};
+use super::{Context, ContextSentence, SentenceContext, TokenContext, limits::Limits};
 use crate::{
     error::{Error, Result, one_line},
     model::{Model, Network},
-    session::{Context, Session},
 };
 
 const FORMAT_VERSION: u32 = 1;
@@ -34,7 +33,7 @@ struct StoredSentence {
 }
 
 /// Restore a session from a file of version 0.1.
-pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
+pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
     let refused = |problem: String| Error::SessionFile {
         path: path.to_owned(),
         problem,
@@ -106,5 +105,5 @@ pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Sessio
         }
         Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
     };
-    Ok(Session::from_parts(model.clone(), context))
+    Ok(context)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, s};
 use tracing::{debug, debug_span};
 
-use super::{Appended, PREFILL_SENTENCES};
+use super::{Appended, CachedContext, PREFILL_SENTENCES};
 use crate::{
+    cancel::CancelHandle,
     error::{Error, Result},
-    generate::{CachedContext, CancelHandle},
     graphs::Prediction,
     model::SentenceModel,
     runtime::{CacheRow, KvCache},

@@ -5,6 +5,9 @@ mod read;
 mod write;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::hash::hexadecimal;
 
 pub(crate) use read::{from_bytes, load};
 pub(crate) use write::{save, to_bytes};
@@ -21,6 +24,8 @@ struct Metadata<T> {
     /// Fingerprint of the model.
     model: String,
     variant: String,
+    /// SHA-256 of the names and bytes of all tensors, in the order of their names.
+    sha256: String,
     context: T,
 }
 
@@ -48,6 +53,19 @@ struct TokenText {
     ids: Vec<u32>,
     /// Bytes at the end of each sentence, and tokens where they are known.
     ends: Vec<(usize, Option<usize>)>,
+}
+
+/// The checksum of tensors, by name.
+fn checksum<'t>(tensors: impl Iterator<Item = (&'t str, &'t [u8])>) -> String {
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_unstable();
+    let mut hasher = Sha256::new();
+    for (name, bytes) in tensors {
+        hasher.update(name);
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+    hexadecimal(&hasher.finalize())
 }
 
 /// The name of a tensor of the cache: keys and values of each layer in turn.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Appended;
+use super::{Appended, CachedContext};
 use crate::{
+    cancel::CancelHandle,
     error::{Error, Result},
-    generate::{CachedContext, CancelHandle},
     graphs::TokenLm,
     logits::Logits,
     model::TokenModel,

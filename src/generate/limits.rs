@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CancelHandle, FinishReason, GenerateOptions};
+use super::{FinishReason, GenerateOptions};
+use crate::cancel::CancelHandle;
 
 /// A cancel handle and a time limit.
 pub(super) struct Limits {

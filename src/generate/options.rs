@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelHandle, LogitsHook};
+use super::LogitsHook;
+use crate::cancel::CancelHandle;
 use crate::{
     config::fields::SHOWN_CHARS,
     error::{Error, Result},
+    model::{Model, Network},
     sampling::SamplingOptions,
     text::{Tail, segments},
 };
@@ -16,16 +18,6 @@ use crate::{
 const MAX_STOP_TEXTS: usize = 16;
 /// Most candidates of [`GenerateOptions::with_best_of`].
 const MAX_BEST_OF: usize = 256;
-
-/// Generation defaults of a bundle: `generation` in its manifest.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct GenerationDefaults {
-    /// Temperature and all that goes with it; greedy where the manifest says nothing.
-    pub sampling: SamplingOptions,
-    /// Whether no sentence may come twice; see [`GenerateOptions::with_avoid_repeats`].
-    pub avoid_repeats: Option<bool>,
-}
 
 /// What a continuation does when the context is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,7 +85,8 @@ impl GenerateOptions {
 
     /// At most this many output tokens, ends of sentences included; `None` for no limit.
     ///
-    /// The sentence that reaches the limit is cut there, and is part of the context as it is.
+    /// The sentence that reaches the limit is cut there, and is part of the context as it is. The
+    /// next continuation begins a new sentence.
     #[must_use]
     pub fn with_max_tokens(mut self, max_tokens: Option<usize>) -> Self {
         self.max_tokens = max_tokens;
@@ -270,15 +263,14 @@ impl GenerateOptions {
         self.time_limit
     }
 
-    /// Take the bundle's sampling options if there are none.
-    pub(crate) fn or_sampling(mut self, sampling: &SamplingOptions) -> Self {
-        self.sampling.get_or_insert_with(|| sampling.clone());
-        self
-    }
-
-    /// Take the bundle's rule on repeated sentences if there is none.
-    pub(crate) fn or_avoid_repeats(mut self, avoid_repeats: Option<bool>) -> Self {
-        self.avoid_repeats = self.avoid_repeats.or(avoid_repeats);
+    /// These options, with the defaults of the model's bundle for what they leave open.
+    pub(crate) fn resolved(mut self, model: &Model) -> Self {
+        let defaults = model.generation_defaults();
+        self.sampling
+            .get_or_insert_with(|| defaults.sampling.clone());
+        if !matches!(model.network(), Network::Tokens(_)) {
+            self.avoid_repeats = self.avoid_repeats.or(defaults.avoid_repeats);
+        }
         self
     }
 

@@ -4,21 +4,10 @@ use std::{ops::DerefMut, sync::Arc};
 
 use super::{FinishReason, Sentence};
 use crate::{
+    context::CachedContext,
     error::{Error, Result},
-    runtime::{CacheRow, KvCache},
+    runtime::KvCache,
 };
-
-/// A context whose KV cache can be lent to a batch.
-pub(crate) trait CachedContext {
-    /// Make the cache hold the context and no more. Recompute what is missing.
-    fn prepare(&mut self) -> Result<()>;
-    /// The cache, with one row; `None` if it is missing.
-    fn cache(&self) -> Option<&KvCache>;
-    fn cache_mut(&mut self) -> Option<&mut KvCache>;
-    fn set_cache(&mut self, cache: Option<KvCache>);
-    /// Copy rows of caches of the same model into one cache.
-    fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache>;
-}
 
 /// What happens to a row in a step.
 pub(crate) enum RowEvent<'e, C> {

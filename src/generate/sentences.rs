@@ -5,13 +5,13 @@ use std::{ops::DerefMut, sync::Arc};
 use ndarray::Array2;
 
 use super::{
-    CachedContext as _, GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
+    GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
     progress::{Decoded, Hypothesis, Progress},
     rows::{Row, Rows, fail},
     step_span,
 };
 use crate::{
-    context::{ContextSentence, SentenceContext},
+    context::{CachedContext as _, ContextSentence, SentenceContext},
     error::{Error, Result},
     graphs::{DecodeBuffers, Prediction},
     model::SentenceModel,
@@ -101,9 +101,11 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
         let hypotheses = self.decode_hypotheses(on_event);
         let rows = self.rows.rows_mut().iter_mut().zip(hypotheses);
         let finish = |(row, hypothesis): (&mut Row<C, Progress>, Option<Hypothesis>)| {
+            // A row whose hypotheses did not all come to an end has none that counts.
+            let hypothesis = hypothesis.filter(|_| row.ended.is_none())?;
             let id = row.id;
             let mut emit = |text: &str| on_event(id, RowEvent::Text(text));
-            match row.progress.finish(hypothesis?, &mut emit) {
+            match row.progress.finish(hypothesis, &mut emit) {
                 Ok(Ok(decoded)) => return Some(decoded),
                 Ok(Err(reason)) => row.ended = Some(Ok(reason)),
                 Err(error) => row.ended = Some(Err(error)),
@@ -177,16 +179,20 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
                 .collect(),
         };
         let rows = self.rows.rows_mut().iter_mut();
+        let mut sentences = Vec::with_capacity(ids.len());
         for ((row, decoded), appended) in rows.zip(decoded).zip(appended) {
             match appended {
                 Ok(new) => {
                     let reason = decoded.reason;
-                    let sentence = commit(row, decoded, new);
+                    sentences.push((row.id, commit(row, decoded, new)));
                     row.ended = reason.map(Ok);
-                    on_event(row.id, RowEvent::Sentence(sentence));
                 }
                 Err(error) => row.ended = Some(Err(error)),
             }
+        }
+        // All contexts agree with their caches before a callback runs.
+        for (id, sentence) in sentences {
+            on_event(id, RowEvent::Sentence(sentence));
         }
     }
 

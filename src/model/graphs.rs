@@ -1,5 +1,6 @@
 //! Loading the graphs of a model.
 
+use super::shapes::shapes_of_graph;
 use crate::{
     bundle::{GraphRole, Variant},
     config::{ModelConfig, ModelKind},
@@ -64,7 +65,7 @@ pub(super) fn load(
         engine: EngineSettings {
             prefix: format!("{role}-{}", file.file.sha256),
             shapes: shapes
-                .map(|shapes| shapes.of_graph(role, config))
+                .map(|shapes| shapes_of_graph(&shapes, role, config))
                 .transpose()?,
         },
         ..settings.clone()

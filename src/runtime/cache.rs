@@ -11,8 +11,8 @@ use ort::{
 
 use super::{
     Graph,
-    graph::{ANY, TensorSpec},
     input::Input,
+    signature::{ANY, TensorSpec},
 };
 use crate::error::{Error, Result};
 use concatenated::Concatenated;
@@ -124,7 +124,7 @@ fn grown(positions: usize) -> usize {
     positions + (positions / GROWTH).max(in_place::LEAST_ROOM)
 }
 
-pub(super) fn past_name(number: usize) -> String {
+pub(crate) fn past_name(number: usize) -> String {
     format!(
         "past_key_values.{}.{}",
         number / 2,

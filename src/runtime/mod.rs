@@ -9,9 +9,10 @@ mod provider;
 mod provider_options;
 mod provider_start;
 mod shape_profiles;
+mod signature;
 
-pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place};
-pub(crate) use graph::{ANY, Graph, GraphSettings, GraphSignature, TensorSpec};
+pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
+pub(crate) use graph::{Graph, GraphSettings};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
@@ -21,6 +22,7 @@ pub use provider::{Provider, ProviderChoice};
 pub use provider_options::ProviderOptions;
 pub(crate) use provider_start::missing_part;
 pub use shape_profiles::{ShapeProfiles, SizeRange};
+pub(crate) use signature::{ANY, GraphSignature, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod testing {

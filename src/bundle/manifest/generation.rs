@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::config::fields::{At, Fields};
 use crate::error::{Error, Result};
-use crate::generate::GenerationDefaults;
+use crate::sampling::GenerationDefaults;
 use crate::sampling::SamplingOptions;
 
 /// Reads the defaults; all keys are optional.

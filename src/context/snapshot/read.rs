@@ -8,35 +8,35 @@ use serde_json::Value;
 
 use super::{
     FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
+    checksum,
 };
 use crate::{
     context::{
-        ContextSentence, SentenceContext, TokenContext, legacy,
+        CachedContext as _, Context, ContextSentence, SentenceContext, TokenContext, legacy,
         limits::Limits,
         sentences::SentenceParts,
         tokens::{SentenceEnd, TokenParts},
     },
     error::{Error, Result, one_line},
     fs::read_bytes,
-    generate::CachedContext as _,
     graphs::Prediction,
     logits::Logits,
     model::{Model, Network},
-    session::{Context, Session},
 };
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Room for the text of a context and the header, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// What a file is called in errors about bytes that come from elsewhere.
 const BYTES: &str = "the bytes";
 
-pub(crate) fn load(model: &Model, path: &Path) -> Result<Session> {
+pub(crate) fn load(model: &Model, path: &Path) -> Result<Context> {
     let bytes = read_bytes(path, limit(model)?)?;
     restore(model, &bytes, path)
 }
 
-pub(crate) fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Session> {
+pub(crate) fn from_bytes(model: &Model, bytes: &[u8]) -> Result<Context> {
     restore(model, bytes, Path::new(BYTES))
 }
 
@@ -57,16 +57,24 @@ struct Snapshot<'b> {
     same_variant: bool,
 }
 
-fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
+fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
     // The header of safetensors follows its length of 8 bytes.
-    if bytes.get(8) != Some(&b'{') {
-        return legacy::restore(model, bytes, path);
-    }
     let refused = |problem: String| Error::SessionFile {
         path: path.to_owned(),
         problem,
     };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| refused(one_line(&e)))?;
+    let damaged = |error: &dyn std::fmt::Display| {
+        refused(format!("it is damaged or cut short ({})", one_line(&error)))
+    };
+    match bytes.get(8) {
+        _ if bytes.is_empty() => return Err(refused("it is empty".into())),
+        Some(b'{') => {}
+        _ if bytes.trim_ascii_start().starts_with(b"{") || bytes.starts_with(BYTE_ORDER_MARK) => {
+            return legacy::restore(model, bytes, path);
+        }
+        _ => return Err(refused("it is neither a snapshot nor JSON".into())),
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
     let metadata = header.metadata().as_ref().and_then(|all| all.get(METADATA));
     let metadata = metadata.ok_or_else(|| refused(format!("its metadata has no {METADATA}")))?;
     let metadata: Metadata<Value> =
@@ -83,9 +91,15 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
             model: model.config().name.clone(),
         });
     }
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
+    if checksum(tensors.iter().map(|(name, tensor)| (name, tensor.data()))) != metadata.sha256 {
+        return Err(refused(
+            "its tensors are damaged: their checksum differs".into(),
+        ));
+    }
     let snapshot = Snapshot {
         path,
-        tensors: SafeTensors::deserialize(bytes).map_err(|e| refused(one_line(&e)))?,
+        tensors,
         same_variant: metadata.variant == model.variant(),
     };
     let context = match model.network() {
@@ -103,7 +117,7 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Session> {
         }
         Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
     };
-    Ok(Session::from_parts(model.clone(), context))
+    Ok(context)
 }
 
 impl Snapshot<'_> {

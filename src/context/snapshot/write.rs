@@ -8,14 +8,17 @@ use serde_json::Value;
 
 use super::{
     FORMAT_VERSION, METADATA, Metadata, SentenceText, StoredSentence, TokenText, cache_name,
+    checksum,
 };
 use crate::{
-    context::{ContextSentence, SentenceContext, TokenContext, tokens::SentenceEnd},
+    context::{
+        CachedContext as _, Context, ContextSentence, SentenceContext, TokenContext,
+        tokens::SentenceEnd,
+    },
     error::{Error, Result, one_line},
     fs::write_whole,
-    generate::CachedContext as _,
+    model::Model,
     runtime::KvCache,
-    session::{Context, Session},
 };
 
 /// A tensor to be written.
@@ -43,14 +46,13 @@ impl View for Stored {
     }
 }
 
-pub(crate) fn save(session: &Session, path: &Path) -> Result<()> {
-    let bytes = to_bytes(session)?;
+pub(crate) fn save(model: &Model, context: &Context, path: &Path) -> Result<()> {
+    let bytes = to_bytes(model, context)?;
     write_whole(path, |file| file.write_all(&bytes))
 }
 
-pub(crate) fn to_bytes(session: &Session) -> Result<Vec<u8>> {
-    let model = session.model();
-    let (context, tensors) = match session.context() {
+pub(crate) fn to_bytes(model: &Model, context: &Context) -> Result<Vec<u8>> {
+    let (context, tensors) = match context {
         Context::Sentences(_, context) => sentence_tensors(context)?,
         Context::Tokens(_, context) => token_tensors(context)?,
     };
@@ -58,6 +60,7 @@ pub(crate) fn to_bytes(session: &Session) -> Result<Vec<u8>> {
         format_version: FORMAT_VERSION,
         model: model.fingerprint(),
         variant: model.variant().to_owned(),
+        sha256: checksum(tensors.iter().map(|(name, t)| (name.as_str(), &*t.bytes))),
         context,
     };
     let metadata = serde_json::to_string(&metadata).map_err(|error| failed(&error))?;

@@ -19,7 +19,7 @@ impl CancelHandle {
     }
 
     /// End the continuations: each after the run of a graph that it is in, at
-    /// [`FinishReason::Cancelled`](super::FinishReason::Cancelled). It stays cancelled.
+    /// [`FinishReason::Cancelled`](crate::FinishReason::Cancelled). It stays cancelled.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
