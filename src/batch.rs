@@ -8,7 +8,8 @@ use crate::{
     context::{Context, SentenceContext, TokenContext},
     error::{Error, Result},
     generate::{
-        Continuation, FinishReason, GenerateOptions, RowEvent, Sentence, SentenceRows, TokenRows,
+        Continuation, FinishReason, GenerateOptions, RowEvent, RowLoop, Sentence, SentenceRows,
+        TokenRows,
     },
     model::{Model, Network},
     session::Session,
@@ -148,12 +149,12 @@ impl Batch {
         let options = options.resolved(&model);
         let id = self.next_id;
         match (&mut self.rows, context) {
-            (Rows::Sentences(rows), Context::Sentences(network, context)) => rows
+            (Rows::Sentences(rows), Context::Sentences(context)) => rows
                 .join(id, context, options)
-                .map_err(|(context, error)| refused(Context::Sentences(network, context), error)),
-            (Rows::Tokens(rows), Context::Tokens(network, context)) => rows
+                .map_err(|(context, error)| refused(Context::Sentences(context), error)),
+            (Rows::Tokens(rows), Context::Tokens(context)) => rows
                 .join(id, context, options)
-                .map_err(|(context, error)| refused(Context::Tokens(network, context), error)),
+                .map_err(|(context, error)| refused(Context::Tokens(context), error)),
             // The same model is of the same kind.
             (_, context) => Err(refused(context, Error::MixedModels)),
         }?;
@@ -165,30 +166,22 @@ impl Batch {
     /// what happens, with the id of the row.
     pub fn step(&mut self, mut on_event: impl FnMut(usize, BatchEvent<'_>)) {
         let model = &self.model;
-        match (&mut self.rows, model.network()) {
-            (Rows::Sentences(rows), Network::Sentences(network)) => rows.step(&mut |id, event| {
-                let session = |context| Context::Sentences(network.clone(), context);
-                on_event(id, batch_event(event, model, session));
+        match &mut self.rows {
+            Rows::Sentences(rows) => rows.step(&mut |id, event| {
+                on_event(id, batch_event(event, model, Context::Sentences));
             }),
-            (Rows::Tokens(rows), Network::Tokens(network)) => rows.step(&mut |id, event| {
-                let session = |context| Context::Tokens(network.clone(), context);
-                on_event(id, batch_event(event, model, session));
+            Rows::Tokens(rows) => rows.step(&mut |id, event| {
+                on_event(id, batch_event(event, model, Context::Tokens));
             }),
-            _ => {}
         }
     }
 
     /// Remove a row between steps; `None` if there is none with this id. The session holds all
     /// sentences that were given out.
     pub fn leave(&mut self, id: usize) -> Option<Session> {
-        let context = match (&mut self.rows, self.model.network()) {
-            (Rows::Sentences(rows), Network::Sentences(network)) => {
-                Context::Sentences(network.clone(), rows.leave(id)?)
-            }
-            (Rows::Tokens(rows), Network::Tokens(network)) => {
-                Context::Tokens(network.clone(), rows.leave(id)?)
-            }
-            _ => return None,
+        let context = match &mut self.rows {
+            Rows::Sentences(rows) => Context::Sentences(rows.leave(id)?),
+            Rows::Tokens(rows) => Context::Tokens(rows.leave(id)?),
         };
         Some(Session::from_parts(self.model.clone(), context))
     }
@@ -230,28 +223,24 @@ impl Batch {
         };
         match model.network() {
             Network::Sentences(network) => {
-                let mut rows = SentenceRows::new(network.clone());
-                for (row, (session, options)) in batch.into_iter().enumerate() {
-                    if let Context::Sentences(_, context) = session.context_mut() {
-                        let joined = rows.join(row, context.as_mut(), options.resolved(&model));
-                        report(row, joined, &mut on_event);
+                let contexts = batch.into_iter().filter_map(|(session, options)| {
+                    match session.context_mut() {
+                        Context::Sentences(context) => Some((context.as_mut(), options)),
+                        Context::Tokens(_) => None,
                     }
-                }
-                while rows.len() > 0 {
-                    rows.step(&mut |row, event| forward(row, event, &mut on_event));
-                }
+                });
+                let mut rows = SentenceRows::new(network.clone());
+                run_to_end(&mut rows, contexts, &model, &mut on_event);
             }
             Network::Tokens(network) => {
-                let mut rows = TokenRows::new(network.clone());
-                for (row, (session, options)) in batch.into_iter().enumerate() {
-                    if let Context::Tokens(_, context) = session.context_mut() {
-                        let joined = rows.join(row, context.as_mut(), options.resolved(&model));
-                        report(row, joined, &mut on_event);
+                let contexts = batch.into_iter().filter_map(|(session, options)| {
+                    match session.context_mut() {
+                        Context::Tokens(context) => Some((context.as_mut(), options)),
+                        Context::Sentences(_) => None,
                     }
-                }
-                while rows.len() > 0 {
-                    rows.step(&mut |row, event| forward(row, event, &mut on_event));
-                }
+                });
+                let mut rows = TokenRows::new(network.clone());
+                run_to_end(&mut rows, contexts, &model, &mut on_event);
             }
             // There is no session of such a model.
             Network::Autoencoder(_) => {}
@@ -328,22 +317,24 @@ enum Outcome {
     Ended(Result<FinishReason>),
 }
 
-/// Report a row that could not join.
-fn report<C>(
-    row: usize,
-    joined: std::result::Result<(), (C, Error)>,
+/// Continue contexts, all of the model's kind, to their ends.
+fn run_to_end<C>(
+    rows: &mut impl RowLoop<C>,
+    contexts: impl Iterator<Item = (C, GenerateOptions)>,
+    model: &Model,
     on_event: &mut impl FnMut(usize, Outcome),
 ) {
-    if let Err((_, error)) = joined {
-        on_event(row, Outcome::Ended(Err(error)));
+    for (row, (context, options)) in contexts.enumerate() {
+        if let Err((_, error)) = rows.join(row, context, options.resolved(model)) {
+            on_event(row, Outcome::Ended(Err(error)));
+        }
     }
-}
-
-fn forward<C>(row: usize, event: RowEvent<'_, C>, on_event: &mut impl FnMut(usize, Outcome)) {
-    match event {
-        RowEvent::Text(_) => {}
-        RowEvent::Sentence(sentence) => on_event(row, Outcome::Sentence(sentence)),
-        RowEvent::Ended(_, result) => on_event(row, Outcome::Ended(result)),
+    while rows.len() > 0 {
+        rows.step(&mut |row, event| match event {
+            RowEvent::Text(_) => {}
+            RowEvent::Sentence(sentence) => on_event(row, Outcome::Sentence(sentence)),
+            RowEvent::Ended(_, result) => on_event(row, Outcome::Ended(result)),
+        });
     }
 }
 

@@ -49,6 +49,13 @@ pub struct SpecialTokens {
     pub pad: u32,
 }
 
+impl SpecialTokens {
+    /// Output tokens without the eos that may end them.
+    pub(crate) fn without_eos<'i>(&self, ids: &'i [u32]) -> &'i [u32] {
+        ids.strip_suffix(&[self.eos]).unwrap_or(ids)
+    }
+}
+
 /// The sentence encoder and decoder (arXiv 2408.00655, section 3.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

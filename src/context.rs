@@ -7,9 +7,6 @@ mod sentences;
 mod snapshot;
 mod tokens;
 
-use std::sync::Arc;
-
-use crate::model::{SentenceModel, TokenModel};
 pub(crate) use cached::CachedContext;
 pub(crate) use sentences::{ContextSentence, SentenceContext};
 pub(crate) use snapshot::{from_bytes, load, save, to_bytes};
@@ -30,24 +27,24 @@ pub struct Appended {
     pub dropped: String,
 }
 
-/// A context with its model, by the model's kind.
+/// A context by its model's kind.
 pub(crate) enum Context {
-    Sentences(Arc<SentenceModel>, Box<SentenceContext>),
-    Tokens(Arc<TokenModel>, Box<TokenContext>),
+    Sentences(Box<SentenceContext>),
+    Tokens(Box<TokenContext>),
 }
 
 impl Context {
     pub fn len(&self) -> usize {
         match self {
-            Self::Sentences(_, context) => context.len(),
-            Self::Tokens(_, context) => context.len(),
+            Self::Sentences(context) => context.len(),
+            Self::Tokens(context) => context.len(),
         }
     }
 
     pub fn tokens(&self) -> usize {
         match self {
-            Self::Sentences(_, context) => context.tokens(),
-            Self::Tokens(_, context) => context.ids().len(),
+            Self::Sentences(context) => context.tokens(),
+            Self::Tokens(context) => context.ids().len(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     generate::OutputTokens,
     graphs::DecodeBuffers,
+    logits::Logits,
     model::{Autoencoder, Model},
     text::TextSentence,
 };
@@ -36,7 +37,8 @@ impl Model {
     /// Encode texts to sentence vectors `[texts, hidden]`; each text is taken as one sentence.
     ///
     /// A bundle whose segmentation truncates cuts a text short that is too long; this is logged as a
-    /// warning, and [`TextPipeline::one_sentence`](crate::text::TextPipeline::one_sentence) tells it
+    /// warning, and
+    /// [`TextPipeline::truncated_tokens`](crate::text::TextPipeline::truncated_tokens) tells it
     /// beforehand.
     ///
     /// # Errors
@@ -189,8 +191,8 @@ impl Autoencoder {
         for (vectors, output) in chunks.zip(output.chunks_mut(DECODED_TOGETHER)) {
             let vectors: Vec<f32> = vectors.iter().copied().collect();
             let mut failed = Ok(());
-            let next = |sentence: usize, logits: Result<&mut _>| match logits {
-                Ok(logits) => output[sentence].push(crate::logits::Logits::best_token(logits).0),
+            let next = |sentence: usize, logits: Result<&mut Logits>| match logits {
+                Ok(logits) => output[sentence].push(logits.best_token().0),
                 Err(error) => {
                     failed = Err(error);
                     None

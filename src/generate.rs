@@ -21,7 +21,7 @@ pub use logits_hook::LogitsHook;
 pub use options::WhenFull;
 pub use options::{GenerateOptions, OverflowPolicy};
 pub(crate) use output_tokens::OutputTokens;
-pub(crate) use rows::{OnEvent, RowEvent};
+pub(crate) use rows::{OnEvent, RowEvent, RowLoop};
 pub(crate) use sentences::SentenceRows;
 pub(crate) use tokens::TokenRows;
 

@@ -8,7 +8,9 @@ use crate::{
     batch::{Batch, BatchEvent},
     context::{Context, SentenceContext, TokenContext},
     error::{Error, Result},
-    generate::{FinishReason, GenerateOptions, RowEvent, Sentence, SentenceRows, TokenRows},
+    generate::{
+        FinishReason, GenerateOptions, RowEvent, RowLoop as _, Sentence, SentenceRows, TokenRows,
+    },
     model::Model,
     session::Session,
 };
@@ -66,16 +68,16 @@ impl<'s> Generation<'s> {
             finish_reason = field::Empty,
         );
         let (rows, joined) = match context {
-            Context::Sentences(model, context) => {
-                let mut rows = SentenceRows::new(model.clone());
+            Context::Sentences(context) => {
+                let mut rows = SentenceRows::new(context.model().clone());
                 let joined = rows.join(0, context.as_mut(), options);
                 (
                     Rows::Sentences(Box::new(rows)),
                     joined.map_err(|(_, error)| error),
                 )
             }
-            Context::Tokens(model, context) => {
-                let mut rows = TokenRows::new(model.clone());
+            Context::Tokens(context) => {
+                let mut rows = TokenRows::new(context.model().clone());
                 let joined = rows.join(0, context.as_mut(), options);
                 (
                     Rows::Tokens(Box::new(rows)),

@@ -1,6 +1,7 @@
 //! The graphs of a model, each with its signature and its inputs.
 
 mod backbone;
+mod cached_graph;
 mod causal_mask;
 mod decoder;
 mod encoder;
@@ -9,6 +10,7 @@ mod logits_output;
 mod token_lm;
 
 pub(crate) use backbone::{Backbone, Prediction};
+pub(crate) use cached_graph::CachedGraph;
 pub(crate) use decoder::{DecodeBuffers, Decoder};
 pub(crate) use encoder::Encoder;
 pub(crate) use length_batches::length_batches;

@@ -217,12 +217,13 @@ impl Model {
     /// # Errors
     /// [`Error::InvalidOption`] for a number of tokens that no sentence has.
     pub fn kv_bytes(&self, sentence_tokens: Option<usize>) -> Result<KvBytes> {
-        let number_bytes = match &self.network {
-            Network::Autoencoder(model) => model.decoder.cache_number_bytes(),
-            Network::Sentences(model) => model.autoencoder.decoder.cache_number_bytes(),
-            Network::Tokens(model) => model.graph.cache_number_bytes(),
+        let graph = match &self.network {
+            Network::Autoencoder(model) => model.decoder.cached(),
+            Network::Sentences(model) => model.autoencoder.decoder.cached(),
+            Network::Tokens(model) => model.graph.cached(),
         };
-        self.config().kv_bytes_of(sentence_tokens, number_bytes)
+        self.config()
+            .kv_bytes_of(sentence_tokens, graph.number_bytes())
     }
 
     /// What the bundle's manifest says of generation.

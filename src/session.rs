@@ -8,7 +8,7 @@ use tracing::{field, info_span};
 use crate::error::Error;
 use crate::{
     cancel::CancelHandle,
-    context::{self, Appended, Context, SentenceContext, TokenContext},
+    context::{self, Appended, CachedContext as _, Context, SentenceContext, TokenContext},
     error::Result,
     model::{Model, Network},
     text::TextSentence,
@@ -43,13 +43,9 @@ impl Model {
     pub fn session(&self) -> Result<Session> {
         let context = match self.network() {
             Network::Sentences(model) => {
-                let context = SentenceContext::new(model.clone());
-                Context::Sentences(model.clone(), Box::new(context))
+                Context::Sentences(Box::new(SentenceContext::new(model.clone())))
             }
-            Network::Tokens(model) => {
-                let context = TokenContext::new(model.clone());
-                Context::Tokens(model.clone(), Box::new(context))
-            }
+            Network::Tokens(model) => Context::Tokens(Box::new(TokenContext::new(model.clone()))),
             Network::Autoencoder(_) => return Err(self.wrong_kind("backbone", "sllm or opt")),
         };
         Ok(Session {
@@ -100,16 +96,16 @@ impl Session {
     #[must_use]
     pub fn remaining(&self) -> usize {
         match &self.context {
-            Context::Sentences(_, context) => context.remaining(),
-            Context::Tokens(_, context) => context.remaining(),
+            Context::Sentences(context) => context.remaining(),
+            Context::Tokens(context) => context.remaining(),
         }
     }
 
     /// The texts of the sentences of the context.
     pub fn sentences(&self) -> impl Iterator<Item = &str> {
         let (sentences, tokens) = match &self.context {
-            Context::Sentences(_, context) => (Some(context.sentences().iter()), None),
-            Context::Tokens(_, context) => (None, Some(context.sentences())),
+            Context::Sentences(context) => (Some(context.sentences().iter()), None),
+            Context::Tokens(context) => (None, Some(context.sentences())),
         };
         let sentences = sentences.into_iter().flatten().map(|s| s.text.as_str());
         sentences.chain(tokens.into_iter().flatten())
@@ -119,8 +115,8 @@ impl Session {
     #[must_use]
     pub fn text(&self) -> String {
         match &self.context {
-            Context::Sentences(..) => self.sentences().collect(),
-            Context::Tokens(_, context) => context.text().to_owned(),
+            Context::Sentences(_) => self.sentences().collect(),
+            Context::Tokens(context) => context.text().to_owned(),
         }
     }
 
@@ -128,8 +124,8 @@ impl Session {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         match &self.context {
-            Context::Sentences(_, context) => context.memory_bytes(),
-            Context::Tokens(_, context) => context.memory_bytes(),
+            Context::Sentences(context) => context.memory_bytes(),
+            Context::Tokens(context) => context.memory_bytes(),
         }
     }
 
@@ -165,8 +161,8 @@ impl Session {
         .entered();
         let held = (!span.is_disabled()).then(|| self.context.tokens());
         let appended = match &mut self.context {
-            Context::Sentences(_, context) => context.append(text, cancel),
-            Context::Tokens(_, context) => context.append(text, cancel),
+            Context::Sentences(context) => context.append(text, cancel),
+            Context::Tokens(context) => context.append(text, cancel),
         }?;
         if let Some(held) = held {
             span.record("sentences", appended.sentences);
@@ -181,8 +177,8 @@ impl Session {
     /// As [`append`](Self::append).
     pub fn append_sentences(&mut self, sentences: &[TextSentence<'_>]) -> Result<()> {
         match &mut self.context {
-            Context::Sentences(_, context) => context.append_text_sentences(sentences),
-            Context::Tokens(_, context) => {
+            Context::Sentences(context) => context.append_text_sentences(sentences),
+            Context::Tokens(context) => {
                 let texts = sentences.iter().map(|sentence| sentence.text);
                 let text: String = texts.collect();
                 context.append(&text, None).map(|_| ())
@@ -205,12 +201,8 @@ impl Session {
     /// [`Error::GraphRun`] if ONNX Runtime has no memory left.
     pub fn fork(&self) -> Result<Self> {
         let context = match &self.context {
-            Context::Sentences(model, context) => {
-                Context::Sentences(model.clone(), Box::new(context.fork()?))
-            }
-            Context::Tokens(model, context) => {
-                Context::Tokens(model.clone(), Box::new(context.fork()?))
-            }
+            Context::Sentences(context) => Context::Sentences(Box::new(context.fork()?)),
+            Context::Tokens(context) => Context::Tokens(Box::new(context.fork()?)),
         };
         Ok(Self::from_parts(self.model.clone(), context))
     }
@@ -230,15 +222,15 @@ impl Session {
             return Ok(());
         }
         match &mut self.context {
-            Context::Sentences(_, context) => context.truncate(kept),
-            Context::Tokens(_, context) => context.truncate(kept),
+            Context::Sentences(context) => context.truncate(kept),
+            Context::Tokens(context) => context.truncate(kept),
         }
     }
 
     /// Forget the first `sentences` sentences, all of them where there are fewer.
     ///
-    /// The backbone runs over the others again; nothing is encoded again. In kind `opt` their text
-    /// is tokenized again.
+    /// The backbone runs over the others again; nothing is encoded again. In kind `opt` the graph
+    /// runs over the others' tokens again; only an appended text that is cut is tokenized again.
     ///
     /// # Errors
     /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is then as it was before.
@@ -250,8 +242,8 @@ impl Session {
             return Ok(());
         }
         match &mut self.context {
-            Context::Sentences(_, context) => **context = context.without_first(sentences)?,
-            Context::Tokens(_, context) => **context = context.without_first(sentences)?,
+            Context::Sentences(context) => **context = context.without_first(sentences)?,
+            Context::Tokens(context) => **context = context.without_first(sentences)?,
         }
         Ok(())
     }
@@ -262,8 +254,10 @@ impl Session {
     /// None today.
     pub fn clear(&mut self) -> Result<()> {
         match &mut self.context {
-            Context::Sentences(model, context) => **context = SentenceContext::new(model.clone()),
-            Context::Tokens(model, context) => **context = TokenContext::new(model.clone()),
+            Context::Sentences(context) => {
+                **context = SentenceContext::new(context.model().clone());
+            }
+            Context::Tokens(context) => **context = TokenContext::new(context.model().clone()),
         }
         Ok(())
     }
@@ -341,7 +335,7 @@ impl Appender<'_> {
     pub fn push(&mut self, piece: &str) -> Result<()> {
         self.text.push_str(piece);
         // In kind `opt` a token may reach over the end of a sentence.
-        let Context::Sentences(_, context) = &mut self.session.context else {
+        let Context::Sentences(context) = &mut self.session.context else {
             return Ok(());
         };
         let pipeline = self.session.model.text_pipeline();

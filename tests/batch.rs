@@ -1,10 +1,13 @@
 //! Many contexts that go on together, against each of them alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use sllm_ort::{
-    Batch, BatchEvent, Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice,
-    SamplingOptions, Sentence, Session, config::ModelKind,
+    Batch, BatchEvent, Error, GenerateOptions, Model, SamplingOptions, Sentence, Session,
+    config::ModelKind,
 };
+use support::load;
 
 /// Bundles of models that generate, and variants of each. The shipped model rounds differently in a
 /// batch in `cpu-int8`, and may say something else then.
@@ -34,14 +37,6 @@ const SHORT_PROMPTS: [&str; 5] = [
     "So",
     "It is so. ",
 ];
-
-fn model(bundle: &str, variant: &str) -> Model {
-    // The processor runs what was made for others too.
-    let options = LoadOptions::default()
-        .with_provider(ProviderChoice::Only(Provider::Cpu))
-        .with_variant(variant);
-    Model::load(bundle, options).unwrap()
-}
 
 /// Different lengths, choices and ends.
 fn options() -> Vec<GenerateOptions> {
@@ -88,7 +83,7 @@ fn assert_same(found: &[Sentence], expected: &[Sentence], name: &str) {
 fn a_batch_gives_what_each_context_gives_alone() {
     for (bundle, variants) in MODELS {
         for variant in variants {
-            let model = model(bundle, variant);
+            let model = load(bundle, variant);
             let mut alone = sessions(&model);
             let mut together = sessions(&model);
             // Twice, so that the second time begins with what the first one gave back.
@@ -114,7 +109,7 @@ fn a_batch_gives_what_each_context_gives_alone() {
 
 #[test]
 fn prompts_are_continued_in_their_order() {
-    let model = model("models/sllm-stories", "portable");
+    let model = load("models/sllm-stories", "portable");
     let options = GenerateOptions::default()
         .with_max_sentences(2)
         .with_sampling(SamplingOptions::default());
@@ -139,7 +134,7 @@ fn prompts_are_continued_in_their_order() {
 /// Also at the largest seed, after which they begin at 0.
 #[test]
 fn each_prompt_of_a_batch_has_its_own_seed() {
-    let model = model("models/sllm-stories", "portable");
+    let model = load("models/sllm-stories", "portable");
     let sampling = SamplingOptions::default().with_temperature(1.0).unwrap();
     let options = |seed| {
         GenerateOptions::default()
@@ -165,9 +160,9 @@ fn each_prompt_of_a_batch_has_its_own_seed() {
 
 #[test]
 fn what_cannot_go_on_together_is_refused() {
-    let one = model("tests/golden/bundle", "portable");
-    let other = model("tests/golden/bundle", "portable");
-    let opt = model("tests/golden/bundle-opt", "portable");
+    let one = load("tests/golden/bundle", "portable");
+    let other = load("tests/golden/bundle", "portable");
+    let opt = load("tests/golden/bundle-opt", "portable");
     let options = GenerateOptions::default;
     let generate = |sessions: &mut [Session]| {
         let batch = sessions.iter_mut().map(|session| (session, options()));
@@ -203,7 +198,7 @@ fn rows_join_and_leave_between_steps() {
         ("tests/golden/bundle-original", "portable"),
         ("tests/golden/bundle-opt", "portable"),
     ] {
-        let model = model(bundle, variant);
+        let model = load(bundle, variant);
         let expected: Vec<Vec<Sentence>> = sessions(&model)
             .iter_mut()
             .zip(options())
@@ -246,7 +241,7 @@ fn rows_join_and_leave_between_steps() {
 #[test]
 fn a_row_that_leaves_keeps_what_was_given_out() {
     for bundle in ["tests/golden/bundle", "tests/golden/bundle-opt"] {
-        let model = model(bundle, "portable");
+        let model = load(bundle, "portable");
         let options = GenerateOptions::default().with_ignore_eos(true);
         let mut batch = Batch::new(&model).unwrap();
         let mut all = sessions(&model);
@@ -283,7 +278,7 @@ fn a_row_that_leaves_keeps_what_was_given_out() {
 
 #[test]
 fn a_short_session_does_not_keep_the_memory_of_a_long_one() {
-    let model = model("models/sllm-stories", "cpu-int8");
+    let model = load("models/sllm-stories", "cpu-int8");
     let session = |sentences: usize| {
         let mut session = model.session().unwrap();
         session.append(&"It is so. ".repeat(sentences)).unwrap();
@@ -310,7 +305,7 @@ fn a_short_session_does_not_keep_the_memory_of_a_long_one() {
 #[test]
 fn a_panic_in_a_callback_leaves_sessions_usable() {
     for bundle in ["tests/golden/bundle", "tests/golden/bundle-opt"] {
-        let model = model(bundle, "portable");
+        let model = load(bundle, "portable");
         let options = || {
             GenerateOptions::default()
                 .with_ignore_eos(true)

@@ -720,6 +720,18 @@ fn a_prompt_for_a_full_session_replaces_its_oldest_sentences() {
     );
 }
 
+/// A model of tokens has no option to drop sentences, and loses nothing of its context.
+#[test]
+fn a_prompt_too_long_for_a_token_level_model_is_refused() {
+    let long = "A cat. ".repeat(40);
+    let error = failure(
+        program()
+            .args(["run", "--model", "tests/golden/bundle-opt"])
+            .args(["--when-full", "drop-oldest", &long]),
+    );
+    assert!(error.contains("more tokens than fit"), "{error}");
+}
+
 #[test]
 fn text_on_stdin_beside_a_session_is_not_lost_in_silence() {
     let folder = tempfile::tempdir().unwrap();

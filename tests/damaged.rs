@@ -6,17 +6,11 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use sllm_ort::{Error, LoadOptions, Model, Session};
-use support::{TINY, copy_bundle, edit_manifest, failure, program};
+use support::{TINY, copy_bundle, edit_manifest, failure, program, sha256};
 
 /// A change of a JSON file.
 type Edit = fn(&mut Value);
-
-fn sha256(path: &Path) -> String {
-    let digest = Sha256::digest(std::fs::read(path).unwrap());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The manifest's entry of a graph of the first variant, `cpu-int8`.
 fn entry<'m>(manifest: &'m mut Value, graph: &str) -> &'m mut Value {

@@ -5,7 +5,7 @@ mod hostile_support;
 
 use std::{fs, path::Path};
 
-use hostile_support::support::edit_manifest;
+use hostile_support::support::{edit_manifest, sha256};
 use hostile_support::{Place, TINY, copy_bundle, corpus, outcome, tokenizer, tokenizers};
 use serde_json::{Value, json};
 use sllm_ort::{
@@ -91,12 +91,6 @@ fn changed(place: &Place, edit: impl FnOnce(&mut Value)) {
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     edit(&mut manifest);
     fs::write(path, manifest.to_string()).unwrap();
-}
-
-fn sha256(path: &Path) -> String {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(fs::read(path).unwrap());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(unix)]

@@ -1,12 +1,12 @@
 //! Snapshots of contexts: exact in every variant, and refused if they are damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use safetensors::{SafeTensors, tensor::TensorView};
 use sha2::{Digest as _, Sha256};
-use sllm_ort::{
-    Error, GenerateOptions, LoadOptions, Model, Provider, ProviderChoice, Sentence, Session,
-    config::ModelKind,
-};
+use sllm_ort::{Error, GenerateOptions, Model, Sentence, Session, config::ModelKind};
+use support::load;
 
 const MODELS: [(&str, &[&str]); 8] = [
     ("tests/golden/bundle", &["portable", "cpu-int8"]),
@@ -18,13 +18,6 @@ const MODELS: [(&str, &[&str]); 8] = [
     ("tests/golden/bundle-opt-half", &["cuda-fp16"]),
     ("models/sllm-stories", &["portable", "cpu-int8"]),
 ];
-
-fn load(bundle: &str, variant: &str) -> Model {
-    let options = LoadOptions::default()
-        .with_provider(ProviderChoice::Only(Provider::Cpu))
-        .with_variant(variant);
-    Model::load(bundle, options).unwrap()
-}
 
 fn prompted(model: &Model) -> Session {
     let mut session = model.session().unwrap();

@@ -14,10 +14,10 @@ fn graphs(model: &Model) -> Vec<&Graph> {
     match model.network() {
         Network::Sentences(model) => vec![
             model.autoencoder.encoder.graph(),
-            model.backbone.graph(),
-            model.autoencoder.decoder.graph(),
+            model.backbone.cached().graph(),
+            model.autoencoder.decoder.cached().graph(),
         ],
-        Network::Tokens(model) => vec![model.graph.graph()],
+        Network::Tokens(model) => vec![model.graph.cached().graph()],
         Network::Autoencoder(_) => Vec::new(),
     }
 }

@@ -161,7 +161,7 @@ impl Workload {
     /// Append sentences of these tokens.
     fn append(&self, session: &mut Session, sentences: &[Vec<u32>]) -> Result<()> {
         match session.context_mut() {
-            Context::Sentences(_, context) => {
+            Context::Sentences(context) => {
                 let sentence = |ids: &Vec<u32>| ContextSentence {
                     text: String::new(),
                     ids: ids.clone(),
@@ -169,7 +169,7 @@ impl Workload {
                 let sentences = sentences.iter().map(sentence).collect();
                 context.append_sentences(sentences, None)
             }
-            Context::Tokens(_, context) => {
+            Context::Tokens(context) => {
                 let bos = Some(self.tokens.bos).filter(|_| context.ids().is_empty());
                 let ids = bos.into_iter().chain(sentences.concat());
                 context.append_sentence_ids(&ids.collect::<Vec<_>>())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use sllm_ort::{Error, Model, text::LongSentence};
+use sllm_ort::{Error, Model};
 
 use super::{
     ModelArgs,
@@ -71,16 +71,10 @@ fn embed_all(
     Ok(count)
 }
 
-/// Warn of texts that are cut short, if the bundle's segmentation does that.
+/// Warn of texts that are cut short.
 fn warn_truncated(model: &Model, batch: &[Item]) -> anyhow::Result<()> {
-    let pipeline = model.text_pipeline();
-    if model.bundle().segmentation.long_sentence != LongSentence::Truncate {
-        return Ok(());
-    }
     for item in batch {
-        let first = pipeline.one_sentence(&item.text)?.next().transpose()?;
-        if let Some(sentence) = first.filter(|sentence| sentence.truncated) {
-            let tokens = sentence.ids.len();
+        if let Some(tokens) = model.text_pipeline().truncated_tokens(&item.text)? {
             output::warn(&format!(
                 "{} is cut short: its vector is that of its first {tokens} tokens",
                 item.place

@@ -220,9 +220,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::Result<()> {
     let appended = match session.append(prompt) {
-        Err(Error::ContextFull { .. }) if when_full == Full::DropOldest => {
-            append_to_full(session, prompt)?
-        }
+        // Kind opt counts its context in tokens, and does not have this option.
+        Err(Error::ContextFull {
+            unit: "sentences", ..
+        }) if when_full == Full::DropOldest => append_to_full(session, prompt)?,
         appended => appended?,
     };
     if appended.truncated > 0 {

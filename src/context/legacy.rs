@@ -72,7 +72,7 @@ pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Contex
             let tokens = model.shared().special_tokens();
             let spoken = |ids: &[u32]| {
                 let ids = ids.strip_prefix(&[tokens.bos]).unwrap_or(ids);
-                ids.strip_suffix(&[tokens.eos]).unwrap_or(ids).to_vec()
+                tokens.without_eos(ids).to_vec()
             };
             let runs = match network.backbone.is_causal() {
                 true => vec![count].into_iter().filter(|&count| count > 0).collect(),
@@ -90,7 +90,7 @@ pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Contex
                 }
                 context.append_encoded(sentences, encoder_ids, None)?;
             }
-            Context::Sentences(network.clone(), Box::new(context))
+            Context::Sentences(Box::new(context))
         }
         Network::Tokens(network) => {
             if file.sentences.len() > 1 || file.runs.len() != file.sentences.len() {
@@ -101,7 +101,7 @@ pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Contex
                 limits.check_ids(0, &stored.ids, 1).map_err(refused)?;
                 context.append_stored(&stored.ids, &stored.text)?;
             }
-            Context::Tokens(network.clone(), Box::new(context))
+            Context::Tokens(Box::new(context))
         }
         Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
     };

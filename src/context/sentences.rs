@@ -9,9 +9,9 @@ use super::{Appended, CachedContext, PREFILL_SENTENCES};
 use crate::{
     cancel::CancelHandle,
     error::{Error, Result},
-    graphs::Prediction,
+    graphs::{CachedGraph, Prediction},
     model::SentenceModel,
-    runtime::{CacheRow, KvCache},
+    runtime::KvCache,
     text::TextSentence,
 };
 
@@ -81,11 +81,7 @@ impl SentenceContext {
         }
     }
 
-    pub fn model(&self) -> &SentenceModel {
-        &self.model
-    }
-
-    pub(super) fn shared_model(&self) -> &Arc<SentenceModel> {
+    pub fn model(&self) -> &Arc<SentenceModel> {
         &self.model
     }
 
@@ -123,10 +119,6 @@ impl SentenceContext {
     pub fn tokens(&self) -> usize {
         let tokens = |sentence: &ContextSentence| sentence.ids.len() + 1;
         self.sentences.iter().map(tokens).sum()
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.cache.as_ref().map_or(0, KvCache::memory_bytes)
     }
 
     pub fn prediction(&self) -> Option<&Prediction> {
@@ -197,10 +189,16 @@ impl SentenceContext {
         let model = self.model.clone();
         let mut cache = match self.cache.take() {
             Some(cache) => cache,
-            None => model.backbone.cache()?,
+            None => self.graph().cache(1)?,
         };
         let appended = self.run_in_chunks(&mut cache, &encoder_ids, cancel);
-        if appended.is_err() && model.backbone.truncate(&mut cache, self.len()).is_err() {
+        if appended.is_err()
+            && model
+                .backbone
+                .cached()
+                .truncate(&mut cache, self.len())
+                .is_err()
+        {
             // It is recomputed when it is used.
             return appended.map(|_| ());
         }
@@ -255,10 +253,7 @@ impl SentenceContext {
 
     /// A context of its own with the same sentences.
     pub fn fork(&self) -> Result<Self> {
-        let cache = match &self.cache {
-            Some(cache) => Some(self.model.backbone.copy_rows(&[cache.row(0)])?),
-            None => None,
-        };
+        let cache = self.copy_cache()?;
         Ok(Self {
             model: self.model.clone(),
             sentences: self.sentences.clone(),
@@ -291,10 +286,7 @@ impl SentenceContext {
         let Some(cache) = &self.cache else {
             return Ok(());
         };
-        let mut cache = self
-            .model
-            .backbone
-            .copy_rows(&[cache.row(0).prefix(start)])?;
+        let mut cache = self.copy_rows(&[cache.row(0).prefix(start)])?;
         let again = self.vector_rows(start, kept)?;
         self.prediction = Some(self.model.backbone.append(&mut cache, again)?);
         self.cache = Some(cache);
@@ -365,7 +357,7 @@ impl CachedContext for SentenceContext {
                 .collect(),
             false => self.runs.clone(),
         };
-        let mut cache = self.model.backbone.cache()?;
+        let mut cache = self.graph().cache(1)?;
         let (mut start, mut prediction) = (0, None);
         for run in runs {
             let vectors = self.vector_rows(start, start + run)?;
@@ -377,19 +369,15 @@ impl CachedContext for SentenceContext {
         Ok(())
     }
 
-    fn cache(&self) -> Option<&KvCache> {
-        self.cache.as_ref()
+    fn graph(&self) -> &CachedGraph {
+        self.model.backbone.cached()
     }
 
-    fn cache_mut(&mut self) -> Option<&mut KvCache> {
-        self.cache.as_mut()
+    fn slot(&self) -> &Option<KvCache> {
+        &self.cache
     }
 
-    fn set_cache(&mut self, cache: Option<KvCache>) {
-        self.cache = cache;
-    }
-
-    fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache> {
-        self.model.backbone.copy_rows(rows)
+    fn slot_mut(&mut self) -> &mut Option<KvCache> {
+        &mut self.cache
     }
 }

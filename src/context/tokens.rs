@@ -6,10 +6,10 @@ use super::{Appended, CachedContext};
 use crate::{
     cancel::CancelHandle,
     error::{Error, Result},
-    graphs::TokenLm,
+    graphs::CachedGraph,
     logits::Logits,
     model::TokenModel,
-    runtime::{CacheRow, KvCache},
+    runtime::KvCache,
 };
 
 /// Tokens that are appended in one run.
@@ -73,16 +73,8 @@ impl TokenContext {
         }
     }
 
-    pub fn model(&self) -> &TokenModel {
+    pub fn model(&self) -> &Arc<TokenModel> {
         &self.model
-    }
-
-    pub(super) fn shared_model(&self) -> &Arc<TokenModel> {
-        &self.model
-    }
-
-    pub fn graph(&self) -> &TokenLm {
-        &self.model.graph
     }
 
     pub fn text(&self) -> &str {
@@ -114,10 +106,6 @@ impl TokenContext {
     pub fn remaining(&self) -> usize {
         let limit = self.model.graph.max_positions();
         limit.saturating_sub(self.ids.len())
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.cache.as_ref().map_or(0, KvCache::memory_bytes)
     }
 
     /// The logits after the last cached token; empty if the context is.
@@ -187,7 +175,7 @@ impl TokenContext {
         self.prepare()?;
         let model = self.model.clone();
         if self.cache.is_none() {
-            self.cache = Some(model.graph.cache()?);
+            self.cache = Some(self.graph().cache(1)?);
         }
         let (Some(cache), logits) = self.cache_and_logits() else {
             return Ok(());
@@ -229,10 +217,7 @@ impl TokenContext {
 
     /// A context of its own with the same tokens.
     pub fn fork(&self) -> Result<Self> {
-        let cache = match &self.cache {
-            Some(cache) => Some(self.model.graph.copy_rows(&[cache.row(0)])?),
-            None => None,
-        };
+        let cache = self.copy_cache()?;
         Ok(Self {
             model: self.model.clone(),
             text: self.text.clone(),
@@ -248,16 +233,21 @@ impl TokenContext {
     /// Their tokens stay as they are, but for a text that was appended and is cut: what stays of it
     /// is tokenized again.
     pub fn truncate(&mut self, kept: usize) -> Result<()> {
-        let mut shorter = self.fork()?;
         let end = self.ends[kept - 1];
         let whole = self.ends[..kept]
             .iter()
             .rposition(|end| end.tokens.is_some());
         let whole = whole.map_or(0, |index| index + 1);
         let (bytes, tokens) = self.start(whole);
-        shorter.ids.truncate(tokens);
-        shorter.text.truncate(bytes);
-        shorter.ends.truncate(whole);
+        let prefix = |cache: &KvCache| self.copy_rows(&[cache.row(0).prefix(tokens)]);
+        let mut shorter = Self {
+            model: self.model.clone(),
+            text: self.text.get(..bytes).unwrap_or_default().to_owned(),
+            ids: self.ids[..tokens].to_vec(),
+            ends: self.ends[..whole].to_vec(),
+            cache: self.cache().map(prefix).transpose()?,
+            logits: Logits::default(),
+        };
         shorter.prepare()?;
         shorter.append(self.text.get(bytes..end.bytes).unwrap_or_default(), None)?;
         *self = shorter;
@@ -323,11 +313,11 @@ impl CachedContext for TokenContext {
             // The last token is run again, for its logits.
             Some(cache) => {
                 let kept = cache.len().min(self.ids.len() - 1);
-                model.graph.truncate(cache, kept)?;
+                model.graph.cached().truncate(cache, kept)?;
                 kept
             }
             None => {
-                self.cache = Some(model.graph.cache()?);
+                self.cache = Some(self.graph().cache(1)?);
                 0
             }
         };
@@ -339,19 +329,15 @@ impl CachedContext for TokenContext {
         Ok(())
     }
 
-    fn cache(&self) -> Option<&KvCache> {
-        self.cache.as_ref()
+    fn graph(&self) -> &CachedGraph {
+        self.model.graph.cached()
     }
 
-    fn cache_mut(&mut self) -> Option<&mut KvCache> {
-        self.cache.as_mut()
+    fn slot(&self) -> &Option<KvCache> {
+        &self.cache
     }
 
-    fn set_cache(&mut self, cache: Option<KvCache>) {
-        self.cache = cache;
-    }
-
-    fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache> {
-        self.model.graph.copy_rows(rows)
+    fn slot_mut(&mut self) -> &mut Option<KvCache> {
+        &mut self.cache
     }
 }

@@ -233,9 +233,8 @@ impl Progress {
         self.sentences += 1;
         self.tokens += decoded.token_ids.len();
         self.sampler = decoded.sampler;
-        let eos = self.tokens_of.eos;
-        let ids = &decoded.token_ids;
-        self.remember(ids.strip_suffix(&[eos]).unwrap_or(ids), &decoded.text);
+        let ids = self.tokens_of.without_eos(&decoded.token_ids);
+        self.remember(ids, &decoded.text);
         Sentence {
             index,
             text: decoded.text,

@@ -2,7 +2,7 @@
 
 use std::{ops::DerefMut, sync::Arc};
 
-use super::{FinishReason, Sentence};
+use super::{FinishReason, GenerateOptions, Sentence};
 use crate::{
     context::CachedContext,
     error::{Error, Result},
@@ -21,6 +21,26 @@ pub(crate) enum RowEvent<'e, C> {
 
 /// Receives the events of rows, each with the id of its row.
 pub(crate) type OnEvent<'f, C> = &'f mut dyn for<'e> FnMut(usize, RowEvent<'e, C>);
+
+/// The loop over contexts of one kind.
+pub(crate) trait RowLoop<C> {
+    /// Number of rows.
+    fn len(&self) -> usize;
+
+    /// Add a row, from the next step on. The context is given back if it cannot be continued.
+    fn join(
+        &mut self,
+        id: usize,
+        context: C,
+        options: GenerateOptions,
+    ) -> std::result::Result<(), (C, Error)>;
+
+    /// Run until at least one row has a sentence or has ended.
+    fn step(&mut self, on_event: OnEvent<'_, C>);
+
+    /// Remove a row. Its context holds the sentences that were given out.
+    fn leave(&mut self, id: usize) -> Option<C>;
+}
 
 /// A context that is generated, with the progress `P` of its continuation.
 pub(super) struct Row<C, P> {
@@ -94,7 +114,6 @@ where
     pub fn gathered(&mut self) -> Result<Gathered<'_, C, P>> {
         if let [_] = self.rows[..] {
             self.separate(0)?;
-            self.shared = None;
         } else {
             let in_place = |(place, row): (usize, &Row<C, P>)| row.place == Some(place);
             let width = self.shared.as_ref().map_or(0, KvCache::rows);
@@ -139,6 +158,9 @@ where
         if let (Some(place), Some(shared)) = (row.place.take(), &self.shared) {
             let own = row.context.copy_rows(&[shared.row(place)])?;
             row.context.set_cache(Some(own));
+        }
+        if self.rows.iter().all(|row| row.place.is_none()) {
+            self.shared = None;
         }
         Ok(())
     }

@@ -2,12 +2,10 @@
 
 use std::{ops::DerefMut, sync::Arc};
 
-use ndarray::Array2;
-
 use super::{
     GenerateOptions, OnEvent, OutputTokens, RowEvent, Sentence,
     progress::{Decoded, Hypothesis, Progress},
-    rows::{Row, Rows, fail},
+    rows::{Row, RowLoop, Rows, fail},
     step_span,
 };
 use crate::{
@@ -35,13 +33,14 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
             buffers: DecodeBuffers::default(),
         }
     }
+}
 
-    pub fn len(&self) -> usize {
+impl<C: DerefMut<Target = SentenceContext>> RowLoop<C> for SentenceRows<C> {
+    fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Add a row, from the next step on. The context is given back if it cannot be continued.
-    pub fn join(
+    fn join(
         &mut self,
         id: usize,
         context: C,
@@ -55,13 +54,12 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
         self.rows.join(id, context, progress)
     }
 
-    /// Remove a row. Its context holds the sentences that were given out.
-    pub fn leave(&mut self, id: usize) -> Option<C> {
+    fn leave(&mut self, id: usize) -> Option<C> {
         self.rows.leave(id)
     }
 
     /// Generate one sentence for each row.
-    pub fn step(&mut self, on_event: OnEvent<'_, C>) {
+    fn step(&mut self, on_event: OnEvent<'_, C>) {
         self.end_finished();
         self.rows.remove_ended(on_event);
         if self.rows.len() == 0 {
@@ -85,7 +83,9 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
         self.end_finished();
         self.rows.remove_ended(on_event);
     }
+}
 
+impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
     /// End the rows that get no further sentence.
     fn end_finished(&mut self) {
         for row in self.rows.rows_mut() {
@@ -199,49 +199,59 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
     /// Encode a sentence for each row and append it to the row's cache. After an error all rows are
     /// as they were.
     fn append_to_all(&mut self, encoder_ids: &[Vec<u32>]) -> Result<Vec<NewSentence>> {
-        if encoder_ids.is_empty() {
-            return Ok(Vec::new());
+        match encoder_ids {
+            [] => return Ok(Vec::new()),
+            [ids] => return Ok(vec![self.append_alone(0, ids)?]),
+            _ => {}
         }
         let vectors = self.model.autoencoder.encoder.encode(encoder_ids)?;
-        let mut shorter = Vec::with_capacity(encoder_ids.len());
-        for row in self.rows.rows() {
-            let full = row.context.remaining() == 0;
-            shorter.push(full.then(|| row.context.without_oldest()).transpose()?);
-        }
+        let rows = self.rows.rows().iter();
+        let shorter = rows.map(|row| shorter_if_full(&row.context));
+        let shorter = shorter.collect::<Result<Vec<_>>>()?;
         let backbone = &self.model.backbone;
-        let predictions =
-            if let ([row], Some(shorter)) = (self.rows.gathered()?.0, shorter.first_mut()) {
-                let context = shorter.as_mut().unwrap_or(&mut row.context);
-                let cache = context.cache_mut().ok_or(Error::EmptyContext)?;
-                backbone.append_to_each(cache, vectors.view())?
-            } else if shorter.iter().any(Option::is_some) {
-                let replaced = shorter.iter().map(|s| s.as_ref().and_then(|s| s.cache()));
-                let replaced: Vec<_> = replaced.collect();
-                let mut shared = self.rows.copy(&replaced)?;
-                let predictions = backbone.append_to_each(&mut shared, vectors.view())?;
-                self.rows.share(shared);
-                predictions
-            } else {
-                let shared = self.rows.gathered()?.1.ok_or(Error::EmptyContext)?;
-                backbone.append_to_each(shared, vectors.view())?
-            };
-        Ok(new_sentences(vectors, predictions, shorter))
+        let predictions = if shorter.iter().any(Option::is_some) {
+            let replaced = shorter.iter().map(|s| s.as_ref().and_then(|s| s.cache()));
+            let mut shared = self.rows.copy(&replaced.collect::<Vec<_>>())?;
+            let predictions = backbone.append_to_each(&mut shared, vectors.view())?;
+            self.rows.share(shared);
+            predictions
+        } else {
+            let shared = self.rows.gathered()?.1.ok_or(Error::EmptyContext)?;
+            backbone.append_to_each(shared, vectors.view())?
+        };
+        let rows = vectors.outer_iter().zip(predictions).zip(shorter);
+        let new = rows.map(|((vector, prediction), shorter)| NewSentence {
+            vector: vector.to_vec(),
+            prediction,
+            shorter,
+        });
+        Ok(new.collect())
     }
 
-    /// The same for one row of several, on a cache of its own.
+    /// The same for one row, on a cache of its own.
     fn append_alone(&mut self, row: usize, encoder_ids: &[u32]) -> Result<NewSentence> {
-        let ids = [encoder_ids.to_vec()];
-        let vectors = self.model.autoencoder.encoder.encode(&ids)?;
+        let vector = self
+            .model
+            .autoencoder
+            .encoder
+            .encode(&[encoder_ids.to_vec()])?;
         self.rows.separate(row)?;
         let context = &mut self.rows.rows_mut()[row].context;
-        let full = context.remaining() == 0;
-        let mut shorter = full.then(|| context.without_oldest()).transpose()?;
+        let mut shorter = shorter_if_full(context)?;
         let target = shorter.as_mut().unwrap_or(context);
         let cache = target.cache_mut().ok_or(Error::EmptyContext)?;
-        let predictions = self.model.backbone.append_to_each(cache, vectors.view())?;
-        let mut new = new_sentences(vectors, predictions, vec![shorter]);
-        new.pop().ok_or(Error::EmptyContext)
+        Ok(NewSentence {
+            prediction: self.model.backbone.append(cache, vector.view())?,
+            vector: vector.into_iter().collect(),
+            shorter,
+        })
     }
+}
+
+/// The context without its oldest sentences, if it is full.
+fn shorter_if_full(context: &SentenceContext) -> Result<Option<SentenceContext>> {
+    let full = context.remaining() == 0;
+    full.then(|| context.without_oldest()).transpose()
 }
 
 /// A sentence that is in a row's cache but not in its context yet.
@@ -250,20 +260,6 @@ struct NewSentence {
     prediction: Prediction,
     /// The context without its oldest sentences, if it was full.
     shorter: Option<SentenceContext>,
-}
-
-fn new_sentences(
-    vectors: Array2<f32>,
-    predictions: Vec<Prediction>,
-    shorter: Vec<Option<SentenceContext>>,
-) -> Vec<NewSentence> {
-    let rows = vectors.outer_iter().zip(predictions).zip(shorter);
-    rows.map(|((vector, prediction), shorter)| NewSentence {
-        vector: vector.to_vec(),
-        prediction,
-        shorter,
-    })
-    .collect()
 }
 
 /// Make a sentence part of a row's context.
@@ -282,11 +278,10 @@ fn commit<C: DerefMut<Target = SentenceContext>>(
         }
         *context = shorter;
     }
-    let eos = context.model().shared().special_tokens().eos;
-    let ids = &decoded.token_ids;
+    let tokens = context.model().shared().special_tokens();
     let sentence = ContextSentence {
         text: decoded.text.clone(),
-        ids: ids.strip_suffix(&[eos]).unwrap_or(ids).to_vec(),
+        ids: tokens.without_eos(&decoded.token_ids).to_vec(),
     };
     context.push_generated(sentence, &new.vector, new.prediction);
     let sentence = row.progress.commit(decoded, stop_logits);

@@ -6,7 +6,7 @@ use std::{ops::DerefMut, sync::Arc};
 
 use super::{
     FinishReason, GenerateOptions, OnEvent, RowEvent,
-    rows::{Row, Rows, fail},
+    rows::{Row, RowLoop, Rows, fail},
     step_span,
 };
 use crate::{
@@ -33,13 +33,14 @@ impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
             logits: Logits::default(),
         }
     }
+}
 
-    pub fn len(&self) -> usize {
+impl<C: DerefMut<Target = TokenContext>> RowLoop<C> for TokenRows<C> {
+    fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Add a row, from the next step on. The context is given back if it cannot be continued.
-    pub fn join(
+    fn join(
         &mut self,
         id: usize,
         context: C,
@@ -55,13 +56,11 @@ impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
         self.rows.join(id, context, progress)
     }
 
-    /// Remove a row. Its context holds the sentences that were given out.
-    pub fn leave(&mut self, id: usize) -> Option<C> {
+    fn leave(&mut self, id: usize) -> Option<C> {
         self.rows.leave(id)
     }
 
-    /// Run until at least one row has a sentence or has ended.
-    pub fn step(&mut self, on_event: OnEvent<'_, C>) {
+    fn step(&mut self, on_event: OnEvent<'_, C>) {
         let first = self.rows.rows().first();
         let span = step_span(
             self.rows.len(),
@@ -92,7 +91,9 @@ impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
         self.rows.remove_ended(on_event);
         span.record("tokens", tokens);
     }
+}
 
+impl<C: DerefMut<Target = TokenContext>> TokenRows<C> {
     /// Run the chosen token of each row.
     fn run(&mut self) -> Result<()> {
         let graph = &self.model.graph;
@@ -142,9 +143,8 @@ fn advance<C: DerefMut<Target = TokenContext>>(
         }
     };
     if let Some(sentence) = sentence {
-        let eos = row.progress.rules.eos;
-        let ids = sentence.token_ids.strip_suffix(&[eos]);
-        let ids = ids.unwrap_or(&sentence.token_ids);
+        let tokens = model.shared.special_tokens();
+        let ids = tokens.without_eos(&sentence.token_ids);
         row.context.push_generated(ids, &sentence.text);
         row.progress.follow(row.context.text());
         on_event(id, RowEvent::Sentence(sentence));

@@ -6,13 +6,10 @@ use ort::value::TensorElementType::{Bool, Float32, Int64};
 use crate::{
     config::{ModelConfig, PrefillAttention},
     error::Result,
-    runtime::{
-        ANY, CacheRow, CacheShape, Graph, GraphSignature, Input, KvCache, TensorSpec, cache_specs,
-        is_in_place,
-    },
+    runtime::{ANY, CacheShape, Graph, Input, KvCache, TensorSpec, is_in_place},
 };
 
-use super::causal_mask::attention_mask;
+use super::{CachedGraph, causal_mask::attention_mask};
 
 /// The input that an in-place graph has if it can prefill without a causal mask.
 const BIDIRECTIONAL: &str = "bidirectional";
@@ -21,8 +18,7 @@ const OUTPUTS: [&str; 2] = ["hidden", "stop_logits"];
 /// The backbone graph with what it needs to know of the model.
 #[derive(Debug)]
 pub(crate) struct Backbone {
-    graph: Graph,
-    shape: CacheShape,
+    cached: CachedGraph,
     hidden_size: usize,
     prefill: PrefillAttention,
 }
@@ -47,7 +43,6 @@ impl Backbone {
             limit: config.require_max_sentences()?,
         };
         let in_place = is_in_place(&graph);
-        let (cache_inputs, cache_outputs) = cache_specs(&graph, &shape);
         let hidden = [ANY, ANY, hidden_size as i64];
         let mut inputs = vec![
             TensorSpec::new("inputs_embeds", Float32, &hidden),
@@ -58,67 +53,25 @@ impl Backbone {
         } else if backbone.prefill_attention == PrefillAttention::Bidirectional {
             inputs.push(TensorSpec::new(BIDIRECTIONAL, Bool, &[]));
         }
-        inputs.extend(cache_inputs);
-        let mut outputs = vec![
+        let outputs = vec![
             TensorSpec::new("hidden", Float32, &hidden),
             TensorSpec::new("stop_logits", Float32, &[ANY, ANY, 2]),
         ];
-        outputs.extend(cache_outputs);
-        graph.check(&GraphSignature {
-            graph: "backbone",
-            inputs,
-            outputs,
-        })?;
         Ok(Self {
-            graph,
-            shape,
+            cached: CachedGraph::new(graph, shape, "backbone", inputs, outputs)?,
             hidden_size,
             prefill: backbone.prefill_attention,
         })
     }
 
-    pub fn cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.graph, self.shape, 1)
-    }
-
-    #[cfg(test)]
-    pub fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// Keys and values of a cache with one row, as bytes.
-    pub fn cache_bytes(&self, cache: &KvCache) -> Result<Vec<Vec<u8>>> {
-        cache.row_bytes(&self.graph, 0)
-    }
-
-    /// A cache of one row with these keys and values; `None` if they are not of its sizes.
-    pub fn cache_from_bytes(&self, positions: usize, tensors: &[&[u8]]) -> Result<Option<KvCache>> {
-        KvCache::from_row_bytes(&self.graph, self.shape, positions, tensors)
-    }
-
-    /// The shape of the cache of one row, without its batch axis: keys and values, of all layers,
-    /// `[heads, positions, head_size]`.
-    pub fn cache_shape(&self, positions: usize) -> [usize; 3] {
-        [self.shape.heads, positions, self.shape.head_size]
-    }
-
-    /// Copy rows of caches into one cache.
-    pub fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache> {
-        KvCache::from_rows(&self.graph, self.shape, rows)
-    }
-
-    /// Forget all but the first sentences of a cache.
-    pub fn truncate(&self, cache: &mut KvCache, sentences: usize) -> Result<()> {
-        cache.truncate(&self.graph, sentences)
+    /// The graph, for its caches.
+    pub fn cached(&self) -> &CachedGraph {
+        &self.cached
     }
 
     /// Whether the result does not depend on how the sentences are split into runs.
     pub fn is_causal(&self) -> bool {
         self.prefill == PrefillAttention::Causal
-    }
-
-    pub fn clear(&self, cache: &mut KvCache) -> Result<()> {
-        cache.clear(&self.graph)
     }
 
     /// Append sentence vectors `[sentences, hidden]`, at least one, to the sequence in `cache`.
@@ -175,14 +128,15 @@ impl Backbone {
         vectors: ArrayView2<'_, f32>,
         new: usize,
     ) -> Result<[Vec<f32>; 2]> {
+        let graph = self.cached.graph();
         let rows = cache.rows();
         let bidirectional = self.prefill == PrefillAttention::Bidirectional && new > 1;
         let embeds: Vec<f32> = vectors.iter().copied().collect();
         let of_row = |&cached: &usize| cached as i64..(cached + new) as i64;
         let positions: Vec<i64> = cache.lengths().iter().flat_map(of_row).collect();
         let mask;
-        let visible = if is_in_place(&self.graph) {
-            let asks = self.graph.has_input(BIDIRECTIONAL);
+        let visible = if is_in_place(graph) {
+            let asks = graph.has_input(BIDIRECTIONAL);
             let flag = std::slice::from_ref(&bidirectional);
             asks.then(|| Input::flags(BIDIRECTIONAL, &[], flag))
         } else {
@@ -195,12 +149,10 @@ impl Backbone {
             Input::ids("position_ids", &[rows, new], &positions),
         ];
         let inputs = inputs.into_iter().chain(visible);
-        cache.run(&self.graph, inputs, new, &OUTPUTS, |outputs| {
+        cache.run(graph, inputs, new, &OUTPUTS, |outputs| {
             let [hidden, stop] = OUTPUTS;
-            let hidden = self
-                .graph
-                .floats(outputs, hidden, &[rows, new, self.hidden_size])?;
-            let stop = self.graph.floats(outputs, stop, &[rows, new, 2])?;
+            let hidden = graph.floats(outputs, hidden, &[rows, new, self.hidden_size])?;
+            let stop = graph.floats(outputs, stop, &[rows, new, 2])?;
             Ok([hidden.to_vec(), stop.to_vec()])
         })
     }
@@ -229,7 +181,7 @@ mod tests {
             let size = model.config().hidden_size;
             let vectors =
                 Array2::from_shape_fn((9, size), |(i, j)| ((i * 31 + j * 7) as f32).sin());
-            let mut cache = backbone.cache().unwrap();
+            let mut cache = backbone.cached().cache(1).unwrap();
             backbone
                 .append(&mut cache, vectors.slice(s![..4, ..]))
                 .unwrap();
@@ -237,7 +189,7 @@ mod tests {
                 let step = backbone
                     .append(&mut cache, vectors.slice(s![end - 1..end, ..]))
                     .unwrap();
-                let mut fresh = backbone.cache().unwrap();
+                let mut fresh = backbone.cached().cache(1).unwrap();
                 let whole = backbone
                     .append(&mut fresh, vectors.slice(s![..end, ..]))
                     .unwrap();
@@ -251,7 +203,7 @@ mod tests {
     fn a_full_cache_is_an_error() {
         let model = Model::load("tests/golden/bundle", LoadOptions::default()).unwrap();
         let backbone = &model.sentence_model().unwrap().backbone;
-        let mut cache = backbone.cache().unwrap();
+        let mut cache = backbone.cached().cache(1).unwrap();
         let vectors = Array2::zeros((13, model.config().hidden_size));
         let full = backbone.append(&mut cache, vectors.view());
         assert!(

@@ -4,19 +4,18 @@ use std::borrow::Cow;
 
 use ort::value::TensorElementType::{Float32, Int64};
 
-use super::LogitsOutput;
+use super::{CachedGraph, LogitsOutput};
 use crate::{
     config::ModelConfig,
     error::Result,
     logits::Logits,
-    runtime::{ANY, CacheShape, Graph, GraphSignature, Input, KvCache, TensorSpec, cache_specs},
+    runtime::{ANY, CacheShape, Graph, Input, KvCache, TensorSpec},
 };
 
 /// The decoder graph with what it needs to know of the model.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    graph: Graph,
-    shape: CacheShape,
+    cached: CachedGraph,
     hidden_size: usize,
     vocab_size: usize,
     output: LogitsOutput,
@@ -44,24 +43,16 @@ impl Decoder {
             head_size: hidden_size / svae.heads,
             limit: config.require_max_sentence_tokens()?,
         };
-        let (cache_inputs, cache_outputs) = cache_specs(&graph, &shape);
         let mut inputs = vec![
             TensorSpec::new("input_ids", Int64, &[ANY, ANY]),
             TensorSpec::new("position_ids", Int64, &[ANY, ANY]),
             TensorSpec::new("sentence_embedding", Float32, &[ANY, hidden_size as i64]),
         ];
         let output = LogitsOutput::new(&graph, config.vocab_size);
-        let (output_inputs, mut outputs) = output.specs();
-        inputs.extend(cache_inputs.into_iter().chain(output_inputs));
-        outputs.extend(cache_outputs);
-        graph.check(&GraphSignature {
-            graph: "decoder",
-            inputs,
-            outputs,
-        })?;
+        let (output_inputs, outputs) = output.specs();
+        inputs.extend(output_inputs);
         Ok(Self {
-            graph,
-            shape,
+            cached: CachedGraph::new(graph, shape, "decoder", inputs, outputs)?,
             hidden_size,
             vocab_size: config.vocab_size,
             output,
@@ -72,14 +63,9 @@ impl Decoder {
         self.vocab_size
     }
 
-    /// Bytes of a number in its cache.
-    pub fn cache_number_bytes(&self) -> usize {
-        KvCache::number_bytes(&self.graph)
-    }
-
-    #[cfg(test)]
-    pub fn graph(&self) -> &Graph {
-        &self.graph
+    /// The graph, for its caches.
+    pub fn cached(&self) -> &CachedGraph {
+        &self.cached
     }
 
     /// Decode the sentences of these vectors, which are concatenated, in the same runs.
@@ -121,14 +107,15 @@ impl Decoder {
             positions.resize(ids.len(), cache.len() as i64);
             let inputs = self.inputs([ids.len(), 1], &vectors, ids, positions);
             let rows = logits.iter_mut();
-            self.output.next(&self.graph, &mut cache, inputs, 1, rows)?;
+            self.output
+                .next(self.cached.graph(), &mut cache, inputs, 1, rows)?;
             let before = active.len();
             let mut row = 0;
             let mut stay = Vec::new();
             active.retain(|&sentence| {
                 let logits = &mut logits[row];
                 let logits = match logits.is_empty() {
-                    true => Err(self.output.not_finite(&self.graph)),
+                    true => Err(self.output.not_finite(self.cached.graph())),
                     false => Ok(logits),
                 };
                 let token = next(sentence, logits);
@@ -147,7 +134,7 @@ impl Decoder {
             }
             if active.len() < before {
                 let rows: Vec<_> = stay.iter().map(|&row| cache.row(row)).collect();
-                let fewer = KvCache::from_rows(&self.graph, self.shape, &rows)?;
+                let fewer = self.cached.copy_rows(&rows)?;
                 let replaced = std::mem::replace(&mut cache, fewer);
                 whole_cache.get_or_insert(replaced);
                 let rows = |&row: &usize| &vectors[row * self.hidden_size..][..self.hidden_size];
@@ -164,8 +151,8 @@ impl Decoder {
     /// An empty cache for so many sentences.
     fn reused_or_new(&self, cache: Option<KvCache>, sentences: usize) -> Result<KvCache> {
         match cache.filter(|cache| cache.rows() == sentences) {
-            Some(mut cache) => cache.clear(&self.graph).map(|()| cache),
-            None => KvCache::new(&self.graph, self.shape, sentences),
+            Some(mut cache) => self.cached.truncate(&mut cache, 0).map(|()| cache),
+            None => self.cached.cache(sentences),
         }
     }
 
@@ -176,7 +163,7 @@ impl Decoder {
     pub fn teacher_forced(&self, vectors: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
         let batch = ids.len();
         let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let mut cache = KvCache::new(&self.graph, self.shape, batch)?;
+        let mut cache = self.cached.cache(batch)?;
         // Attention is causal: no token sees the padding behind it, whatever it is.
         let padded: Vec<i64> = ids
             .iter()
@@ -188,7 +175,8 @@ impl Decoder {
             .collect();
         let positions: Vec<i64> = (0..width as i64).cycle().take(batch * width).collect();
         let inputs = self.inputs([batch, width], vectors, &padded, &positions);
-        self.output.all(&self.graph, &mut cache, inputs, width)
+        self.output
+            .all(self.cached.graph(), &mut cache, inputs, width)
     }
 
     fn inputs<'a>(

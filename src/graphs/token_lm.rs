@@ -2,22 +2,18 @@
 
 use ort::value::TensorElementType::{Bool, Int64};
 
-use super::{LogitsOutput, causal_mask::attention_mask};
+use super::{CachedGraph, LogitsOutput, causal_mask::attention_mask};
 use crate::{
     config::ModelConfig,
     error::{Error, Result},
     logits::Logits,
-    runtime::{
-        ANY, CacheRow, CacheShape, Graph, GraphSignature, Input, KvCache, TensorSpec, cache_specs,
-        is_in_place,
-    },
+    runtime::{ANY, CacheShape, Graph, Input, KvCache, TensorSpec, is_in_place},
 };
 
 /// The graph of a token-level model with what it needs to know of the model.
 #[derive(Debug)]
 pub(crate) struct TokenLm {
-    graph: Graph,
-    shape: CacheShape,
+    cached: CachedGraph,
     output: LogitsOutput,
 }
 
@@ -30,7 +26,6 @@ impl TokenLm {
             head_size: config.hidden_size / backbone.heads,
             limit: backbone.max_positions,
         };
-        let (cache_inputs, cache_outputs) = cache_specs(&graph, &shape);
         let mut inputs = vec![
             TensorSpec::new("input_ids", Int64, &[ANY, ANY]),
             TensorSpec::new("position_ids", Int64, &[ANY, ANY]),
@@ -40,65 +35,22 @@ impl TokenLm {
             inputs.push(TensorSpec::new("attention_mask", Bool, &[ANY, ANY, ANY]));
         }
         let output = LogitsOutput::new(&graph, config.vocab_size);
-        let (output_inputs, mut outputs) = output.specs();
-        inputs.extend(cache_inputs.into_iter().chain(output_inputs));
-        outputs.extend(cache_outputs);
-        graph.check(&GraphSignature {
-            graph: "opt",
-            inputs,
-            outputs,
-        })?;
+        let (output_inputs, outputs) = output.specs();
+        inputs.extend(output_inputs);
         Ok(Self {
-            graph,
-            shape,
+            cached: CachedGraph::new(graph, shape, "opt", inputs, outputs)?,
             output,
         })
     }
 
-    /// Bytes of a number in its cache.
-    pub fn cache_number_bytes(&self) -> usize {
-        KvCache::number_bytes(&self.graph)
-    }
-
-    #[cfg(test)]
-    pub fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// An empty cache of one row.
-    pub fn cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.graph, self.shape, 1)
-    }
-
-    /// Keys and values of a cache with one row, as bytes.
-    pub fn cache_bytes(&self, cache: &KvCache) -> Result<Vec<Vec<u8>>> {
-        cache.row_bytes(&self.graph, 0)
-    }
-
-    /// A cache of one row with these keys and values; `None` if they are not of its sizes.
-    pub fn cache_from_bytes(&self, positions: usize, tensors: &[&[u8]]) -> Result<Option<KvCache>> {
-        KvCache::from_row_bytes(&self.graph, self.shape, positions, tensors)
-    }
-
-    /// The shape of the cache of one row, without its batch axis: keys and values, of all layers,
-    /// `[heads, positions, head_size]`.
-    pub fn cache_shape(&self, positions: usize) -> [usize; 3] {
-        [self.shape.heads, positions, self.shape.head_size]
-    }
-
-    /// Copy rows of caches into one cache.
-    pub fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache> {
-        KvCache::from_rows(&self.graph, self.shape, rows)
-    }
-
-    /// Forget all but the first tokens of a cache.
-    pub fn truncate(&self, cache: &mut KvCache, tokens: usize) -> Result<()> {
-        cache.truncate(&self.graph, tokens)
+    /// The graph, for its caches.
+    pub fn cached(&self) -> &CachedGraph {
+        &self.cached
     }
 
     /// Most tokens that a context holds.
     pub fn max_positions(&self) -> usize {
-        self.shape.limit
+        self.cached.limit()
     }
 
     /// Append `ids`, at least one, to the row of `cache`, and set the logits after the last.
@@ -119,22 +71,22 @@ impl TokenLm {
         logits: impl Iterator<Item = &'l mut Logits>,
     ) -> Result<()> {
         let new = ids.len() / cache.rows();
-        let feed = Feed::new(&self.graph, cache, ids, 1);
+        let feed = Feed::new(self.cached.graph(), cache, ids, 1);
         self.output
-            .next(&self.graph, cache, feed.inputs(), new, logits)
+            .next(self.cached.graph(), cache, feed.inputs(), new, logits)
     }
 
     /// The error for logits that are not finite.
     pub fn not_finite(&self) -> Error {
-        self.output.not_finite(&self.graph)
+        self.output.not_finite(self.cached.graph())
     }
 
     /// Append `ids`, at least one, to the row of `cache`; returns the logits `[ids, vocab]` after
     /// each.
     pub fn append_all(&self, cache: &mut KvCache, ids: &[u32]) -> Result<Vec<f32>> {
-        let feed = Feed::new(&self.graph, cache, ids, ids.len());
+        let feed = Feed::new(self.cached.graph(), cache, ids, ids.len());
         self.output
-            .all(&self.graph, cache, feed.inputs(), ids.len())
+            .all(self.cached.graph(), cache, feed.inputs(), ids.len())
     }
 }
 

@@ -104,10 +104,9 @@ impl SentenceModel {
     pub fn encoder_ids(&self, output: &[u32]) -> Vec<u32> {
         let shared = self.shared();
         let config = &shared.bundle.config;
-        let eos = shared.special_tokens().eos;
         match (config.reencode_mask, config.reencode_bos) {
             (true, true) => {
-                let spoken = output.strip_suffix(&[eos]).unwrap_or(output);
+                let spoken = shared.special_tokens().without_eos(output);
                 shared.prompt_ids(spoken.to_vec())
             }
             (true, false) => output.to_vec(),

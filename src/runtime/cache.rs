@@ -41,7 +41,7 @@ impl CacheShape {
     }
 
     /// Keys and values of all layers.
-    fn tensors(&self) -> usize {
+    pub fn tensors(&self) -> usize {
         2 * self.layers
     }
 
@@ -243,12 +243,7 @@ impl KvCache {
         self.rows() * self.width() * self.shape.values_per_position() * self.element.bytes()
     }
 
-    /// Forget all positions; an in-place cache keeps its memory.
-    pub fn clear(&mut self, graph: &Graph) -> Result<()> {
-        self.truncate(graph, 0)
-    }
-
-    /// Forget all but the first `positions` of each row.
+    /// Forget all but the first `positions` of each row; an in-place cache keeps its memory.
     pub fn truncate(&mut self, graph: &Graph, positions: usize) -> Result<()> {
         if positions >= self.len() {
             return Ok(());

@@ -154,6 +154,20 @@ impl TextPipeline {
         })
     }
 
+    /// How many tokens are kept of a text that is taken as one sentence; `None` if it is not cut
+    /// short, as in all bundles whose segmentation does not truncate.
+    ///
+    /// # Errors
+    /// As [`sentences`](Self::sentences).
+    pub fn truncated_tokens(&self, text: &str) -> Result<Option<usize>> {
+        if self.segmentation.long_sentence != LongSentence::Truncate {
+            return Ok(None);
+        }
+        let first = self.one_sentence(text)?.next().transpose()?;
+        let truncated = first.filter(|sentence| sentence.truncated);
+        Ok(truncated.map(|sentence| sentence.ids.len()))
+    }
+
     /// The beginning of `text` that the model takes as one sentence; `ends_text` if nothing follows
     /// in the text that it is of.
     fn first_sentence<'t>(&self, text: &'t str, ends_text: bool) -> Result<TextSentence<'t>> {

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sllm_ort::{LoadOptions, Model, Provider, ProviderChoice};
 
 /// A model of a few kilobytes, trained on one text.
 pub const TINY: &str = "tests/golden/bundle";
@@ -13,6 +15,20 @@ pub const TINY_ORIGINAL: &str = "tests/golden/bundle-original";
 
 /// A token-level model of a few kilobytes, trained on the same text.
 pub const TINY_OPT: &str = "tests/golden/bundle-opt";
+
+/// A variant of a bundle on the processor, which also runs what was made for other devices.
+pub fn load(bundle: &str, variant: &str) -> Model {
+    let options = LoadOptions::default()
+        .with_provider(ProviderChoice::Only(Provider::Cpu))
+        .with_variant(variant);
+    Model::load(bundle, options).unwrap()
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> String {
+    let digest = Sha256::digest(std::fs::read(path).unwrap());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The program, without variables that could change what it does.
 pub fn program() -> Command {

@@ -3,7 +3,7 @@
 use std::{error::Error as _, io, path::Path};
 
 use pyo3::{PyErr, import_exception};
-use sllm_ort::Error;
+use sllm_ort::{Error, ErrorKind};
 
 import_exception!(sllm_ort, ArgumentError);
 import_exception!(sllm_ort, BundleError);
@@ -63,49 +63,22 @@ fn exception_of(error: &Error, message: String) -> PyErr {
             file_error(message, io::ErrorKind::NotADirectory, None, path)
         }
         Error::ContextFull { .. } => ContextFullError::new_err(message),
-        Error::InvalidOption { .. }
-        | Error::WrongKind { .. }
-        | Error::UnknownVariant { .. }
-        | Error::NoVariantForProvider { .. }
-        | Error::Encode { .. }
-        | Error::UnknownCharacter { .. }
-        | Error::CharacterTooLong { .. }
-        | Error::TextTooLarge { .. }
-        | Error::SentenceTooLong { .. }
-        | Error::VectorSize { .. }
-        | Error::VectorNotFinite { .. }
-        | Error::EmptyContext
-        | Error::MixedModels => ArgumentError::new_err(message),
         Error::SessionFile { .. } | Error::SessionModel { .. } | Error::Snapshot { .. } => {
             SnapshotError::new_err(message)
         }
-        Error::FileTooLarge { .. }
-        | Error::Json { .. }
-        | Error::MissingKey { .. }
-        | Error::UnknownKey { .. }
-        | Error::InvalidValue { .. }
-        | Error::ManifestOutside { .. }
-        | Error::FormatVersion { .. }
-        | Error::DuplicateVariant { .. }
-        | Error::UnsafePath { .. }
-        | Error::LfsPointer { .. }
-        | Error::HashMismatch { .. }
-        | Error::MalformedGraph { .. }
-        | Error::UnlistedExternalData { .. }
-        | Error::NoGraph { .. }
-        | Error::TokenizerLoad { .. }
-        | Error::TokenizerMismatch { .. }
-        | Error::SentenceLimit { .. }
-        | Error::Contract { .. } => BundleError::new_err(message),
-        Error::RuntimeNotFound { .. }
-        | Error::RuntimeConflict { .. }
-        | Error::ProviderMissing { .. }
-        | Error::ProviderStart { .. }
-        | Error::GraphLoad { .. }
-        | Error::GraphRun { .. }
-        | Error::NotFinite { .. }
-        | Error::CacheFull { .. } => OnnxRuntimeError::new_err(message),
-        _ => base::Error::new_err(message),
+        Error::NoGraph { .. } | Error::SentenceLimit { .. } | Error::Contract { .. } => {
+            BundleError::new_err(message)
+        }
+        Error::CacheFull { .. } => OnnxRuntimeError::new_err(message),
+        Error::Decode { .. } | Error::NotText { .. } => base::Error::new_err(message),
+        error => match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::TooLong | ErrorKind::Unsupported => {
+                ArgumentError::new_err(message)
+            }
+            ErrorKind::InvalidFile => BundleError::new_err(message),
+            ErrorKind::Runtime | ErrorKind::Model => OnnxRuntimeError::new_err(message),
+            _ => base::Error::new_err(message),
+        },
     }
 }
 

@@ -14,8 +14,7 @@ use pyo3::{
     types::{PyDict, PyList, PyString, PyTuple},
 };
 use sllm_ort::{
-    Appended, CancelHandle, Error, LoadOptions, ProviderOptions, Reconstruction,
-    text::{LongSentence, TextSentence},
+    Appended, CancelHandle, Error, LoadOptions, ProviderOptions, Reconstruction, text::TextSentence,
 };
 
 use crate::{
@@ -89,17 +88,11 @@ impl Model {
         Ok(decoded)
     }
 
-    /// Warn of texts that are cut short, if the bundle's segmentation does that.
+    /// Warn of texts that are cut short.
     fn warn_truncated(&self, py: Python<'_>, texts: &[PyBackedStr]) -> PyResult<()> {
-        if self.loaded.bundle().segmentation.long_sentence != LongSentence::Truncate {
-            return Ok(());
-        }
         let pipeline = self.loaded.text_pipeline();
         for (index, text) in texts.iter().enumerate() {
-            let mut parts = pipeline.one_sentence(text).map_err(exception)?;
-            let first = parts.next().transpose().map_err(exception)?;
-            if let Some(sentence) = first.filter(|sentence| sentence.truncated) {
-                let tokens = sentence.ids.len();
+            if let Some(tokens) = pipeline.truncated_tokens(text).map_err(exception)? {
                 warn(py, &format!("text {index} is cut short to {tokens} tokens"))?;
             }
         }

@@ -46,6 +46,21 @@ def test_the_example_runs(fresh_python: Path, tmp_path: Path) -> None:
     assert texts == ["The fox was happy. ", "The fox was sad. "]
 
 
+def printed(
+    python: Path, script: str, folder: Path, variables: dict[str, str] | None = None
+) -> str:
+    """What a script prints in this folder, with these variables besides."""
+    done = subprocess.run(
+        [python, "-c", script],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**clean(), **(variables or {})},
+    )
+    return done.stdout
+
+
 def test_the_library_is_that_of_the_package(fresh_python: Path, tmp_path: Path) -> None:
     script = f"""
 import sys
@@ -56,15 +71,7 @@ assert "onnxruntime" not in sys.modules
 maps = Path("/proc/self/maps").read_text()
 print({{line.split()[-1] for line in maps.splitlines() if "libonnxruntime." in line}})
 """
-    done = subprocess.run(
-        [fresh_python, "-c", script],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-        env=clean(),
-    )
-    assert str(fresh_python.parents[1]) in done.stdout
+    assert str(fresh_python.parents[1]) in printed(fresh_python, script, tmp_path)
 
 
 def test_the_variable_names_another_library(fresh_python: Path, tmp_path: Path) -> None:
@@ -75,15 +82,9 @@ try:
 except sllm_ort.OnnxRuntimeError as error:
     print(error)
 """
-    done = subprocess.run(
-        [fresh_python, "-c", script],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**clean(), "ORT_DYLIB_PATH": "/nowhere/lib.so"},
-    )
-    assert "/nowhere/lib.so: no such file" in done.stdout
+    variables = {"ORT_DYLIB_PATH": "/nowhere/lib.so"}
+    output = printed(fresh_python, script, tmp_path, variables)
+    assert "/nowhere/lib.so: no such file" in output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of wheels differ")

@@ -1,6 +1,6 @@
 //! Reading a context, of which nothing is trusted.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
@@ -19,9 +19,10 @@ use crate::{
     },
     error::{Error, Result, one_line},
     fs::read_bytes,
-    graphs::Prediction,
+    graphs::{CachedGraph, Prediction},
     logits::Logits,
-    model::{Model, Network},
+    model::{Model, Network, SentenceModel, TokenModel},
+    runtime::KvCache,
 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -58,7 +59,6 @@ struct Snapshot<'b> {
 }
 
 fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
-    // The header of safetensors follows its length of 8 bytes.
     let refused = |problem: String| Error::SessionFile {
         path: path.to_owned(),
         problem,
@@ -66,6 +66,7 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
     let damaged = |error: &dyn std::fmt::Display| {
         refused(format!("it is damaged or cut short ({})", one_line(&error)))
     };
+    // The header of safetensors follows its length of 8 bytes.
     match bytes.get(8) {
         _ if bytes.is_empty() => return Err(refused("it is empty".into())),
         Some(b'{') => {}
@@ -105,15 +106,13 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
     let context = match model.network() {
         Network::Sentences(network) => {
             let text: SentenceText = snapshot.text(metadata.context)?;
-            let context = SentenceContext::new(network.clone());
-            let context = snapshot.sentences(text, context, model)?;
-            Context::Sentences(network.clone(), Box::new(context))
+            let context = snapshot.sentences(text, network, model)?;
+            Context::Sentences(Box::new(context))
         }
         Network::Tokens(network) => {
             let text: TokenText = snapshot.text(metadata.context)?;
-            let context = TokenContext::new(network.clone());
-            let context = snapshot.tokens(text, context, model)?;
-            Context::Tokens(network.clone(), Box::new(context))
+            let context = snapshot.tokens(text, network, model)?;
+            Context::Tokens(Box::new(context))
         }
         Network::Autoencoder(_) => return Err(model.wrong_kind("backbone", "sllm or opt")),
     };
@@ -159,39 +158,32 @@ impl Snapshot<'_> {
         }
     }
 
-    /// The tensors of the cache, none if it was not saved.
-    fn cache(&self, layers: usize, shape: [usize; 3]) -> Result<Vec<&[u8]>> {
-        let Ok(first) = self.tensors.tensor(&cache_name(0)) else {
-            return Ok(Vec::new());
+    /// The cache of `graph`; `None` if it was not saved, or saved with another variant.
+    fn cache(&self, graph: &CachedGraph, positions: usize) -> Result<Option<KvCache>> {
+        let first = self.tensors.tensor(&cache_name(0)).ok();
+        let Some(first) = first.filter(|_| self.same_variant) else {
+            return Ok(None);
         };
-        let dtype = first.dtype();
-        let names = (0..2 * layers).map(cache_name);
+        let (dtype, shape) = (first.dtype(), graph.cache_shape(positions));
+        let names = (0..graph.cache_tensors()).map(cache_name);
         let tensors = names.map(|name| self.tensor(&name, dtype, &shape));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
-        for bytes in &tensors {
-            let finite = match dtype {
-                Dtype::F16 => bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .all(|&v| half::f16::from_le_bytes(v).is_finite()),
-                _ => bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .all(|&v| f32::from_le_bytes(v).is_finite()),
-            };
-            if !finite {
-                return Err(self.refused("its cache is not finite"));
-            }
+        let finite = |bytes: &&[u8]| match dtype {
+            Dtype::F16 => all_finite(bytes, |v| half::f16::from_le_bytes(v).is_finite()),
+            _ => all_finite(bytes, |v| f32::from_le_bytes(v).is_finite()),
+        };
+        if !tensors.iter().all(finite) {
+            return Err(self.refused("its cache is not finite"));
         }
-        Ok(tensors)
+        let cache = graph.cache_from_bytes(positions, &tensors)?;
+        let cache = cache.ok_or_else(|| self.refused("its cache does not fit the model"))?;
+        Ok(Some(cache))
     }
 
     fn sentences(
         &self,
         text: SentenceText,
-        empty: SentenceContext,
+        network: &Arc<SentenceModel>,
         model: &Model,
     ) -> Result<SentenceContext> {
         let count = text.sentences.len();
@@ -207,7 +199,7 @@ impl Snapshot<'_> {
             return Err(self.refused("it has lost more sentences than a context can"));
         }
         if count == 0 {
-            return Ok(empty);
+            return Ok(SentenceContext::new(network.clone()));
         }
         let hidden = model.config().hidden_size;
         let vectors = self.floats("vectors", &[count, hidden])?;
@@ -216,19 +208,6 @@ impl Snapshot<'_> {
             hidden: self.floats("hidden", &[hidden])?,
             stop_logits: [stop_logits[0], stop_logits[1]],
         };
-        let network = empty.shared_model().clone();
-        let backbone = &network.backbone;
-        let layers = model.config().backbone.as_ref().map_or(0, |b| b.layers);
-        let mut cache = None;
-        if self.same_variant {
-            let tensors = self.cache(layers, backbone.cache_shape(count))?;
-            if !tensors.is_empty() {
-                cache = backbone.cache_from_bytes(count, &tensors)?;
-                if cache.is_none() {
-                    return Err(self.refused("its cache does not fit the model"));
-                }
-            }
-        }
         let sentence = |stored: StoredSentence| ContextSentence {
             text: stored.text,
             ids: stored.ids,
@@ -238,17 +217,22 @@ impl Snapshot<'_> {
             vectors,
             runs: text.runs,
             dropped: text.dropped,
-            cache,
+            cache: self.cache(network.backbone.cached(), count)?,
             prediction: Some(prediction),
         };
-        let mut context = SentenceContext::from_parts(network, parts);
+        let mut context = SentenceContext::from_parts(network.clone(), parts);
         context.prepare()?;
         Ok(context)
     }
 
-    fn tokens(&self, text: TokenText, empty: TokenContext, model: &Model) -> Result<TokenContext> {
+    fn tokens(
+        &self,
+        text: TokenText,
+        network: &Arc<TokenModel>,
+        model: &Model,
+    ) -> Result<TokenContext> {
         if text.ids.is_empty() {
-            return Ok(empty);
+            return Ok(TokenContext::new(network.clone()));
         }
         let checked = Limits::of(model).check_ids(0, &text.ids, 1);
         checked.map_err(|problem| self.refused(problem))?;
@@ -265,20 +249,11 @@ impl Snapshot<'_> {
         if last != Some(&(text.text.len(), Some(text.ids.len()))) {
             return Err(self.refused("its sentences do not fit its text"));
         }
-        let network = empty.shared_model().clone();
-        let layers = model.config().backbone.as_ref().map_or(0, |b| b.layers);
-        let count = text.ids.len();
-        let (mut cache, mut logits) = (None, Logits::default());
-        if self.same_variant {
-            let tensors = self.cache(layers, network.graph.cache_shape(count))?;
-            if !tensors.is_empty() {
-                logits = self.logits(model)?;
-                cache = network.graph.cache_from_bytes(count, &tensors)?;
-                if cache.is_none() {
-                    return Err(self.refused("its cache does not fit the model"));
-                }
-            }
-        }
+        let cache = self.cache(network.graph.cached(), text.ids.len())?;
+        let logits = match &cache {
+            Some(_) => self.logits(model)?,
+            None => Logits::default(),
+        };
         let end = |(bytes, tokens)| SentenceEnd { bytes, tokens };
         let parts = TokenParts {
             text: text.text,
@@ -287,7 +262,7 @@ impl Snapshot<'_> {
             cache,
             logits,
         };
-        let mut context = TokenContext::from_parts(network, parts);
+        let mut context = TokenContext::from_parts(network.clone(), parts);
         context.prepare()?;
         Ok(context)
     }
@@ -318,4 +293,9 @@ impl Snapshot<'_> {
         logits.set_top(ids, &values);
         Ok(logits)
     }
+}
+
+/// Whether all numbers of `BYTES` bytes are finite.
+fn all_finite<const BYTES: usize>(bytes: &[u8], finite: impl Fn([u8; BYTES]) -> bool) -> bool {
+    bytes.as_chunks().0.iter().all(|&value| finite(value))
 }

@@ -17,6 +17,7 @@ use crate::{
     },
     error::{Error, Result, one_line},
     fs::write_whole,
+    graphs::CachedGraph,
     model::Model,
     runtime::KvCache,
 };
@@ -53,8 +54,8 @@ pub(crate) fn save(model: &Model, context: &Context, path: &Path) -> Result<()> 
 
 pub(crate) fn to_bytes(model: &Model, context: &Context) -> Result<Vec<u8>> {
     let (context, tensors) = match context {
-        Context::Sentences(_, context) => sentence_tensors(context)?,
-        Context::Tokens(_, context) => token_tensors(context)?,
+        Context::Sentences(context) => sentence_tensors(context)?,
+        Context::Tokens(context) => token_tensors(context)?,
     };
     let metadata = Metadata {
         format_version: FORMAT_VERSION,
@@ -98,10 +99,7 @@ fn sentence_tensors(context: &SentenceContext) -> Result<(Value, Tensors)> {
         tensors.push(floats("stop_logits", &[2], &prediction.stop_logits));
     }
     if let Some(cache) = context.cache() {
-        let backbone = &context.model().backbone;
-        let bytes = backbone.cache_bytes(cache)?;
-        let shape = backbone.cache_shape(context.len());
-        tensors.extend(cache_tensors(cache, &shape, bytes));
+        tensors.extend(cache_tensors(context.graph(), cache)?);
     }
     Ok((json(&text)?, tensors))
 }
@@ -134,9 +132,7 @@ fn token_tensors(context: &TokenContext) -> Result<(Value, Tensors)> {
                 bytes: ids,
             },
         ));
-        let bytes = context.graph().cache_bytes(cache)?;
-        let shape = context.graph().cache_shape(cache.len());
-        tensors.extend(cache_tensors(cache, &shape, bytes));
+        tensors.extend(cache_tensors(context.graph(), cache)?);
     }
     Ok((json(&text)?, tensors))
 }
@@ -157,20 +153,20 @@ fn floats(name: &str, shape: &[usize], values: &[f32]) -> (String, Stored) {
     (name.to_owned(), stored)
 }
 
-fn cache_tensors(cache: &KvCache, shape: &[usize], tensors: Vec<Vec<u8>>) -> Tensors {
-    let dtype = if cache.is_half() {
-        Dtype::F16
-    } else {
-        Dtype::F32
+fn cache_tensors(graph: &CachedGraph, cache: &KvCache) -> Result<Tensors> {
+    let dtype = match cache.is_half() {
+        true => Dtype::F16,
+        false => Dtype::F32,
     };
+    let shape = graph.cache_shape(cache.len());
     let stored = |(number, bytes): (usize, Vec<u8>)| {
-        let shape = shape.to_vec();
         let stored = Stored {
             dtype,
-            shape,
+            shape: shape.to_vec(),
             bytes,
         };
         (cache_name(number), stored)
     };
-    tensors.into_iter().enumerate().map(stored).collect()
+    let tensors = graph.cache_bytes(cache)?.into_iter().enumerate();
+    Ok(tensors.map(stored).collect())
 }

@@ -40,7 +40,7 @@ impl<'m> SentenceMeasure<'m> {
     pub fn new(model: &'m SentenceModel) -> Result<Self> {
         Ok(Self {
             autoencoder: &model.autoencoder,
-            backbone: Some((&model.backbone, model.backbone.cache()?)),
+            backbone: Some((&model.backbone, model.backbone.cached().cache(1)?)),
         })
     }
 
@@ -117,7 +117,7 @@ impl<'m> SentenceMeasure<'m> {
         let mut start = 0;
         let mut predict = |window: &Window| {
             let end = start + window.sentences.len();
-            backbone.clear(cache)?;
+            backbone.cached().truncate(cache, 0)?;
             let predictions = match feed {
                 Feed::AtOnce => backbone.append_all(cache, vectors.slice(s![start..end, ..])),
                 Feed::OneByOne => (start..end)

@@ -26,7 +26,7 @@ impl<'m> TokenMeasure<'m> {
         let vocab_size = model.shared.bundle.config.vocab_size;
         Ok(Self {
             model,
-            cache: model.graph.cache()?,
+            cache: model.graph.cached().cache(1)?,
             run_tokens: (RUN_LOGITS / vocab_size).max(1),
         })
     }
@@ -103,7 +103,7 @@ impl<'m> TokenMeasure<'m> {
             return Ok(Vec::new());
         };
         let inputs = self.model.shared.prompt_ids(before_last.to_vec());
-        self.model.graph.truncate(&mut self.cache, 0)?;
+        self.model.graph.cached().truncate(&mut self.cache, 0)?;
         let mut scores = Vec::with_capacity(targets.len());
         let runs = inputs.chunks(self.run_tokens);
         for (inputs, targets) in runs.zip(targets.chunks(self.run_tokens)) {

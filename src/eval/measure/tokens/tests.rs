@@ -41,7 +41,7 @@ fn logits(model: &Model, targets: &[u32]) -> Vec<Vec<f32>> {
     let graph = &network(model).graph;
     let ids = model.shared().prompt_ids(targets.to_vec());
     let inputs = &ids[..targets.len()];
-    let mut cache = graph.cache().unwrap();
+    let mut cache = graph.cached().cache(1).unwrap();
     let logits = graph.append_all(&mut cache, inputs).unwrap();
     let rows = logits.chunks_exact(model.config().vocab_size);
     rows.map(<[f32]>::to_vec).collect()
