@@ -13,7 +13,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test serve-bench export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,7 +25,7 @@ run: build ## Build, and tell a story with the shipped model
 build: runtime ## Build the release binary
 	cargo build --release --locked
 
-test: lint rust-test embedding export-test python-test ## All checks and tests (fast)
+test: lint rust-test embedding export-test python-test serve-test ## All checks and tests (fast)
 
 lint: need-cargo ## Formatting and clippy
 	cargo fmt --check
@@ -126,7 +126,11 @@ export-test: $(VENV)/ready ## Python tests of the exporter
 	cd export && ../$(VENV)/bin/python -m pytest -q
 	$(PEERS_TEST) benches/peers/tests
 
-serve-test: runtime $(SERVE_VENV)/ready ## The server with OpenAI's official Python client
+serve: build ## Serve the shipped model at http://127.0.0.1:8080
+	$(BINARY) serve --model models/sllm-stories
+
+# The tests of tests/serve.rs are part of rust-test.
+serve-test: runtime $(SERVE_VENV)/ready ## The server with OpenAI's Python client and Schemathesis
 	cargo build --locked
 	SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort $(SERVE_VENV)/bin/python -m pytest -q tests/serve
 

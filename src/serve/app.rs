@@ -184,7 +184,11 @@ impl App {
                 ApiError::of_library(&error, "model")
             }));
         };
-        let (answers, events) = answers(requests.len(), self.settings.request_timeout);
+        let (answers, events) = answers(
+            requests.len(),
+            self.settings.request_timeout,
+            scheduler.post(),
+        );
         let jobs = requests.into_iter().zip(answers);
         let jobs = jobs.map(|(request, answer)| Job {
             home: request.home,

@@ -24,11 +24,40 @@ pub struct Job {
     pub answer: Answer,
 }
 
+/// Takes events from a scheduler's thread to the requests. A task hands them out: to wake one task
+/// for all rows takes the thread less time than to wake one for each.
+#[derive(Clone)]
+pub struct Post {
+    letters: UnboundedSender<Letter>,
+}
+
+/// An event of a job, and the request that it is for.
+struct Letter {
+    events: UnboundedSender<(usize, Event)>,
+    number: usize,
+    event: Event,
+}
+
+impl Post {
+    /// Start the task, which ends with the last copy of what is returned.
+    pub fn start() -> Self {
+        let (letters, mut receiver) = unbounded_channel::<Letter>();
+        tokio::spawn(async move {
+            while let Some(letter) = receiver.recv().await {
+                // Whoever does not listen any more has cancelled.
+                let _ = letter.events.send((letter.number, letter.event));
+            }
+        });
+        Self { letters }
+    }
+}
+
 /// Where the events of a job go.
 pub struct Answer {
     /// The number of the job in its request.
     number: usize,
     events: UnboundedSender<(usize, Event)>,
+    post: Post,
     cancel: CancelHandle,
     /// Whether a job of the request has begun.
     started: Arc<AtomicBool>,
@@ -100,7 +129,7 @@ impl Drop for Events {
 }
 
 /// The answers of so many jobs that arrive now and must end within `timeout`.
-pub fn answers(jobs: usize, timeout: Duration) -> (Vec<Answer>, Events) {
+pub fn answers(jobs: usize, timeout: Duration, post: &Post) -> (Vec<Answer>, Events) {
     let (events, receiver) = unbounded_channel();
     let cancel = CancelHandle::new();
     let started = Arc::new(AtomicBool::new(false));
@@ -108,6 +137,7 @@ pub fn answers(jobs: usize, timeout: Duration) -> (Vec<Answer>, Events) {
     let answer = |number| Answer {
         number,
         events: events.clone(),
+        post: post.clone(),
         cancel: cancel.clone(),
         started: Arc::clone(&started),
         arrived,
@@ -119,8 +149,12 @@ pub fn answers(jobs: usize, timeout: Duration) -> (Vec<Answer>, Events) {
 
 impl Answer {
     pub fn send(&self, event: Event) {
-        // Whoever does not listen any more has cancelled.
-        let _ = self.events.send((self.number, event));
+        // The task ends with the runtime only.
+        let _ = self.post.letters.send(Letter {
+            events: self.events.clone(),
+            number: self.number,
+            event,
+        });
     }
 
     pub fn cancel(&self) -> &CancelHandle {

@@ -17,7 +17,7 @@ use sllm_ort::{Batch, BatchEvent, FinishReason, GenerateOptions, Model, Session}
 
 use super::{
     error::ApiError,
-    job::{Answer, End, Event, Job},
+    job::{Answer, End, Event, Job, Post},
     metrics::{Metrics, Timer},
     queue::Queue,
     store::Lease,
@@ -30,11 +30,12 @@ const PREFILL_SENTENCES: usize = 32;
 pub struct Scheduler {
     queue: Arc<Queue>,
     rows: Arc<AtomicUsize>,
+    post: Post,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Scheduler {
-    /// Start the thread.
+    /// Start the thread, from a task of the runtime.
     ///
     /// # Errors
     /// If the model cannot generate, or the system starts no thread.
@@ -55,8 +56,14 @@ impl Scheduler {
         Ok(Self {
             queue,
             rows,
+            post: Post::start(),
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// What the answers of this scheduler's jobs go through.
+    pub fn post(&self) -> &Post {
+        &self.post
     }
 
     /// Queue the jobs of a request, all or none.

@@ -2,9 +2,12 @@
 
 use std::{convert::Infallible, future::Future};
 
-use axum::response::{
-    IntoResponse, Response,
-    sse::{self, KeepAlive, Sse},
+use axum::{
+    http::{HeaderName, HeaderValue},
+    response::{
+        IntoResponse, Response,
+        sse::{self, KeepAlive, Sse},
+    },
 };
 use serde::Serialize;
 use tokio::sync::mpsc::{Sender, channel};
@@ -12,6 +15,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::ApiError;
 
+/// Tells a reverse proxy (nginx) to pass events on as they come.
+const NO_BUFFERING: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderValue::from_static("no"),
+);
 /// Events that wait for a slow reader, before whoever writes them waits too.
 const BUFFERED: usize = 16;
 
@@ -68,7 +76,6 @@ where
             () = writer.closed() => {}
         }
     });
-    Sse::new(ReceiverStream::new(receiver))
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    let events = Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default());
+    ([NO_BUFFERING], events).into_response()
 }

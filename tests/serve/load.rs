@@ -7,17 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::server::{PROMPT, Response, Server, streamed};
 
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 64;
+/// Clients that disconnect at random moments.
+const LEAVING: u64 = 500;
+/// Most resident memory that they may leave, in bytes.
+const MAX_GROWTH: u64 = 32 << 20;
 
 /// What a client asks for; each something else.
 fn body(client: usize) -> Value {
     let name = ["Tim", "Lily", "Tom", "Anna"][client % 4];
     json!({
-        "prompt": format!("Once upon a time, there was a child named {name}. ").repeat(client / 4 + 1),
+        "prompt": format!("Once upon a time, there was a child named {name}. ").repeat(client / 16 + 1),
         "temperature": if client.is_multiple_of(2) { 0.0 } else { 0.8 },
         "seed": client,
         "max_sentences": 3 + client % 5,
@@ -104,6 +109,62 @@ fn clients_that_leave_leave_nothing() {
     let after = server.get(&path).json(200);
     assert!(after["sentences"].as_array().unwrap().len() < 120);
     server.ok(&format!("{path}/append"), &json!({"text": "The end. "}));
+}
+
+/// Ask for a completion or a continuation of a session, and leave after 0 to 60 milliseconds.
+fn leave_early(server: &Server, session: &str, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let (path, body) = match random.random_range(0..4) {
+        0 => (
+            format!("/v1/sessions/{session}/generate"),
+            json!({"max_sentences": 1, "ignore_eos": true, "stream": true}),
+        ),
+        1 => ("/v1/embeddings".to_owned(), json!({"input": PROMPT})),
+        kind => (
+            "/v1/completions".to_owned(),
+            json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "stream": kind == 2,
+                "n": random.random_range(1..3)}),
+        ),
+    };
+    let mut stream = server.begin(&path, &body);
+    thread::sleep(Duration::from_millis(random.random_range(0..60)));
+    if random.random_bool(0.3) {
+        let mut piece = [0; 16];
+        let _ = stream.read(&mut piece);
+    }
+}
+
+#[test]
+fn five_hundred_disconnects_leave_nothing() {
+    let server = Server::stories(&["--max-batch", "8"]);
+    let session = server.ok("/v1/sessions", &json!({"text": PROMPT}));
+    let session = session["id"].as_str().unwrap();
+    let leave = |seeds: std::ops::Range<u64>| {
+        thread::scope(|scope| {
+            for client in 0..8 {
+                let (server, seeds) = (&server, seeds.clone());
+                scope.spawn(move || {
+                    for seed in seeds.filter(|seed| seed % 8 == client) {
+                        leave_early(server, session, seed);
+                    }
+                });
+            }
+        });
+        server.wait_for("sllm_batch_rows", 0.0);
+        server.wait_for("sllm_queue_depth", 0.0);
+    };
+    leave(0..100);
+    let before = server.resident_bytes();
+    leave(100..LEAVING);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < MAX_GROWTH, "{grown} bytes more");
+    assert_eq!(server.metric("sllm_sessions"), 1.0);
+    let path = format!("/v1/sessions/{session}");
+    server.get(&path).json(200);
+    assert_ne!(
+        server.complete(&json!({"prompt": PROMPT, "max_sentences": 1})),
+        ""
+    );
 }
 
 #[test]

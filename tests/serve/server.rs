@@ -148,6 +148,15 @@ impl Server {
         }
     }
 
+    /// Memory of the process in bytes; 0 where the system does not tell.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.map_or(0, |kib| kib.parse::<u64>().unwrap() << 10)
+    }
+
     pub fn terminate(&self) {
         let id = self.child.id().to_string();
         let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
