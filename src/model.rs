@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     provider: Provider,
     placement: Placement,
     threads: usize,
+    parallel_runs: usize,
     spinning: Duration,
     warnings: Vec<String>,
 }
@@ -92,6 +93,8 @@ impl Model {
             _ => DEFAULT_THREADS,
         };
         let threads = options.threads.unwrap_or(available.min(most));
+        let parallel_runs = options.parallel_runs.unwrap_or(1);
+        let parallel_runs = parallel_runs.min((available / threads).max(1));
         let spinning = options.spinning.unwrap_or(DEFAULT_SPINNING);
         let mut warnings = Vec::new();
         for provider in candidates(&bundle, &options)? {
@@ -102,6 +105,7 @@ impl Model {
                 options: options.provider_options.clone(),
                 engine: EngineSettings::default(),
                 threads,
+                parallel_runs,
                 spinning,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
@@ -119,6 +123,7 @@ impl Model {
                         provider,
                         placement,
                         threads,
+                        parallel_runs,
                         spinning,
                         warnings,
                     });
@@ -188,6 +193,12 @@ impl Model {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.shared.threads
+    }
+
+    /// Runs of a graph that are possible at the same time; see [`LoadOptions::with_parallel_runs`].
+    #[must_use]
+    pub fn parallel_runs(&self) -> usize {
+        self.shared.parallel_runs
     }
 
     /// How long a thread without work looks for some before it sleeps; see

@@ -8,7 +8,11 @@ use std::{
 use anyhow::bail;
 use clap::{Args, builder::FalseyValueParser};
 
-use super::{BundleArgs, Format, ModelArgs, models, output, provider_args::ProviderArgs};
+use sllm_ort::Model;
+
+use super::{
+    BundleArgs, Format, ModelArgs, models, output, pass_warnings, provider_args::ProviderArgs,
+};
 use crate::serve::{self, Settings};
 
 /// Headings of the help.
@@ -63,12 +67,33 @@ pub struct ServeArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 16,
+        default_value_t = 64,
         env = "SLLM_ORT_MAX_BATCH",
         value_parser = batch_size,
         help_heading = LIMITS
     )]
     max_batch: usize,
+    /// Continue them in at most N batches at the same time. Each holds the weights once more, and there
+    /// are no more than the processors allow with --threads for each
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        env = "SLLM_ORT_BATCHES",
+        value_parser = batches,
+        help_heading = LIMITS
+    )]
+    batches: usize,
+    /// Continue no more texts of a model at a time than have KV caches of so much memory, each with
+    /// a full context
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 4 << 30,
+        env = "SLLM_ORT_KV_MEMORY",
+        help_heading = LIMITS
+    )]
+    kv_memory: usize,
     /// Let at most N texts of a model wait; others are refused with status 429
     #[arg(
         long,
@@ -178,6 +203,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         host: args.host.clone(),
         port: args.port,
         max_batch: args.max_batch,
+        kv_memory: args.kv_memory,
         max_queue: args.max_queue,
         max_prompt_bytes: args.max_prompt_bytes,
         request_timeout: args.request_timeout,
@@ -204,10 +230,13 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         spin: args.spin,
         onnxruntime: args.onnxruntime.clone(),
     };
+    let batches = args.batches;
     let load = move || {
         let load = |dir: &PathBuf| {
             let started = Instant::now();
-            let model = model_args.load_bundle(dir, model_args.variant.as_deref())?;
+            let options = model_args.load_options(model_args.variant.as_deref())?;
+            let model = Model::load(dir, options.with_parallel_runs(batches)?)?;
+            pass_warnings(&model);
             Ok((model, started.elapsed()))
         };
         bundles.iter().map(load).collect()
@@ -245,6 +274,10 @@ fn number(text: &str, allowed: std::ops::RangeInclusive<usize>) -> Result<usize,
 
 fn batch_size(text: &str) -> Result<usize, String> {
     number(text, 1..=1024)
+}
+
+fn batches(text: &str) -> Result<usize, String> {
+    number(text, 1..=64)
 }
 
 fn queue_size(text: &str) -> Result<usize, String> {

@@ -7,6 +7,8 @@ use crate::{
     runtime::{ProviderChoice, ProviderOptions},
 };
 
+const MOST_PARALLEL_RUNS: usize = 64;
+
 /// Longer times are no shorter than the runs of a graph.
 const LONGEST_SPINNING: Duration = Duration::from_secs(1);
 
@@ -18,6 +20,7 @@ pub struct LoadOptions {
     pub(super) provider_options: ProviderOptions,
     pub(super) variant: Option<String>,
     pub(super) threads: Option<usize>,
+    pub(super) parallel_runs: Option<usize>,
     pub(super) spinning: Option<Duration>,
     pub(super) onnxruntime: Option<PathBuf>,
 }
@@ -58,6 +61,26 @@ impl LoadOptions {
             });
         }
         self.threads = Some(threads);
+        Ok(self)
+    }
+
+    /// Most runs of a graph at the same time, 1 to 64, for threads that share the model; 1 where not
+    /// set. There are no more than the processors allow, with [`LoadOptions::with_threads`] for each.
+    ///
+    /// Each holds the weights once more. A thread keeps to one of them, so that two threads can get
+    /// the same one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_parallel_runs(mut self, runs: usize) -> Result<Self> {
+        if !(1..=MOST_PARALLEL_RUNS).contains(&runs) {
+            return Err(Error::InvalidOption {
+                option: "parallel runs",
+                value: runs.to_string(),
+                allowed: format!("1 to {MOST_PARALLEL_RUNS}"),
+            });
+        }
+        self.parallel_runs = Some(runs);
         Ok(self)
     }
 

@@ -29,6 +29,7 @@ impl Model {
             options: options.provider_options.clone(),
             engine: EngineSettings::default(),
             threads: 1,
+            parallel_runs: 1,
             spinning: Duration::ZERO,
         };
         let size = |file: &GraphFile| -> u64 {

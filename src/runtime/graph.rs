@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,14 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+thread_local! {
+    /// The threads that use graphs, numbered: each few that follow each other use different sessions.
+    static THREAD: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed)
+    };
+}
+
 /// How the graphs of a model are run.
 #[derive(Clone, Debug)]
 pub(crate) struct GraphSettings {
@@ -30,14 +41,17 @@ pub(crate) struct GraphSettings {
     /// Of this graph.
     pub engine: EngineSettings,
     pub threads: usize,
+    /// Runs that are possible at the same time, at least 1.
+    pub parallel_runs: usize,
     /// How long a thread without work looks for some before it sleeps.
     pub spinning: Duration,
 }
 
-/// A loaded graph. Runs of one graph are serialized.
+/// A loaded graph. ONNX Runtime's session is for one run at a time, so that there is one for each run
+/// that is possible at the same time.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    session: Mutex<Session>,
+    sessions: Vec<Mutex<Session>>,
     path: PathBuf,
     /// With the type of their elements, if they are tensors.
     inputs: BTreeMap<String, Option<TensorElementType>>,
@@ -65,29 +79,37 @@ impl Graph {
             provider: settings.provider.name(),
             source: source.into(),
         };
-        let mut builder = builder(settings).map_err(failed)?;
-        if let Some(provider) = settings
-            .provider
-            .dispatch(&settings.options, &settings.engine)
-        {
-            builder = builder
-                .with_execution_providers([provider])
-                .map_err(|error| start_error(settings.provider, error.into()))?;
-        }
-        let session = match bytes {
-            Some(bytes) => builder.commit_from_memory(bytes),
-            None => builder.commit_from_file(path),
-        }
-        .map_err(failed)?;
+        let start = || {
+            let mut builder = builder(settings).map_err(failed)?;
+            if let Some(provider) = settings
+                .provider
+                .dispatch(&settings.options, &settings.engine)
+            {
+                builder = builder
+                    .with_execution_providers([provider])
+                    .map_err(|error| start_error(settings.provider, error.into()))?;
+            }
+            match bytes {
+                Some(bytes) => builder.commit_from_memory(bytes),
+                None => builder.commit_from_file(path),
+            }
+            .map_err(failed)
+        };
+        let session = start()?;
         let inputs = session
             .inputs()
             .iter()
             .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
+        let placement = placement(&session).map_err(failed)?;
+        let mut sessions = vec![Mutex::new(session)];
+        while sessions.len() < settings.parallel_runs {
+            sessions.push(Mutex::new(start()?));
+        }
         Ok(Self {
-            placement: placement(&session).map_err(failed)?,
+            placement,
             copies_inputs: settings.provider != Provider::Cpu,
-            session: Mutex::new(session),
+            sessions,
             path: path.to_owned(),
             inputs,
             #[cfg(test)]
@@ -98,18 +120,14 @@ impl Graph {
     /// Let one run fail after so many that succeed.
     #[cfg(test)]
     pub fn fail_after(&self, runs: isize) {
-        use std::sync::atomic::Ordering;
         self.runs_before_failure.store(runs, Ordering::Relaxed);
     }
 
     /// Fail if a test asks for it.
     pub fn check_failure(&self) -> Result<()> {
         #[cfg(test)]
-        {
-            use std::sync::atomic::Ordering;
-            if self.runs_before_failure.fetch_sub(1, Ordering::Relaxed) == 0 {
-                return Err(self.not_finite("injected"));
-            }
+        if self.runs_before_failure.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(self.not_finite("injected"));
         }
         Ok(())
     }
@@ -140,9 +158,19 @@ impl Graph {
         self.inputs.get(input).copied().flatten()
     }
 
-    /// Exclusive use of the session. A panic elsewhere leaves ONNX Runtime's session intact.
+    /// The number of the session that this thread uses.
+    pub fn session_number(&self) -> usize {
+        THREAD.with(|&thread| thread % self.sessions.len())
+    }
+
+    /// Exclusive use of this thread's session.
     pub fn session(&self) -> MutexGuard<'_, Session> {
-        self.session
+        self.numbered_session(self.session_number())
+    }
+
+    /// Exclusive use of a session. A panic elsewhere leaves ONNX Runtime's session intact.
+    pub fn numbered_session(&self, number: usize) -> MutexGuard<'_, Session> {
+        self.sessions[number]
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }

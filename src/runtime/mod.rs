@@ -38,6 +38,7 @@ pub(crate) mod testing {
             options: ProviderOptions::default(),
             engine: EngineSettings::default(),
             threads: 1,
+            parallel_runs: 1,
             spinning: Duration::ZERO,
         };
         Graph::load(path.as_ref(), None, &settings).unwrap()

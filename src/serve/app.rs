@@ -79,9 +79,8 @@ impl App {
             let scheduler = match model.config().kind {
                 ModelKind::Svae => None,
                 _ => {
-                    let queue = Queue::new(self.settings.max_batch, self.settings.max_queue);
-                    let metrics = Arc::clone(&self.metrics);
-                    Some(Scheduler::start(&model, queue, metrics)?)
+                    let queue = self.queue(&model)?;
+                    Some(Scheduler::start(&model, queue, &self.metrics)?)
                 }
             };
             served.push(Arc::new(Served {
@@ -95,6 +94,31 @@ impl App {
         }
         let _ = self.models.set(served);
         Ok(())
+    }
+
+    /// The queue of a model: no more rows at a time than their KV memory allows.
+    fn queue(&self, model: &Model) -> anyhow::Result<Queue> {
+        let Settings {
+            max_batch,
+            kv_memory,
+            max_queue,
+            ..
+        } = self.settings;
+        let row_bytes = model.kv_bytes(None)?.kv_bytes_full_context.max(1);
+        let rows = max_batch.min(kv_memory / row_bytes);
+        if rows == 0 {
+            bail!(
+                "a full context of {} needs {row_bytes} bytes: --kv-memory must be at least that",
+                model.config().name
+            );
+        }
+        if rows < max_batch {
+            tracing::warn!(
+                "{}: {rows} texts at a time, as --kv-memory {kv_memory} is below {max_batch} full contexts",
+                model.config().name
+            );
+        }
+        Ok(Queue::new(rows, max_queue, model.parallel_runs()))
     }
 
     pub fn models(&self) -> &[Arc<Served>] {

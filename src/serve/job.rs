@@ -1,6 +1,7 @@
 //! What a scheduler is asked to do, and what it answers.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,9 +10,16 @@ use std::{
 };
 
 use sllm_ort::{Appended, CancelHandle, FinishReason, GenerateOptions, Sentence};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout_at,
+};
 
 use super::{error::ApiError, store::Lease};
+
+/// Least time between two texts of a sentence: a token each, they would take the server and its
+/// client more time than the graphs.
+const TEXT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A context to be continued: one row of the batch.
 pub struct Job {
@@ -113,12 +121,65 @@ impl End {
 pub struct Events {
     receiver: UnboundedReceiver<(usize, Event)>,
     cancel: CancelHandle,
+    ready: VecDeque<(usize, Event)>,
+    /// Texts that wait for `text_from`, one of a job.
+    texts: Vec<(usize, String)>,
+    text_from: Instant,
 }
 
 impl Events {
-    /// The next event with the number of its job; `None` when all jobs have ended.
+    fn new(receiver: UnboundedReceiver<(usize, Event)>, cancel: CancelHandle) -> Self {
+        Self {
+            receiver,
+            cancel,
+            ready: VecDeque::new(),
+            texts: Vec::new(),
+            text_from: Instant::now(),
+        }
+    }
+
+    /// The next event with the number of its job; `None` when all jobs have ended. Within a sentence
+    /// there is no text twice within [`TEXT_PAUSE`]: what comes between is one text.
     pub async fn next(&mut self) -> Option<(usize, Event)> {
-        self.receiver.recv().await
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
+            }
+            let received = match self.texts.is_empty() {
+                true => self.receiver.recv().await,
+                false => match timeout_at(self.text_from.into(), self.receiver.recv()).await {
+                    Ok(received) => received,
+                    Err(_) => {
+                        self.pass_texts();
+                        continue;
+                    }
+                },
+            };
+            match received {
+                Some((number, Event::Text(text))) => {
+                    match self.texts.iter_mut().find(|(of, _)| *of == number) {
+                        Some((_, waiting)) => waiting.push_str(&text),
+                        None => self.texts.push((number, text)),
+                    }
+                    if Instant::now() >= self.text_from {
+                        self.pass_texts();
+                    }
+                }
+                Some(other) => {
+                    self.pass_texts();
+                    self.ready.push_back(other);
+                }
+                None if self.texts.is_empty() => return None,
+                None => self.pass_texts(),
+            }
+        }
+    }
+
+    fn pass_texts(&mut self) {
+        let texts = self.texts.drain(..);
+        self.ready
+            .extend(texts.map(|(number, text)| (number, Event::Text(text))));
+        self.text_from = Instant::now() + TEXT_PAUSE;
     }
 }
 
@@ -144,7 +205,7 @@ pub fn answers(jobs: usize, timeout: Duration, post: &Post) -> (Vec<Answer>, Eve
         deadline: arrived + timeout,
     };
     let answers = (0..jobs).map(answer).collect();
-    (answers, Events { receiver, cancel })
+    (answers, Events::new(receiver, cancel))
 }
 
 impl Answer {

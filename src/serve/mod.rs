@@ -56,6 +56,8 @@ pub struct Settings {
     pub host: String,
     pub port: u16,
     pub max_batch: usize,
+    /// Bytes of the KV caches of a model's rows.
+    pub kv_memory: usize,
     pub max_queue: usize,
     pub max_prompt_bytes: usize,
     pub request_timeout: Duration,

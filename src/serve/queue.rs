@@ -11,12 +11,13 @@ use super::{
     job::{Event, Job},
 };
 
-/// A bounded queue: first in, first out.
+/// A bounded queue: first in, first out. Several threads take from it.
 pub struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     max_running: usize,
     max_waiting: usize,
+    threads: usize,
 }
 
 #[derive(Default)]
@@ -31,17 +32,19 @@ struct State {
 }
 
 impl Queue {
-    pub fn new(max_running: usize, max_waiting: usize) -> Self {
+    /// At most so many jobs run on so many threads, and so many wait.
+    pub fn new(max_running: usize, max_waiting: usize, threads: usize) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
             max_running,
             max_waiting,
+            threads,
         }
     }
 
-    pub fn max_running(&self) -> usize {
-        self.max_running
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,15 +63,15 @@ impl Queue {
         }
         state.waiting.extend(jobs);
         drop(state);
-        self.changed.notify_one();
+        self.changed.notify_all();
         Ok(())
     }
 
-    /// Wait until there is a job, unless there are `rows`; whether to go on at all.
+    /// Wait until there is a job for a thread, unless it has `rows`; whether to go on at all.
     pub fn wait(&self, rows: usize) -> bool {
         let mut state = self.state();
-        while rows == 0 && state.waiting.is_empty() {
-            if state.closed {
+        while rows == 0 && !self.has_job(&state, rows) {
+            if state.closed && state.waiting.is_empty() {
                 return false;
             }
             state = self
@@ -79,19 +82,32 @@ impl Queue {
         true
     }
 
-    /// The job that has waited longest.
-    pub fn pop(&self) -> Option<Job> {
+    /// The job that has waited longest, for a thread with so many rows.
+    pub fn pop(&self, rows: usize) -> Option<Job> {
         let mut state = self.state();
+        if !self.has_job(&state, rows) {
+            return None;
+        }
         let job = state.waiting.pop_front()?;
         state.running += 1;
         job.answer.start();
         Some(job)
     }
 
+    /// Whether a thread with so many rows is to take a job: each has its share.
+    fn has_job(&self, state: &State, rows: usize) -> bool {
+        let jobs = (state.running + state.waiting.len()).min(self.max_running);
+        !state.waiting.is_empty()
+            && state.running < self.max_running
+            && rows < jobs.div_ceil(self.threads)
+    }
+
     /// A job that was taken has ended.
     pub fn ended(&self) {
         let mut state = self.state();
         state.running = state.running.saturating_sub(1);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Jobs that run and jobs that wait.

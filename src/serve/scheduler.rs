@@ -1,4 +1,4 @@
-//! The thread that generates for all requests of a model.
+//! The threads that generate for all requests of a model.
 
 mod prefill;
 
@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
@@ -26,39 +26,46 @@ use super::{
 /// Sentences of prompts that are appended between two steps of the other rows.
 const PREFILL_SENTENCES: usize = 32;
 
-/// A model's rows, which its own thread continues. Requests join and leave between sentences.
+/// A model's rows, which its own threads continue, each in a batch. Requests join and leave between
+/// sentences.
 pub struct Scheduler {
     queue: Arc<Queue>,
     rows: Arc<AtomicUsize>,
     post: Post,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Scheduler {
-    /// Start the thread, from a task of the runtime.
+    /// Start the threads, from a task of the runtime.
     ///
     /// # Errors
     /// If the model cannot generate, or the system starts no thread.
-    pub fn start(model: &Model, queue: Queue, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let queue = Arc::new(queue);
-        let rows = Arc::new(AtomicUsize::new(0));
-        let worker = Worker {
-            batch: Batch::new(model)?,
-            model: model.clone(),
-            queue: Arc::clone(&queue),
-            rows: HashMap::new(),
-            count: Arc::clone(&rows),
-            metrics,
-        };
-        let thread = thread::Builder::new()
-            .name(format!("rows of {}", model.config().name))
-            .spawn(move || worker.run())?;
-        Ok(Self {
-            queue,
-            rows,
+    pub fn start(model: &Model, queue: Queue, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
+        let scheduler = Self {
+            queue: Arc::new(queue),
+            rows: Arc::default(),
             post: Post::start(),
-            thread: Mutex::new(Some(thread)),
-        })
+            threads: Mutex::default(),
+        };
+        for number in 0..scheduler.queue.threads() {
+            let worker = Worker {
+                batch: Batch::new(model)?,
+                model: model.clone(),
+                queue: Arc::clone(&scheduler.queue),
+                rows: HashMap::new(),
+                all_rows: Arc::clone(&scheduler.rows),
+                metrics: Arc::clone(metrics),
+            };
+            let thread = thread::Builder::new()
+                .name(format!("batch {number}"))
+                .spawn(move || worker.run())?;
+            scheduler.threads().push(thread);
+        }
+        Ok(scheduler)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the answers of this scheduler's jobs go through.
@@ -71,7 +78,7 @@ impl Scheduler {
         self.queue.push(jobs)
     }
 
-    /// Rows in the batch and jobs that wait.
+    /// Rows in the batches and jobs that wait.
     pub fn counts(&self) -> (usize, usize) {
         (self.rows.load(Ordering::Relaxed), self.queue.counts().1)
     }
@@ -81,25 +88,24 @@ impl Scheduler {
         self.queue.drain(end_at);
     }
 
-    /// Wait until the thread has ended, which it does when it has no job.
+    /// Wait until the threads have ended, which they do when they have no job.
     pub fn join(&self) {
         self.queue.close();
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take() {
+        for thread in self.threads().drain(..) {
             // It catches panics itself.
             let _ = thread.join();
         }
     }
 }
 
-/// The thread's own.
+/// A thread's own.
 struct Worker {
     model: Model,
     batch: Batch,
     queue: Arc<Queue>,
     rows: HashMap<usize, Row>,
-    /// Number of rows, for others to see.
-    count: Arc<AtomicUsize>,
+    /// Number of rows of all threads.
+    all_rows: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -115,8 +121,7 @@ impl Worker {
         while self.queue.wait(self.rows.len()) {
             let mut budget = PREFILL_SENTENCES;
             while budget > 0
-                && self.rows.len() < self.queue.max_running()
-                && let Some(job) = self.queue.pop()
+                && let Some(job) = self.queue.pop(self.rows.len())
             {
                 self.admit(job, &mut budget);
             }
@@ -170,7 +175,7 @@ impl Worker {
                 };
                 let row = self.rows.entry(id).or_insert(row);
                 // Not before: it may be refused.
-                self.count.fetch_add(1, Ordering::Relaxed);
+                self.all_rows.fetch_add(1, Ordering::Relaxed);
                 row.answer.send(started);
             }
             Err(refused) => {
@@ -229,7 +234,7 @@ impl Worker {
         let ids: Vec<usize> = unwanted.map(|(&id, _)| id).collect();
         for id in ids {
             let session = self.batch.leave(id);
-            let Some(row) = self.rows.remove(&id) else {
+            let Some(row) = self.take_row(id) else {
                 continue;
             };
             if row.answer.is_abandoned() {
@@ -240,9 +245,15 @@ impl Worker {
         }
     }
 
+    fn take_row(&mut self, id: usize) -> Option<Row> {
+        let row = self.rows.remove(&id)?;
+        self.all_rows.fetch_sub(1, Ordering::Relaxed);
+        Some(row)
+    }
+
     /// A row has left the batch.
     fn finish(&mut self, id: usize, session: Session, result: sllm_ort::Result<FinishReason>) {
-        let Some(row) = self.rows.remove(&id) else {
+        let Some(row) = self.take_row(id) else {
             return;
         };
         // Before the client hears of it, who may use the session at once.
@@ -269,7 +280,7 @@ impl Worker {
         }
         let ids: Vec<usize> = self.rows.keys().copied().collect();
         for id in ids {
-            if let Some(row) = self.rows.remove(&id) {
+            if let Some(row) = self.take_row(id) {
                 self.metrics.failed.fetch_add(1, Ordering::Relaxed);
                 self.end(row.home, None);
                 row.answer.send(Event::Failed(ApiError::internal()));
@@ -283,7 +294,6 @@ impl Worker {
             (Some(home), Some(session)) => home.give_back(session),
             (home, _) => drop(home),
         }
-        self.count.store(self.rows.len(), Ordering::Relaxed);
         self.queue.ended();
     }
 }

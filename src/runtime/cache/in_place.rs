@@ -14,6 +14,8 @@ pub(super) const LEAST_ROOM: usize = 16;
 /// Buffers bound as past and present.
 #[derive(Debug)]
 pub(super) struct InPlace {
+    /// The number of the session that the buffers are bound to.
+    session: usize,
     bound: Bound,
     buffers: Vec<DynValue>,
     capacity: usize,
@@ -32,16 +34,16 @@ impl InPlace {
         let failed = |source: ort::Error| graph.failed(source);
         let capacity = capacity.max(LEAST_ROOM.min(form.0.limit));
         let mut buffers = buffers(form, parts, capacity, |_| 0).map_err(failed)?;
-        let mut bound = Bound::new(
-            graph.session().create_binding().map_err(failed)?,
-            graph.copies_inputs(),
-        );
+        let session = graph.session_number();
+        let binding = graph.numbered_session(session).create_binding();
+        let mut bound = Bound::new(binding.map_err(failed)?, graph.copies_inputs());
         for (number, buffer) in buffers.iter_mut().enumerate() {
             bound
                 .alias(past_name(number), present_name(number), buffer)
                 .map_err(failed)?;
         }
         Ok(Self {
+            session,
             bound,
             buffers,
             capacity,
@@ -83,7 +85,7 @@ impl InPlace {
             .refresh(buffers.map(|(number, buffer)| (past_name(number), buffer)))
             .map_err(failed)?;
         self.bound.want(wanted).map_err(failed)?;
-        let mut session = graph.session();
+        let mut session = graph.numbered_session(self.session);
         let found = session.run_binding(self.bound.binding());
         let found = found.map_err(failed).and_then(|outputs| read(&outputs));
         drop(session);
