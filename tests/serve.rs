@@ -8,6 +8,8 @@ mod access;
 mod completions;
 #[path = "serve/load.rs"]
 mod load;
+#[path = "serve/page.rs"]
+mod page;
 #[path = "serve/refusals.rs"]
 mod refusals;
 #[path = "serve/sentences.rs"]

@@ -98,7 +98,7 @@ pub struct ModelInfo {
     max_sentences: Option<usize>,
     /// Bytes of the KV cache for each sentence of a context (in kind `opt` for each token); null in
     /// kind `svae`. A token-level model with the same backbone needs as many for each token.
-    kv_bytes_per_position: Option<f64>,
+    kv_bytes_per_position: Option<usize>,
     generation: GenerationInfo,
 }
 
@@ -146,8 +146,9 @@ impl ModelInfo {
             hidden_size: config.hidden_size,
             max_sentences: config.max_sentences,
             kv_bytes_per_position: kv.and_then(|kv| {
-                let sentence = kv.kv_bytes_per_sentence.map(|bytes| bytes as f64);
-                sentence.or(kv.kv_bytes_per_token_of_text)
+                let token = kv.kv_bytes_per_token_of_text;
+                kv.kv_bytes_per_sentence
+                    .or(token.map(|bytes| bytes as usize))
             }),
             generation: GenerationInfo::new(&served.model),
         }

@@ -15,14 +15,18 @@ const RETRY = 1000;
 /** The panels have room for the settings from this width on. */
 const WIDE = "(min-width: 64rem)";
 
+/** Milliseconds between two views of a text that grows. */
+const PAUSE = 40;
+
 let models = [];
+let shownNext = null;
 
 const chosenModel = () => models.find((model) => model.id === byId("model").value);
 const modelOf = (branch) => models.find((model) => model.id === branch?.model) ?? chosenModel();
 
 const story = new Story({
   changed: show,
-  piece: (text) => cards.grow(text),
+  piece: showSoon,
   sentence: (text) => cards.announce(text),
   failed,
   tell: (text) => {
@@ -34,8 +38,15 @@ const cards = new Cards({
   fork: (number) => story.fork(number, modelOf(story.current)).then(() => cards.focus(number)),
 });
 
+/** Show what is generated, at most so often: a fast model has many sentences a second. */
+function showSoon() {
+  shownNext ??= setTimeout(show, PAUSE);
+}
+
 /** Show everything as it is. */
 function show() {
+  clearTimeout(shownNext);
+  shownNext = null;
   const { current, busy, growing } = story;
   const ready = models.length > 0;
   const writing = growing !== null;

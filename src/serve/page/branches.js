@@ -2,8 +2,8 @@
 
 import { byId, count, html, svg } from "./dom.js";
 
-const WIDTH = 168;
-const ROW = 52;
+const WIDTH = 140;
+const ROW = 60;
 const MARGIN = 10;
 const MAX_STEP = 18;
 const MAX_DOT = 4.5;
@@ -26,7 +26,7 @@ export function showBranches(forest, busy, { choose, close }) {
 
 function item(lane, lanes, current, busy, { choose, close }) {
   const { branch, start, end, parent } = lane;
-  const from = parent === null ? "" : `, from ${start} of branch ${lanes[parent].branch.number}`;
+  const from = parent === null ? null : html("small", {}, `from ${start} of branch ${lanes[parent].branch.number}`);
   const name = `Branch ${branch.number}`;
   return html(
     "li",
@@ -42,7 +42,8 @@ function item(lane, lanes, current, busy, { choose, close }) {
         onclick: () => choose(branch),
       },
       html("span", {}, name),
-      html("small", {}, `${count(end, "sentence")}${from}`),
+      html("small", {}, count(end, "sentence")),
+      from,
     ),
     html(
       "button",

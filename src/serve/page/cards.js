@@ -27,13 +27,12 @@ export class Cards {
       this.growing.children[1].textContent = growing.trim();
       cards.push(this.growing);
     }
+    const follow = isInView(this.list.lastElementChild);
     keepChildren(this.list, cards);
+    if (growing !== null && follow) {
+      this.growing.scrollIntoView({ block: "nearest" });
+    }
     byId("empty").hidden = cards.length > 0;
-  }
-
-  /** Show more of the sentence that is being generated. */
-  grow(text) {
-    this.growing.children[1].textContent = text.trim();
   }
 
   /** Tell screen readers of a sentence. */
@@ -63,7 +62,10 @@ export class Cards {
       this.made.set(node, card);
     }
     const { facts, buttons } = card;
-    facts.replaceChildren(...factsOf(node));
+    if (card.tokens !== node.tokens) {
+      card.tokens = node.tokens;
+      facts.replaceChildren(...factsOf(node));
+    }
     const [rewind, fork] = buttons.children;
     rewind.disabled = this.busy || isLast;
     fork.disabled = this.busy;
@@ -84,10 +86,11 @@ export class Cards {
     );
     const text = node.text.trim() || "(an empty sentence)";
     const sentence = html("button", { class: "sentence", type: "button", "aria-expanded": "false", "aria-controls": id }, text);
-    const facts = html("p", { class: "facts" });
+    const facts = html("p", { class: "facts" }, ...factsOf(node));
     const kind = node.generated ? "card" : "card given";
     const item = html("li", { class: kind }, html("span", { class: "number", "aria-hidden": "true" }, String(number)), sentence, facts, buttons);
-    const card = { item, sentence, facts, buttons };
+    // The tokens of a given sentence are known later.
+    const card = { item, sentence, facts, buttons, tokens: node.tokens };
     sentence.addEventListener("click", () => this.toggle(card));
     return card;
   }
@@ -102,6 +105,11 @@ export class Cards {
     }
     this.open = opening;
   }
+}
+
+/** Whether the reader is at the end of the story. */
+function isInView(last) {
+  return last !== null && last.getBoundingClientRect().top < innerHeight;
 }
 
 /** What is known of a sentence. */

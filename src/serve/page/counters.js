@@ -1,6 +1,6 @@
 // How fast the text is generated, and how much memory it takes.
 
-import { byId, bytes, html, svg } from "./dom.js";
+import { byId, bytes, count, html, svg } from "./dom.js";
 
 const WIDTH = 100;
 const HEIGHT = 8;
@@ -35,7 +35,7 @@ function textTokens(branch, sentences) {
 function memory(branch, model, sentences, tokens) {
   const entry = model?.kv_bytes_per_position;
   if (!entry || model.kind !== "sllm" || !tokens) {
-    return [html("p", { class: "help" }, "The KV cache has one entry a sentence. A token-level model needs one a token.")];
+    return [html("p", { class: "help" }, "The KV cache has one entry for each sentence. A token-level model needs one for each token.")];
   }
   const [here, there] = [sentences * entry, tokens * entry];
   const row = (name, size) =>
@@ -49,9 +49,9 @@ function memory(branch, model, sentences, tokens) {
   const times = there / here;
   return [
     html("h3", {}, "KV cache"),
-    row("An entry a sentence", here),
-    row("A token-level model", there),
-    html("p", { class: "help" }, `${times.toFixed(1)} times less than a token-level model with the same backbone. The session holds ${bytes(branch.info.memory)}.`),
+    row(`Sentence-level: ${count(sentences, "entry", "entries")}`, here),
+    row(`Token-level: ${count(tokens, "entry", "entries")}`, there),
+    html("p", { class: "help" }, `${times.toFixed(1)} times smaller than that of a token-level model with the same backbone. The server has reserved ${bytes(branch.info.memory)} for this session.`),
   ];
 }
 

@@ -47,8 +47,8 @@ export function keepChildren(parent, children) {
 }
 
 /** `1 sentence`, `2 sentences`. */
-export function count(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+export function count(number, noun, plural = `${noun}s`) {
+  return `${number.toLocaleString("en")} ${number === 1 ? noun : plural}`;
 }
 
 export function bytes(number) {

@@ -8,6 +8,8 @@ import { cosines, principalComponents } from "./vectors.js";
 const MAX_SENTENCES = 96;
 const SIZE = 320;
 const MARGIN = 22;
+/** Opacity of the cell with the lowest cosine. */
+const PALEST = 0.06;
 
 /** Wire the panel. `model` and `story` give the model's name and the story's sentences. */
 export function makeMap({ model, story, guard }) {
@@ -48,7 +50,8 @@ function draw(sentences, vectors) {
   byId("heat").replaceChildren(heatMap(similarity, tell));
   byId("projection").replaceChildren(projection(points, tell));
   const [x, y] = shares.map((share) => `${Math.round(share * 100)} %`);
-  byId("projection-caption").textContent = `First two principal components: ${x} and ${y} of the variance`;
+  byId("projection-shares").textContent = `First two principal components, with ${x} and ${y} of the variance. A line joins the sentences in their order.`;
+  byId("heat-scale").textContent = `From ${lowest(similarity).toFixed(2)} (pale) to 1 (strong).`;
   byId("nearest").replaceChildren(...nearest(sentences, similarity));
 }
 
@@ -68,11 +71,13 @@ function labelled(index, number) {
   return step === 1 || (index + 1) % step === 0;
 }
 
+const lowest = (similarity) => Math.min(...similarity.flat());
+
 function heatMap(similarity, tell) {
   const number = similarity.length;
   const cell = (SIZE - MARGIN) / number;
-  const least = Math.min(0, ...similarity.flat());
-  const strength = (value) => ((value - least) / (1 - least || 1)).toFixed(3);
+  const least = lowest(similarity);
+  const strength = (value) => (PALEST + (1 - PALEST) * ((value - least) / (1 - least || 1))).toFixed(3);
   const cells = similarity.flatMap((row, i) =>
     row.map((value, j) =>
       svg("rect", {

@@ -21,8 +21,8 @@ const ended = (text) => (/\s$/.test(text) ? text : `${text} `);
 /** The branches, and one request at a time on them. */
 export class Story {
   /**
-   * `changed` is called after each change, `piece` for more text of the sentence that is being
-   * generated, `sentence` for a whole one, `failed` for an error, and `tell` with a line of status.
+   * `changed` is called when an action begins and ends, `piece` when there is more text, `sentence`
+   * with the text of a whole sentence, `failed` with an error, and `tell` with a line of status.
    */
   constructor({ changed, piece, sentence, failed, tell }) {
     this.on = { changed, piece, sentence, failed, tell };
@@ -112,7 +112,7 @@ export class Story {
   take(branch, piece) {
     if (piece.type === "text") {
       this.growing += piece.text;
-      this.on.piece(this.growing);
+      this.on.piece();
       return null;
     }
     if (piece.type === "end") {
@@ -133,7 +133,7 @@ export class Story {
     }
     this.growing = "";
     this.on.sentence(piece.text);
-    this.on.changed();
+    this.on.piece();
     return null;
   }
 

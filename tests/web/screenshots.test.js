@@ -1,0 +1,58 @@
+// Screenshots for the documentation, if WEB_SCREENSHOTS is set.
+
+import { after, before, test } from "node:test";
+import { join } from "node:path";
+
+import { act, idle, launch, open, set, tell } from "./browser.js";
+import { ROOT, STORIES, startServer } from "./server.js";
+
+const wanted = process.env.WEB_SCREENSHOTS ? false : "WEB_SCREENSHOTS is not set";
+const PROMPT = "Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.";
+
+let browser;
+let server;
+
+before(async () => {
+  [browser, server] = await Promise.all([launch(), startServer("--model", STORIES)]);
+});
+after(async () => {
+  await Promise.all([browser.close(), server.stop()]);
+});
+
+for (const [name, viewport, scheme] of [
+  ["page.png", { width: 1280, height: 900 }, "light"],
+  ["page-narrow.png", { width: 400, height: 800 }, "dark"],
+]) {
+  test(`screenshot ${name}`, { skip: wanted }, async () => {
+    const { page, watch, context } = await open(browser, server.address, { viewport, colorScheme: scheme });
+    await tell(page, 6, PROMPT);
+    await act(page, 5, "Fork here");
+    await set(page, { max_sentences: 4, temperature: 0.8, seed: 7 });
+    await page.locator("#continue").click();
+    await idle(page);
+    await act(page, 7, "Fork here");
+    await set(page, { max_sentences: 3, seed: 11 });
+    await page.locator("#continue").click();
+    await idle(page);
+    await page.locator("#cards button.sentence").nth(6).click();
+    if (viewport.width > 1000) {
+      await page.locator("#reconstruct").click();
+      await page.locator("#reconstructed li").first().waitFor();
+      await page.locator("#map-story").click();
+      await page.locator("#draw").click();
+      await page.locator("#figures:visible").waitFor();
+    } else {
+      await page.locator("#sampling").evaluate((details) => {
+        details.open = false;
+      });
+    }
+    await page.evaluate(() => document.activeElement.blur());
+    await page.mouse.move(0, 0);
+    const whole = await page.evaluate(() => document.documentElement.scrollHeight);
+    const height = Math.min(whole, viewport.width * 4);
+    await page.setViewportSize({ ...viewport, height });
+    await page.screenshot({ path: join(ROOT, "docs", name) });
+    watch.check();
+    await context.close();
+  });
+}
