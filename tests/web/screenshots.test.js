@@ -46,11 +46,14 @@ for (const [name, viewport, scheme] of [
         details.open = false;
       });
     }
-    await page.evaluate(() => document.activeElement.blur());
     await page.mouse.move(0, 0);
     const whole = await page.evaluate(() => document.documentElement.scrollHeight);
     const height = Math.min(whole, viewport.width * 4);
     await page.setViewportSize({ ...viewport, height });
+    await page.evaluate(() => {
+      document.activeElement.blur();
+      scrollTo(0, 0);
+    });
     await page.screenshot({ path: join(ROOT, "docs", name) });
     watch.check();
     await context.close();

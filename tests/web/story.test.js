@@ -198,6 +198,35 @@ browserTest("a session that the server has forgotten starts again from its text"
   assert.equal(watch.sessions.length, 2);
 });
 
+test("a connection that breaks off is told, and the text stays", async () => {
+  const other = await startServer("--model", STORIES);
+  const { page, watch, context } = await open(browser, other.address);
+  try {
+    await tell(page, 2);
+    watch.check();
+    // A stream without an end.
+    const sentence = { type: "sentence", index: 4, text: "It rained. ", token_ids: [1], stop_probability: 0.25, milliseconds: 1 };
+    const body = `data: ${JSON.stringify(sentence)}\n\n`;
+    await page.route("**/generate", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+    await page.locator("#continue").click();
+    await page.getByRole("alert").getByText("The connection to the server broke off.").waitFor();
+    await idle(page);
+    // What the server does not have is no part of the story.
+    assert.equal((await texts(page)).length, 4);
+    watch.check();
+    await page.unroute("**/generate");
+    await other.stop();
+    await page.locator("#continue").click();
+    await page.getByRole("alert").getByText("The server does not answer.").waitFor();
+    await idle(page);
+    assert.equal((await texts(page)).length, 4);
+    assert.deepEqual(watch.problems.filter((problem) => problem.startsWith("error:")), []);
+  } finally {
+    await context.close();
+    await other.stop();
+  }
+});
+
 browserTest("an error of the server is shown, and nothing is lost", async ({ page, watch }) => {
   await tell(page, 1);
   const before = await texts(page);

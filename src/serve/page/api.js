@@ -109,15 +109,19 @@ export async function* generate(id, options, signal) {
     }
     yield piece;
   }
-  throw new ServerError(0, { message: "The connection to the server broke off.", code: "broken" });
+  throw broken();
 }
+
+const broken = () => new ServerError(0, { message: "The connection to the server broke off.", code: "broken" });
 
 /** The data of server-sent events. */
 async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : broken();
+    });
     if (done) {
       return;
     }

@@ -20,6 +20,8 @@ const PAUSE = 40;
 
 let models = [];
 let shownNext = null;
+/** The button that had the focus when it was disabled. */
+let lostFocus = null;
 
 const chosenModel = () => models.find((model) => model.id === byId("model").value);
 const modelOf = (branch) => models.find((model) => model.id === branch?.model) ?? chosenModel();
@@ -69,15 +71,21 @@ function show() {
   });
 }
 
-/** Enable buttons. The focus moves on from one that is disabled. */
+/** Enable buttons. The focus of one that is disabled goes to Stop, back to it, or to Continue. */
 function enable(buttons) {
   const focused = document.activeElement;
   for (const [id, enabled] of Object.entries(buttons)) {
     byId(id).disabled = !enabled;
   }
   if (focused?.disabled) {
-    const next = ["stop", "continue"].map(byId).find((button) => !button.disabled);
+    lostFocus = focused;
+  } else if (focused !== document.body) {
+    lostFocus = null;
+  }
+  if (lostFocus) {
+    const next = [byId("stop"), lostFocus, byId("continue")].find((button) => !button.disabled);
     next?.focus();
+    lostFocus = next ? null : lostFocus;
   }
 }
 

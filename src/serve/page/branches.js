@@ -8,17 +8,23 @@ const MARGIN = 10;
 const MAX_STEP = 18;
 const MAX_DOT = 4.5;
 
+/** The button that has the focus, or had it when it was disabled. */
+let focused = null;
+
 /** Show the branches. `choose` and `close` take one of them. */
 export function showBranches(forest, busy, { choose, close }) {
   const lanes = forest.lanes();
   byId("no-branches").hidden = lanes.length > 0;
   const tree = byId("tree");
-  const focused = document.activeElement?.closest("#tree button")?.dataset.focus;
+  const { activeElement } = document;
+  if (activeElement !== document.body) {
+    focused = activeElement?.closest("#tree button")?.dataset.focus ?? null;
+  }
   const items = lanes.map((lane) => item(lane, lanes, forest.current, busy, { choose, close }));
   tree.replaceChildren(
     ...(lanes.length > 0 ? [drawing(lanes, forest.current), html("ul", { "aria-label": "Branches" }, ...items)] : []),
   );
-  if (focused) {
+  if (focused && !busy) {
     const same = tree.querySelector(`[data-focus="${focused}"]`);
     (same ?? tree.querySelector("[aria-current]"))?.focus();
   }

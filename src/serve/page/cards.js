@@ -32,7 +32,6 @@ export class Cards {
     if (growing !== null && follow) {
       this.growing.scrollIntoView({ block: "nearest" });
     }
-    byId("empty").hidden = cards.length > 0;
   }
 
   /** Tell screen readers of a sentence. */

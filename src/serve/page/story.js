@@ -97,6 +97,7 @@ export class Story {
     } catch (error) {
       if (error.name !== "AbortError") {
         this.on.tell("");
+        await this.describe(branch).catch(() => {});
         throw error;
       }
       told = "Stopped.";
@@ -104,8 +105,13 @@ export class Story {
       this.abort = null;
       this.growing = null;
     }
-    branch.update(await api.describe(branch.id));
+    await this.describe(branch);
     this.on.tell(told);
+  }
+
+  /** Take over what the server has of a branch. */
+  async describe(branch) {
+    branch.update(await api.describe(branch.id));
   }
 
   /** Take a piece of a continuation; returns what to tell at the end. */
