@@ -1,5 +1,6 @@
 // Screenshots for the documentation, if WEB_SCREENSHOTS is set.
 
+import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
 
@@ -7,7 +8,10 @@ import { act, idle, launch, open, set, tell } from "./browser.js";
 import { ROOT, STORIES, startServer } from "./server.js";
 
 const wanted = process.env.WEB_SCREENSHOTS ? false : "WEB_SCREENSHOTS is not set";
+const MAX_BYTES = 300_000;
 const PROMPT = "Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.";
+
+const TEXT = "The little fox was happy. A small bird sat on the old apple tree. The professor explained the theory of relativity.";
 
 let browser;
 let server;
@@ -20,7 +24,7 @@ after(async () => {
 });
 
 for (const [name, viewport, scheme] of [
-  ["page.png", { width: 1280, height: 900 }, "light"],
+  ["page.png", { width: 1200, height: 900 }, "light"],
   ["page-narrow.png", { width: 400, height: 800 }, "dark"],
 ]) {
   test(`screenshot ${name}`, { skip: wanted }, async () => {
@@ -36,6 +40,7 @@ for (const [name, viewport, scheme] of [
     await idle(page);
     await page.locator("#cards button.sentence").nth(6).click();
     if (viewport.width > 1000) {
+      await page.locator("#reconstruct-text").fill(TEXT);
       await page.locator("#reconstruct").click();
       await page.locator("#reconstructed li").first().waitFor();
       await page.locator("#map-story").click();
@@ -54,7 +59,8 @@ for (const [name, viewport, scheme] of [
       document.activeElement.blur();
       scrollTo(0, 0);
     });
-    await page.screenshot({ path: join(ROOT, "docs", name) });
+    const { length } = await page.screenshot({ path: join(ROOT, "docs", name) });
+    assert.ok(length < MAX_BYTES, `${name} has ${length} bytes`);
     watch.check();
     await context.close();
   });

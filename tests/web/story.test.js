@@ -79,7 +79,7 @@ browserTest("cards and counters show figures", async ({ page, watch }) => {
     assert.match(text, /^\d+ tokens?stop .*[\d.]+ %[\d.]+ m?s$/);
   }
   for (const text of await page.locator("#cards .given .facts").allTextContents()) {
-    assert.match(text, /^given\d+ tokens?$/);
+    assert.match(text, /^\d+ tokens?given$/);
   }
   const { json } = await session(watch.sessions[0]);
   const [speed, sentences, tokens] = await page.locator("#counters dd").allTextContents();

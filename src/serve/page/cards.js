@@ -114,18 +114,18 @@ function isInView(last) {
 /** What is known of a sentence. */
 function factsOf(node) {
   const facts = [];
-  if (!node.generated) {
-    facts.push(html("span", {}, "given"));
-  }
   if (node.tokens !== null) {
     facts.push(html("span", {}, count(node.tokens, "token")));
   }
+  if (!node.generated) {
+    facts.push(html("span", { class: "stop" }, "given"));
+  }
   if (node.stopProbability !== null) {
     const title = "Probability, before this sentence, that the text is over";
-    facts.push(html("span", { title }, "stop ", meter(node.stopProbability), ` ${percent(node.stopProbability)}`));
+    facts.push(html("span", { class: "stop", title }, "stop ", meter(node.stopProbability), ` ${percent(node.stopProbability)}`));
   }
   if (node.milliseconds !== null) {
-    facts.push(html("span", {}, milliseconds(node.milliseconds)));
+    facts.push(html("span", { class: "time" }, milliseconds(node.milliseconds)));
   }
   return facts;
 }

@@ -18,6 +18,8 @@ export function makeMap({ model, story, guard }) {
   byId("map-story").addEventListener("click", () => {
     text.value = story().map((sentence) => sentence.trim().replaceAll(/\s+/g, " ")).join("\n");
     text.focus();
+    text.setSelectionRange(0, 0);
+    text.scrollTop = 0;
   });
   byId("map-form").addEventListener("submit", (event) => {
     event.preventDefault();

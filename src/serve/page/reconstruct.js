@@ -14,6 +14,8 @@ export function makeReconstruction({ model, story, guard }) {
   byId("reconstruct-story").addEventListener("click", () => {
     text.value = story();
     text.focus();
+    text.setSelectionRange(0, 0);
+    text.scrollTop = 0;
   });
   byId("reconstruct-form").addEventListener("submit", (event) => {
     event.preventDefault();
