@@ -299,8 +299,8 @@ INSTALL = { command -v apt-get >/dev/null && { $(AS_ROOT) apt-get update -qq || 
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } >&2; }
 need-node:
 	@command -v npm >/dev/null || $(call INSTALL,nodejs npm) || true
-	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null && npm --version >/dev/null 2>&1 || { \
-		echo "Node.js 20 or later with npm is missing: install it (https://nodejs.org)" >&2; exit 1; }
+	@node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major < 20 || (major == 20 && minor < 15))' \
+		2>/dev/null && npm --version >/dev/null 2>&1 || { echo "Node.js 20.15 or later with npm is missing: install it (https://nodejs.org)" >&2; exit 1; }
 need-chromium:
 	@test -x "$(CHROMIUM)" || $(call INSTALL,chromium fonts-liberation) || true
 	@test -x "$(CHROMIUM)" || { echo "$(CHROMIUM) is missing: install Chromium, or name it with CHROMIUM=/path/to/chromium" >&2; exit 1; }
