@@ -137,7 +137,7 @@ WEB := tests/web
 
 web-test: runtime $(WEB)/node_modules/.package-lock.json need-chromium ## The page of the server in a headless browser
 	cargo build --locked
-	CHROMIUM=$(CHROMIUM) WEB_SCREENSHOTS=$(WEB_SCREENSHOTS) SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort node --test $(wildcard $(WEB)/*.test.js)
+	CHROMIUM=$(CHROMIUM) SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort node --test $(wildcard $(WEB)/*.test.js) $(if $(WEB_SCREENSHOTS),$(WEB)/screenshots.js)
 
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json | need-node
 	cd $(WEB) && npm ci --silent
@@ -299,7 +299,7 @@ INSTALL = { command -v apt-get >/dev/null && { $(AS_ROOT) apt-get update -qq || 
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } >&2; }
 need-node:
 	@command -v npm >/dev/null || $(call INSTALL,nodejs npm) || true
-	@node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major < 20 || (major == 20 && minor < 15))' \
+	@node -e 'const [major, minor] = process.versions.node.split("."); process.exitCode = Number(major < 20 || (major == 20 && minor < 15))' \
 		2>/dev/null && npm --version >/dev/null 2>&1 || { echo "Node.js 20.15 or later with npm is missing: install it (https://nodejs.org)" >&2; exit 1; }
 need-chromium:
 	@test -x "$(CHROMIUM)" || $(call INSTALL,chromium fonts-liberation) || true

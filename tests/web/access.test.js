@@ -148,7 +148,7 @@ browserTest("the whole is used by keyboard", {}, async ({ page }) => {
   await page.keyboard.press("Enter");
   await page.getByText("Done: 2 sentences").waitFor();
   await idle(page);
-  // The focus is where the story goes on.
+  // The focus is where the story is continued.
   assert.equal((await focused()).id, "continue");
   const story = await texts(page);
   await tabTo(({ text }) => text === story[2], "the third card");

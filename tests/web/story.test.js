@@ -179,6 +179,16 @@ browserTest("a session is downloaded and restored, and its text copied", async (
   await page.getByText("The text is copied.").waitFor();
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   assert.ok(copied.startsWith("Tom had a ball. He was happy. "), copied);
+  // Over HTTP from elsewhere there is no clipboard.
+  await page.evaluate(async () => {
+    await navigator.clipboard.writeText("");
+    Object.defineProperty(navigator, "clipboard", { value: undefined, configurable: true });
+    document.getElementById("status").textContent = "";
+  });
+  await page.locator("#copy").click();
+  await page.getByText("The text is copied.").waitFor();
+  await page.evaluate(() => delete navigator.clipboard);
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), copied);
 });
 
 browserTest("a session that the server has forgotten starts again from its text", async ({ page, watch }) => {

@@ -130,6 +130,25 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), RETRY);
 }
 
+/** Copy a text. Browsers offer the clipboard only over HTTPS, and on the machine itself. */
+async function copyText(text) {
+  try {
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(text);
+      return true;
+    }
+    const area = html("textarea", { class: "unseen" }, text);
+    byId("copy").after(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    byId("copy").focus();
+    return copied;
+  } catch {
+    return false;
+  }
+}
+
 /** Ask for the models, until the server has loaded them. */
 async function load() {
   try {
@@ -174,12 +193,8 @@ function wire() {
     byId("append").focus();
   });
   listen("copy", "click", async () => {
-    try {
-      await navigator.clipboard.writeText(story.current.text());
-      byId("status").textContent = "The text is copied.";
-    } catch {
-      byId("status").textContent = "The browser does not allow copying here.";
-    }
+    const copied = await copyText(story.current.text());
+    byId("status").textContent = copied ? "The text is copied." : "The browser does not allow copying.";
   });
   listen("download", "click", () => story.snapshot(save));
   listen("restore", "click", () => byId("restore-file").click());

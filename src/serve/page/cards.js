@@ -12,6 +12,7 @@ export class Cards {
     this.actions = { rewind, fork };
     /** The card of each sentence. */
     this.made = new WeakMap();
+    this.number = 0;
     this.open = null;
     this.busy = false;
     this.growing = html("li", { class: "card growing", "aria-hidden": "true" }, html("span", { class: "number" }), html("p", { class: "sentence" }));
@@ -72,7 +73,8 @@ export class Cards {
   }
 
   make(node, number) {
-    const id = `actions-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    this.number += 1;
+    const id = `actions-${this.number}`;
     const act = (name) => () => {
       this.close();
       this.actions[name](number);

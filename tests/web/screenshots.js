@@ -1,4 +1,4 @@
-// Screenshots for the documentation, if WEB_SCREENSHOTS is set.
+// Renews the screenshots of the documentation: a test, as they need a page without errors.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -9,7 +9,6 @@ import { act, idle, launch, open, set, tell } from "./browser.js";
 import { shrink } from "./png.js";
 import { ROOT, STORIES, startServer } from "./server.js";
 
-const wanted = process.env.WEB_SCREENSHOTS ? false : "WEB_SCREENSHOTS is not set";
 const MAX_BYTES = 300_000;
 const PROMPT = "Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.";
 
@@ -29,7 +28,7 @@ for (const [name, viewport, scheme] of [
   ["page.png", { width: 1200, height: 900 }, "light"],
   ["page-narrow.png", { width: 400, height: 800 }, "dark"],
 ]) {
-  test(`screenshot ${name}`, { skip: wanted }, async () => {
+  test(`screenshot ${name}`, async () => {
     const { page, watch, context } = await open(browser, server.address, { viewport, colorScheme: scheme });
     await tell(page, 6, PROMPT);
     await act(page, 5, "Fork here");
