@@ -137,7 +137,7 @@ WEB := tests/web
 
 web-test: runtime $(WEB)/node_modules/.package-lock.json need-chromium ## The page of the server in a headless browser
 	cargo build --locked
-	CHROMIUM=$(CHROMIUM) SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort node --test $(wildcard $(WEB)/*.test.js) $(if $(WEB_SCREENSHOTS),$(WEB)/screenshots.js)
+	CHROMIUM=$(CHROMIUM) SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort node --test --test-concurrency=3 $(wildcard $(WEB)/*.test.js) $(if $(WEB_SCREENSHOTS),$(WEB)/screenshots.js)
 
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json | need-node
 	cd $(WEB) && npm ci --silent

@@ -16,7 +16,7 @@ const ARGUMENTS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const TIMEOUT = 15_000;
+const TIMEOUT = 30_000;
 
 /** A browser with a new profile. */
 export async function launch() {
