@@ -13,7 +13,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test serve-bench export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -134,6 +134,19 @@ serve-test: runtime $(SERVE_VENV)/ready ## The server with OpenAI's Python clien
 	cargo build --locked
 	SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort $(SERVE_VENV)/bin/python -m pytest -q tests/serve
 
+# The browser is the system's, as Debian's package chromium; CHROMIUM=/path/to/chromium for another.
+# WEB_SCREENSHOTS=1 renews the screenshots of docs.
+CHROMIUM ?= /usr/bin/chromium
+WEB := tests/web
+
+web-test: runtime $(WEB)/node_modules/.package-lock.json need-chromium ## The page of the server in a headless browser
+	cargo build --locked
+	CHROMIUM=$(CHROMIUM) SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort node --test --test-concurrency=3 $(wildcard $(WEB)/*.test.js) $(if $(WEB_SCREENSHOTS),$(WEB)/screenshots.js)
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json | need-node
+	cd $(WEB) && npm ci --silent
+	touch $@
+
 PYTHON_WHEELS := target/wheels
 PYTHON_TEST := target/python-test
 MATURIN := $(VENV)/bin/maturin build --quiet --locked --manifest-path bindings/python/Cargo.toml --target-dir target --interpreter $(VENV)/bin/python
@@ -236,7 +249,7 @@ venv: $(VENV)/ready ## The Python environment of exporter and tests
 
 clean: ## Remove all that was built
 	cargo clean
-	rm -rf $(VENV) $(PEERS_VENV) $(SERVE_VENV) $(RUNTIME)
+	rm -rf $(VENV) $(PEERS_VENV) $(SERVE_VENV) $(RUNTIME) $(WEB)/node_modules
 
 # ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed. The programs find it
 # beside themselves.
@@ -278,8 +291,20 @@ $(SERVE_VENV)/ready: tests/serve/requirements.txt | need-python
 	$(SERVE_VENV)/bin/python -m pip install --quiet --requirement tests/serve/requirements.txt
 	touch $@
 
-.PHONY: need-cargo need-python
+.PHONY: need-cargo need-python need-node need-chromium
 need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }
 need-python:
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "$(PYTHON) with pip is missing: install Python 3.11 or later with pip" >&2; exit 1; }
+
+# Debian's packages, installed where this user may do so.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -n)
+INSTALL = { command -v apt-get >/dev/null && { $(AS_ROOT) apt-get update -qq || true; \
+	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } >&2; }
+need-node:
+	@command -v npm >/dev/null || $(call INSTALL,nodejs npm) || true
+	@node -e 'const [major, minor] = process.versions.node.split("."); process.exitCode = Number(major < 20 || (major == 20 && minor < 15))' \
+		2>/dev/null && npm --version >/dev/null 2>&1 || { echo "Node.js 20.15 or later with npm is missing: install it (https://nodejs.org)" >&2; exit 1; }
+need-chromium:
+	@test -x "$(CHROMIUM)" || $(call INSTALL,chromium fonts-liberation) || true
+	@test -x "$(CHROMIUM)" || { echo "$(CHROMIUM) is missing: install Chromium, or name it with CHROMIUM=/path/to/chromium" >&2; exit 1; }

@@ -10,6 +10,8 @@ mod completions;
 mod load;
 #[path = "serve/malformed.rs"]
 mod malformed;
+#[path = "serve/page.rs"]
+mod page;
 #[path = "serve/refusals.rs"]
 mod refusals;
 #[path = "serve/sentences.rs"]

@@ -176,6 +176,9 @@ impl Events {
     }
 
     fn pass_texts(&mut self) {
+        if self.texts.is_empty() {
+            return;
+        }
         let texts = self.texts.drain(..);
         self.ready
             .extend(texts.map(|(number, text)| (number, Event::Text(text))));

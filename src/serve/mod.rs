@@ -12,6 +12,7 @@ mod http;
 mod job;
 mod metrics;
 mod options;
+mod page;
 mod queue;
 mod routes;
 mod scheduler;

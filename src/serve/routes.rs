@@ -21,7 +21,7 @@ use super::{
     chat, completions, embeddings,
     error::ApiError,
     metrics::Timer,
-    sentences, sessions, status,
+    page, sentences, sessions, status,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,7 +83,9 @@ pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
         .route("/v1/sessions/{id}/rewind", post(sessions::rewind))
         .route("/v1/sessions/{id}/snapshot", get(sessions::snapshot));
     if app.settings.ui {
-        router = router.route("/", get(status::page));
+        router = router
+            .route("/", get(page::root))
+            .route("/page/{file}", get(page::file));
     }
     let router = router
         .fallback(async || ApiError::no_path())
@@ -118,7 +120,8 @@ fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
 /// Refuse requests without a key, and those that come too early or too late.
 async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !matches!(path, "/" | "/health" | "/ready" | "/openapi.json") {
+    let open = matches!(path, "/health" | "/ready" | "/openapi.json") || page::has_path(path);
+    if !open {
         let header = request.headers().get(header::AUTHORIZATION);
         if !app.keys.admit(header.map(HeaderValue::as_bytes)) {
             return ApiError::bad_key().into_response();

@@ -1,4 +1,4 @@
-//! `/health`, `/ready`, `/metrics`, `/v1/models` and `/`.
+//! `/health`, `/ready`, `/metrics` and `/v1/models`.
 
 use std::sync::Arc;
 
@@ -6,9 +6,10 @@ use axum::{
     Json,
     extract::{Path, State},
     http::{HeaderValue, header},
-    response::{Html, IntoResponse as _, Response},
+    response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
+use sllm_ort::{GenerateOptions, Model};
 use utoipa::ToSchema;
 
 use super::{
@@ -17,9 +18,6 @@ use super::{
 };
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const PAGE: &str = include_str!("page.html");
-/// The page loads nothing and sends nothing.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Status {
@@ -98,11 +96,46 @@ pub struct ModelInfo {
     hidden_size: usize,
     /// Most sentences of a context; null in other kinds than `sllm`.
     max_sentences: Option<usize>,
+    /// Bytes of the KV cache for each sentence of a context (in kind `opt` for each token); null in
+    /// kind `svae`. A token-level model with the same backbone needs as many for each token.
+    kv_bytes_per_position: Option<usize>,
+    generation: GenerationInfo,
+}
+
+/// What holds where a request leaves a field out. Null is for a rule that does not hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GenerationInfo {
+    max_sentences: usize,
+    temperature: f32,
+    top_p: f32,
+    top_k: Option<usize>,
+    min_p: f32,
+    repetition_penalty: f32,
+    no_repeat_ngram: Option<usize>,
+    /// Null: where the temperature is above 0.
+    avoid_repeats: Option<bool>,
+}
+
+impl GenerationInfo {
+    fn new(model: &Model) -> Self {
+        let sampling = model.sampling();
+        Self {
+            max_sentences: GenerateOptions::default().max_sentences(),
+            temperature: sampling.temperature(),
+            top_p: sampling.top_p(),
+            top_k: sampling.top_k(),
+            min_p: sampling.min_p(),
+            repetition_penalty: sampling.repetition_penalty(),
+            no_repeat_ngram: sampling.no_repeat_ngram(),
+            avoid_repeats: model.generation_defaults().avoid_repeats,
+        }
+    }
 }
 
 impl ModelInfo {
     fn new(served: &Served) -> Self {
         let config = served.model.config();
+        let kv = served.model.kv_bytes(None).ok();
         Self {
             id: served.name().to_owned(),
             object: "model",
@@ -112,6 +145,12 @@ impl ModelInfo {
             variant: served.model.variant().to_owned(),
             hidden_size: config.hidden_size,
             max_sentences: config.max_sentences,
+            kv_bytes_per_position: kv.and_then(|kv| {
+                let token = kv.kv_bytes_per_token_of_text;
+                kv.kv_bytes_per_sentence
+                    .or(token.map(|bytes| bytes as usize))
+            }),
+            generation: GenerationInfo::new(&served.model),
         }
     }
 }
@@ -154,10 +193,4 @@ pub async fn model(
 ) -> Result<Json<ModelInfo>, ApiError> {
     let served = app.model(Some(&name))?;
     Ok(Json(ModelInfo::new(served)))
-}
-
-/// What is at the root.
-pub async fn page() -> Response {
-    let policy = HeaderValue::from_static(PAGE_POLICY);
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
 }
