@@ -1,6 +1,7 @@
 //! Throughput of one model in 1, 2, 4 and 8 threads, and what a session and a second model cost.
 //!
-//! `cargo run --release --example thread_speed [BUNDLE] [SECONDS]`; docs/concurrency.md has the figures.
+//! `cargo run --release --example thread_speed [BUNDLE] [SECONDS] [PARALLEL_RUNS]`; docs/concurrency.md
+//! has the figures.
 
 use std::{
     error::Error,
@@ -28,7 +29,12 @@ fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let bundle = arguments.next().unwrap_or_else(|| BUNDLE.into());
     let seconds = arguments.next().map_or(Ok(SECONDS), |text| text.parse())?;
-    let options = || LoadOptions::default().with_threads(1);
+    let runs = arguments.next().map_or(Ok(1), |text| text.parse())?;
+    let options = || {
+        LoadOptions::default()
+            .with_threads(1)?
+            .with_parallel_runs(runs)
+    };
     let model = Model::load(&bundle, options()?)?;
     tell(&model, 0)?;
 

@@ -102,16 +102,16 @@ fn wrong_value(random: &mut StdRng) -> Value {
     }
 }
 
-fn pick<'a, T>(random: &mut StdRng, of: &'a [T]) -> &'a T {
-    &of[random.random_range(0..of.len())]
+fn pick<T: Copy>(random: &mut StdRng, of: &[T]) -> T {
+    of[random.random_range(0..of.len())]
 }
 
 /// Change a field, or something in one.
 fn change(value: &mut Value, random: &mut StdRng) {
     match value {
         Value::Object(fields) if !fields.is_empty() && random.random_bool(0.9) => {
-            let names: Vec<String> = fields.keys().cloned().collect();
-            let name = pick(random, &names);
+            let names: Vec<&String> = fields.keys().collect();
+            let name = &pick(random, &names).clone();
             match random.random_range(0..4) {
                 0 => {
                     fields.remove(name);
@@ -135,7 +135,7 @@ fn damage(body: &mut Vec<u8>, random: &mut StdRng) {
     match random.random_range(0..5) {
         0 => body.truncate(random.random_range(0..=body.len())),
         1 => body.extend((0..random.random_range(1..50)).map(|_| random.next_u32() as u8)),
-        2 => *body = vec![*pick(random, b"[{\""); random.random_range(1..5000)],
+        2 => *body = vec![pick(random, b"[{\""); random.random_range(1..5000)],
         3 => *body = (0..200).map(|_| random.next_u32() as u8).collect(),
         _ => {
             let index = random.random_range(0..=body.len());
