@@ -6,6 +6,8 @@ VENV := .venv
 PEERS_VENV := .venv-peers
 PEERS_PATH := PYTHONPATH=export:benches
 MYPY := $(VENV)/bin/mypy --config-file export/pyproject.toml export benches/peers
+# The script that runs the tests of the C library.
+RUFF_C = $(VENV)/bin/ruff --config export/pyproject.toml
 PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
 RUNTIME := .onnxruntime
 BINARY := target/release/sllm-ort
@@ -122,6 +124,9 @@ soak: runtime ## Sessions made, saved, cancelled, dropped for ten minutes; memor
 export-test: $(VENV)/ready ## Python tests of the exporter
 	$(VENV)/bin/ruff check export benches/peers
 	$(VENV)/bin/ruff format --check export benches/peers
+	$(RUFF_C) check bindings/c
+	$(RUFF_C) format --check bindings/c
+	$(VENV)/bin/mypy --config-file export/pyproject.toml bindings/c
 	$(MYPY)
 	cd export && ../$(VENV)/bin/python -m pytest -q
 	$(PEERS_TEST) benches/peers/tests
@@ -267,6 +272,8 @@ fmt: $(VENV)/ready ## Format all sources
 	cargo fmt --all --manifest-path bindings/c/Cargo.toml
 	$(VENV)/bin/ruff format export benches/peers bindings/python
 	$(VENV)/bin/ruff check --fix export benches/peers bindings/python
+	$(RUFF_C) format bindings/c
+	$(RUFF_C) check --fix bindings/c
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 

@@ -129,7 +129,8 @@ impl Callbacks {
             return false;
         };
         let ended = [text.as_bytes(), b"\0"].concat();
-        // SAFETY: the text is valid during the call, and the caller keeps to the rules of the header.
+        // SAFETY: the text is valid during the call, and the caller keeps to the rules of the
+        // header.
         unsafe { on_text(row, ended.as_ptr().cast(), text.len(), self.user) != 0 }
     }
 
@@ -248,7 +249,8 @@ impl Drop for Rows<'_> {
 /// Continue sessions.
 ///
 /// # Safety
-/// `options` is as in [`shared`], or NULL; `results` is NULL, or to memory for a result per session.
+/// `options` is as in [`shared`], or NULL; `results` is NULL, or to memory for a result of each
+/// session.
 unsafe fn generate(
     sessions: &[&SllmSession],
     options: *const SllmOptions,

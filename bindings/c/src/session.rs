@@ -53,7 +53,7 @@ impl SllmSession {
 }
 
 fn busy() -> Failure {
-    let message = "the session is in use: by another thread, or by the call of this callback";
+    let message = "the session is in use: use it when the call that uses it has returned";
     Failure::new(SllmStatus::Busy, message)
 }
 

@@ -86,7 +86,9 @@ def run(command: list[str], **environment: str) -> str:
     )
     if done.returncode != 0:
         shown = " ".join(command)
-        sys.exit(f"{shown}\nended with {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-8000:]}")
+        sys.exit(
+            f"{shown}\nended with {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-8000:]}"
+        )
     return done.stdout
 
 
@@ -143,7 +145,9 @@ class Build:
 def check_ids(story: list[str]) -> None:
     """The example's token ids are those of the command line program."""
     binary, *arguments = story
-    printed = run([binary, "--greedy", "--ids", *arguments], ORT_DYLIB_PATH=str(ROOT / ".onnxruntime"))
+    printed = run(
+        [binary, "--greedy", "--ids", *arguments], ORT_DYLIB_PATH=str(ROOT / ".onnxruntime")
+    )
     found = [[int(number) for number in line.split()] for line in printed.splitlines()]
     options = ["--model", str(STORIES), "--greedy", "--max-sentences", "8", "--format", "json"]
     lines = run([str(PROGRAM), "run", PROMPT, *options]).splitlines()
