@@ -389,15 +389,27 @@ static void all_options(const SllmModel *model, const Output *whole) {
   CHECK(result.finish_reason == SLLM_FINISH_REASON_STOP_TEXT);
   sllm_options_free(options);
 
-  options = greedy(400);
+  /* A context with room for one sentence. */
+  options = greedy(2);
+  SllmSession *session = prompted(model, PROMPT);
+  SllmSessionSize size;
+  OK(sllm_session_size(session, &size));
+  char *text = calloc(size.remaining, 16);
+  CHECK(text != NULL);
+  for (size_t i = 1; i < size.remaining; i++) {
+    strcat(text, "hello world. ");
+  }
+  OK(sllm_session_append(session, text, NULL, NULL));
+  free(text);
   OK(sllm_options_set_overflow(options, "stop"));
-  result = generate(model, options, NULL, NULL);
+  OK(sllm_session_generate(session, options, NULL, NULL, NULL, &result));
   CHECK(result.finish_reason == SLLM_FINISH_REASON_CONTEXT_FULL);
-  size_t held = result.sentences;
+  CHECK(result.sentences == 1);
   OK(sllm_options_set_overflow(options, "drop_oldest"));
-  OK(sllm_options_set_max_sentences(options, held + 2));
-  result = generate(model, options, NULL, NULL);
+  OK(sllm_session_generate(session, options, NULL, NULL, NULL, &result));
   CHECK(result.finish_reason == SLLM_FINISH_REASON_MAX_SENTENCES);
+  CHECK(result.sentences == 2);
+  sllm_session_free(session);
   sllm_options_free(options);
 
   size_t calls = 0;
@@ -408,7 +420,7 @@ static void all_options(const SllmModel *model, const Output *whole) {
   CHECK(calls >= result.tokens && !same_ids(masked, whole));
   free(masked);
   OK(sllm_options_set_logits_hook(options, mask_all, NULL));
-  SllmSession *session = prompted(model, PROMPT);
+  session = prompted(model, PROMPT);
   FAILS(sllm_session_generate(session, options, NULL, NULL, NULL, &result),
         SLLM_STATUS_INVALID_INPUT, "logits hook");
   CHECK(result.finish_reason == SLLM_FINISH_REASON_ERROR);

@@ -1,9 +1,11 @@
-/* Threads that share a model give what one thread gives: threads BUNDLE */
+/* Threads that share a model give what one thread gives:
+ * threads BUNDLE SESSIONS
+ */
 #include "check.h"
 
 #include <pthread.h>
 
-enum { THREADS = 16, KINDS = 4, SESSIONS = 4 };
+enum { THREADS = 16, KINDS = 4 };
 
 static const char *const PROMPTS[KINDS] = {
     "Hello, ",
@@ -15,6 +17,8 @@ static const char *const PROMPTS[KINDS] = {
 static SllmModel *model;
 static SllmOptions *options;
 static Output *expected[KINDS];
+/* Of each thread. */
+static size_t sessions;
 
 static Output *alone(size_t kind) {
   SllmSession *session = prompted(model, PROMPTS[kind]);
@@ -28,7 +32,7 @@ static Output *alone(size_t kind) {
 static void *work(void *argument) {
   size_t thread = *(size_t *)argument;
   CHECK(strcmp(sllm_last_error(), "") == 0);
-  for (size_t i = 0; i < SESSIONS; i++) {
+  for (size_t i = 0; i < sessions; i++) {
     size_t kind = (thread + i) % KINDS;
     Output *output = alone(kind);
     CHECK(same_ids(output, expected[kind]));
@@ -53,9 +57,10 @@ static int cancel_then(const SllmSentence *sentence, void *user) {
 }
 
 int main(int argc, char **argv) {
-  CHECK(argc == 2);
+  CHECK(argc == 3);
+  sessions = (size_t)atoi(argv[2]);
   model = load(argv[1]);
-  options = greedy(4);
+  options = greedy(3);
   for (size_t kind = 0; kind < KINDS; kind++) {
     expected[kind] = alone(kind);
     CHECK(expected[kind]->id_count > 0);
