@@ -1,5 +1,5 @@
-/* Everything that the library does: api BUNDLE FOLDER */
-#include "check.h"
+/* Everything that the library does. */
+#include "suite.h"
 
 #include <math.h>
 #include <signal.h>
@@ -459,21 +459,19 @@ static void freeing(const char *bundle) {
   sllm_session_free(session);
 }
 
-int main(int argc, char **argv) {
-  CHECK(argc == 3);
+void test_api(const char *bundle, const char *folder) {
   versions();
-  SllmModel *model = load(argv[1]);
+  SllmModel *model = load(bundle);
   description(model);
   vectors(model);
   segments(model);
   Output *whole = continuation(model);
   callbacks_end(model, whole);
   cancelling(model);
-  contexts(model, argv[2], whole);
+  contexts(model, folder, whole);
   batches(model, whole);
   all_options(model, whole);
   free(whole);
   sllm_model_free(model);
-  freeing(argv[1]);
-  return 0;
+  freeing(bundle);
 }

@@ -1,9 +1,9 @@
-/* Each status: errors BUNDLE OPT_BUNDLE SVAE_BUNDLE SWAPPED_BUNDLE
+/* Each status.
  *
  * INTERNAL is provoked by a test in Rust. OTHER is for errors of a later
  * version of the library.
  */
-#include "check.h"
+#include "suite.h"
 
 #include <math.h>
 
@@ -303,21 +303,18 @@ static void null_pointers(const SllmModel *model) {
   sllm_session_free(NULL);
 }
 
-int main(int argc, char **argv) {
-  CHECK(argc == 5);
+void test_errors(const char *bundle, const char *opt_bundle,
+                 const char *svae_bundle, const char *swapped) {
   CHECK(strcmp(sllm_last_error(), "") == 0);
   runtime();
-  loading(argv[1], argv[4]);
-  kinds(argv[2], argv[3]);
+  loading(bundle, swapped);
+  kinds(opt_bundle, svae_bundle);
   options_out_of_range();
-  SllmModel *model = load(argv[1]);
-  SllmModel *other = load(argv[1]);
-  SllmModel *opt = load(argv[2]);
+  SllmModel *model = load(bundle);
+  SllmModel *opt = load(opt_bundle);
   sessions(model, opt);
   vectors(model);
   null_pointers(model);
   sllm_model_free(opt);
-  sllm_model_free(other);
   sllm_model_free(model);
-  return 0;
 }

@@ -1,6 +1,6 @@
-/* What the test programs share. */
-#ifndef CHECK_H
-#define CHECK_H
+/* The tests, and what they share. */
+#ifndef SUITE_H
+#define SUITE_H
 
 #include <sllm_ort.h>
 
@@ -18,6 +18,14 @@
   } while (0)
 
 #define OK(call) CHECK((call) == SLLM_STATUS_OK)
+
+/* Of bundles of kind sllm, opt and svae, and one whose graphs are swapped. ONNX
+ * Runtime must not be loaded yet. */
+void test_errors(const char *bundle, const char *opt_bundle,
+                 const char *svae_bundle, const char *swapped);
+/* Files are written into the folder. */
+void test_api(const char *bundle, const char *folder);
+void test_threads(const char *bundle, size_t sessions_of_a_thread);
 
 /* The call fails with this status and a message that contains `part`. */
 #define FAILS(call, expected, part)                                       \
