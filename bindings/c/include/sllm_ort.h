@@ -10,8 +10,8 @@
  * says what failed; it belongs to the calling thread. A comment names the
  * likely codes without their prefix SLLM_STATUS_. Each function that takes a
  * pointer may return NULL_POINTER, each that takes a string INVALID_UTF8, each
- * that takes a session BUSY. After an error, results are not written, but a
- * handle that was to be made is NULL.
+ * that takes a session BUSY. After an error, results are not written,
+ * unless the comment says otherwise; a handle that was to be made is NULL.
  *
  * Pointers. NULL is an error unless the comment allows it. An array of no
  * elements may be NULL. Other pointers must be valid: of the type declared,
@@ -980,7 +980,8 @@ SllmStatus sllm_session_from_bytes(const SllmModel *model,
  * options: NULL for default values.
  * on_sentence, on_text: called on this thread; NULL is allowed.
  * user: given to the callbacks.
- * result: gets what came of it; NULL is allowed.
+ * result: gets what came of it, also if the generation fails after it began;
+ * NULL is allowed.
  *
  * Errors: INVALID_INPUT for an empty context, and for an option that the
  * model's kind does not have; BUSY, MODEL. A generation that is cancelled

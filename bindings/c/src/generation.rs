@@ -317,7 +317,8 @@ unsafe fn generate(
 /// options: NULL for default values.
 /// on_sentence, on_text: called on this thread; NULL is allowed.
 /// user: given to the callbacks.
-/// result: gets what came of it; NULL is allowed.
+/// result: gets what came of it, also if the generation fails after it began;
+/// NULL is allowed.
 ///
 /// Errors: INVALID_INPUT for an empty context, and for an option that the
 /// model's kind does not have; BUSY, MODEL. A generation that is cancelled
