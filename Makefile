@@ -7,13 +7,15 @@ PEERS_VENV := .venv-peers
 SERVE_VENV := .venv-serve
 PEERS_PATH := PYTHONPATH=export:benches
 MYPY := $(VENV)/bin/mypy --config-file export/pyproject.toml export benches/peers
+# Python outside of the packages.
+RUFF = $(VENV)/bin/ruff --config export/pyproject.toml
 PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
 RUNTIME := .onnxruntime
 BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,11 +27,12 @@ run: build ## Build, and tell a story with the shipped model
 build: runtime ## Build the release binary
 	cargo build --release --locked
 
-test: lint rust-test embedding export-test python-test serve-test ## All checks and tests (fast)
+test: lint rust-test embedding export-test python-test c-test serve-test ## All checks and tests (fast)
 
 lint: need-cargo ## Formatting and clippy
 	cargo fmt --check
 	cargo fmt --check --manifest-path bindings/python/Cargo.toml
+	cargo fmt --all --check --manifest-path bindings/c/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 
 rust-test: runtime ## Rust tests, doc tests included
@@ -122,6 +125,9 @@ soak: runtime ## Sessions made, saved, cancelled, dropped for ten minutes; memor
 export-test: $(VENV)/ready ## Python tests of the exporter
 	$(VENV)/bin/ruff check export benches/peers
 	$(VENV)/bin/ruff format --check export benches/peers
+	$(RUFF) check bindings/c tests/serve benches/serve
+	$(RUFF) format --check bindings/c tests/serve benches/serve
+	$(VENV)/bin/mypy --config-file export/pyproject.toml bindings/c benches/serve
 	$(MYPY)
 	cd export && ../$(VENV)/bin/python -m pytest -q
 	$(PEERS_TEST) benches/peers/tests
@@ -169,6 +175,49 @@ python-test: $(VENV)/ready-python runtime ## Tests of the Python package, of a d
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml $(addprefix bindings/python/,python examples tests)
 	$(WITH_PACKAGE) $(VENV)/bin/stubtest --mypy-config-file bindings/python/pyproject.toml sllm_ort
 	$(WITH_PACKAGE) $(VENV)/bin/python -m pytest -q -c bindings/python/pyproject.toml --rootdir bindings/python bindings/python/tests
+
+C_CRATE := --locked --manifest-path bindings/c/Cargo.toml --target-dir target
+C_VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/c/Cargo.toml)
+# Minor versions of 0.x differ, as in bindings/c/build.rs.
+C_SONAME := libsllm_ort.so.$(basename $(C_VERSION))
+PREFIX ?= /usr/local
+
+# Header, libraries and pkg-config file of a build (release or debug) into a folder.
+define C_INSTALL
+	install -d "$(2)/include" "$(2)/lib/pkgconfig"
+	install -m 644 bindings/c/include/sllm_ort.h "$(2)/include/"
+	install -m 644 target/$(1)/libsllm_ort.a "$(2)/lib/"
+	if [ "$$(uname)" = Darwin ]; then \
+		install -m 755 target/$(1)/libsllm_ort.dylib "$(2)/lib/"; \
+	else \
+		install -m 755 target/$(1)/libsllm_ort.so "$(2)/lib/libsllm_ort.so.$(C_VERSION)" && \
+		ln -sf libsllm_ort.so.$(C_VERSION) "$(2)/lib/$(C_SONAME)" && \
+		ln -sf $(C_SONAME) "$(2)/lib/libsllm_ort.so"; \
+	fi
+	sed 's/@VERSION@/$(C_VERSION)/' bindings/c/sllm-ort.pc.in > "$(2)/lib/pkgconfig/sllm-ort.pc"
+endef
+
+c: need-cargo ## Build the C library into target/c: header, libraries, pkg-config file
+	cargo build --release $(C_CRATE)
+	$(call C_INSTALL,release,target/c)
+
+c-install: c ## Install the C library into PREFIX (/usr/local)
+	$(call C_INSTALL,release,$(DESTDIR)$(PREFIX))
+
+c-header: need-cargo
+	cargo run --quiet $(C_CRATE) --package sllm-ort-c-header > target/sllm_ort.h
+	cp target/sllm_ort.h bindings/c/include/sllm_ort.h
+
+c-test: runtime need-cc ## Tests of the C library, of a debug build
+	for package in sllm-ort-c sllm-ort-c-header; do \
+		cargo clippy $(C_CRATE) --package $$package --all-targets -- -D warnings && \
+		cargo test --quiet $(C_CRATE) --package $$package || exit 1; \
+	done
+	cargo build --locked
+	cargo build $(C_CRATE)
+	rm -rf target/c-test
+	$(call C_INSTALL,debug,target/c-test/prefix)
+	$(PYTHON) bindings/c/tests/run.py target/c-test/prefix
 
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
@@ -242,8 +291,11 @@ doc: ## Library documentation, warnings denied
 fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
 	cargo fmt --manifest-path bindings/python/Cargo.toml
+	cargo fmt --all --manifest-path bindings/c/Cargo.toml
 	$(VENV)/bin/ruff format export benches/peers bindings/python
 	$(VENV)/bin/ruff check --fix export benches/peers bindings/python
+	$(RUFF) format bindings/c tests/serve benches/serve
+	$(RUFF) check --fix bindings/c tests/serve benches/serve
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 
@@ -291,9 +343,11 @@ $(SERVE_VENV)/ready: tests/serve/requirements.txt | need-python
 	$(SERVE_VENV)/bin/python -m pip install --quiet --requirement tests/serve/requirements.txt
 	touch $@
 
-.PHONY: need-cargo need-python need-node need-chromium
+.PHONY: need-cargo need-cc need-python need-node need-chromium
 need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }
+need-cc:
+	@command -v cc >/dev/null && command -v c++ >/dev/null || { echo "cc or c++ is missing: install gcc and g++" >&2; exit 1; }
 need-python:
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "$(PYTHON) with pip is missing: install Python 3.11 or later with pip" >&2; exit 1; }
 

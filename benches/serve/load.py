@@ -84,9 +84,7 @@ async def complete(host: str, port: int, body: dict[str, object]) -> Answer:
         writer.write(head.encode() + data)
         status = await reader.readline()
         if b" 200 " not in status:
-            raise RuntimeError(
-                f"the server answers {status!r}: {await reader.read()!r}"
-            )
+            raise RuntimeError(f"the server answers {status!r}: {await reader.read()!r}")
         text, chunks, tokens = "", 0, None
         first_text = first_sentence = 0.0
         async for line in reader:
@@ -111,9 +109,7 @@ async def complete(host: str, port: int, body: dict[str, object]) -> Answer:
         raise RuntimeError("the server says nothing")
     # A server that does not count sends a token in each chunk.
     whole = time.perf_counter() - started
-    return Answer(
-        first_text, first_sentence or whole, chunks if tokens is None else tokens
-    )
+    return Answer(first_text, first_sentence or whole, chunks if tokens is None else tokens)
 
 
 async def run(url: str, clients: int, seconds: float, body: dict[str, object]) -> Load:
@@ -140,16 +136,11 @@ async def run(url: str, clients: int, seconds: float, body: dict[str, object]) -
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "url", help="address of the server, such as http://127.0.0.1:8080"
-    )
-    parser.add_argument(
-        "--clients", type=int, nargs="+", default=[1, 8, 64], metavar="N"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=10, help="time of a round [10]"
-    )
+    parser.add_argument("url", help="address of the server, such as http://127.0.0.1:8080")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], metavar="N")
+    parser.add_argument("--seconds", type=float, default=10, help="time of a round [10]")
     parser.add_argument(
         "--max-tokens", type=int, default=128, metavar="N", help="of an answer [128]"
     )
@@ -160,9 +151,7 @@ def main() -> None:
         metavar="NAME=JSON",
         help="a field of each request",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON line for each round"
-    )
+    parser.add_argument("--json", action="store_true", help="print a JSON line for each round")
     arguments = parser.parse_args()
     body: dict[str, object] = {
         "max_tokens": arguments.max_tokens,
@@ -174,13 +163,9 @@ def main() -> None:
         body[name] = json.loads(value)
     asyncio.run(run(arguments.url, 1, 1, body))  # warm up
     if not arguments.json:
-        print(
-            "clients | tokens/s | first text p50, p99 | first sentence p50, p99 | answers"
-        )
+        print("clients | tokens/s | first text p50, p99 | first sentence p50, p99 | answers")
     for clients in arguments.clients:
-        record = asyncio.run(
-            run(arguments.url, clients, arguments.seconds, body)
-        ).record()
+        record = asyncio.run(run(arguments.url, clients, arguments.seconds, body)).record()
         if arguments.json:
             print(json.dumps(record), flush=True)
             continue

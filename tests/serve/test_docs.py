@@ -44,9 +44,7 @@ def test_commands(address: str, tmp_path: Path) -> None:
             if not command.startswith("curl "):
                 assert command == "sllm-ort serve --model models/sllm-stories"
                 continue
-            command = command.replace(WRITTEN_ADDRESS, address).replace(
-                "SESSION", session
-            )
+            command = command.replace(WRITTEN_ADDRESS, address).replace("SESSION", session)
             answer = run(["sh", "-c", command + " --fail-with-body"], tmp_path)
             found = re.search(r"sess-[0-9a-f]{32}", answer)
             session = session or (found[0] if found else "")
@@ -59,6 +57,4 @@ def test_commands(address: str, tmp_path: Path) -> None:
 def test_python(address: str, tmp_path: Path) -> None:
     (example,) = blocks("python")
     example += "\nassert len(vectors.data[0].embedding) == 256\n"
-    assert run(
-        [sys.executable, "-c", example.replace(WRITTEN_ADDRESS, address)], tmp_path
-    )
+    assert run([sys.executable, "-c", example.replace(WRITTEN_ADDRESS, address)], tmp_path)

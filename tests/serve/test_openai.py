@@ -39,7 +39,8 @@ def test_models(client: openai.OpenAI) -> None:
 def test_completion_and_stream(client: openai.OpenAI) -> None:
     whole = client.completions.create(model=MODEL, prompt=PROMPT, max_tokens=40)
     assert whole.choices[0].text
-    assert whole.usage and whole.usage.completion_tokens <= 40
+    assert whole.usage
+    assert whole.usage.completion_tokens <= 40
     stream = client.completions.create(
         model=MODEL,
         prompt=PROMPT,

@@ -1,0 +1,49 @@
+//! Handles that cancel.
+
+use sllm::CancelHandle;
+
+use crate::{
+    pointers::{free, make, shared},
+    status::{SllmStatus, value},
+};
+
+/// Ends generations and sllm_session_append from elsewhere.
+///
+/// Threads: may be used by several threads at once.
+pub struct SllmCancel(pub CancelHandle);
+
+/// Make a handle that is not cancelled.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_cancel_new(out: *mut *mut SllmCancel) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { make(out, || Ok(SllmCancel(CancelHandle::new()))) }
+}
+
+/// Cancel what was given this handle, now and later. NULL is allowed.
+///
+/// A generation ends after the run of a graph that it is in. May be called
+/// from any thread, and in a signal handler: it stores one atomic flag.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_cancel(cancel: *const SllmCancel) {
+    // SAFETY: the caller keeps to the rules of the header.
+    if let Some(cancel) = unsafe { cancel.as_ref() } {
+        cancel.0.cancel();
+    }
+}
+
+/// Whether it was cancelled; false for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_cancel_is_set(cancel: *const SllmCancel) -> bool {
+    // SAFETY: the caller keeps to the rules of the header.
+    let cancel = unsafe { shared(cancel, "cancel") };
+    value(false, || cancel.is_ok_and(|cancel| cancel.0.is_cancelled()))
+}
+
+/// Free a handle. NULL is allowed.
+///
+/// Options and calls that were given it keep what they need of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_cancel_free(cancel: *mut SllmCancel) {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { free(cancel) };
+}

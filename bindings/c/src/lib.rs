@@ -1,0 +1,21 @@
+//! The C library `sllm_ort`: the functions that `include/sllm_ort.h` declares.
+//!
+//! A handle is a boxed value. Functions take references to it only, and a session is taken out of
+//! its handle while it is used, so that a second use at the same time is an error.
+
+#![deny(missing_docs)]
+// The header states, for all functions together, what a caller must keep to.
+#![allow(clippy::missing_safety_doc)]
+
+mod buffer;
+mod cancel;
+mod generation;
+mod load_options;
+mod logits;
+mod model;
+mod options;
+mod pointers;
+mod session;
+mod status;
+mod texts;
+mod version;
