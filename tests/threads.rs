@@ -39,8 +39,15 @@ fn ids(model: &Model, kind: usize) -> Result<Vec<Vec<u32>>> {
 }
 
 fn all_threads_agree(bundle: &str) {
-    let model = Model::load(bundle, LoadOptions::default()).unwrap();
-    let expected: Vec<_> = (0..KINDS).map(|kind| ids(&model, kind).unwrap()).collect();
+    for runs in [1, 2] {
+        let options = LoadOptions::default().with_threads(1).unwrap();
+        let options = options.with_parallel_runs(runs).unwrap();
+        all_threads_of_a_model_agree(&Model::load(bundle, options).unwrap());
+    }
+}
+
+fn all_threads_of_a_model_agree(model: &Model) {
+    let expected: Vec<_> = (0..KINDS).map(|kind| ids(model, kind).unwrap()).collect();
     assert!(expected.iter().all(|sentences| !sentences.is_empty()));
     let greedy_differ = (1..PROMPTS.len()).any(|kind| expected[kind] != expected[0]);
     assert!(

@@ -75,7 +75,7 @@ impl LoadOptions {
     pub fn with_parallel_runs(mut self, runs: usize) -> Result<Self> {
         if !(1..=MOST_PARALLEL_RUNS).contains(&runs) {
             return Err(Error::InvalidOption {
-                option: "parallel runs",
+                option: "parallel_runs",
                 value: runs.to_string(),
                 allowed: format!("1 to {MOST_PARALLEL_RUNS}"),
             });

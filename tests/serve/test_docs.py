@@ -1,4 +1,4 @@
-"""The examples of docs/serving.md, as a reader would run them."""
+"""The examples of README and docs/serving.md, as a reader would run them."""
 
 import os
 import re
@@ -52,6 +52,19 @@ def test_commands(address: str, tmp_path: Path) -> None:
     assert '"finish_reason"' in answers[0]
     assert any('"type":"sentence"' in answer for answer in answers)
     assert (tmp_path / "story.session").stat().st_size > 1000
+
+
+def test_readme(address: str, tmp_path: Path) -> None:
+    text = Path("README.md").read_text(encoding="utf-8")
+    (block,) = [
+        block for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) if "curl" in block
+    ]
+    commands = re.split(r"^\$ ", block.replace(WRITTEN_ADDRESS, address), flags=re.MULTILINE)[1:]
+    streamed, vectors = (
+        run(["sh", "-c", f"{command.strip()} --fail-with-body"], tmp_path) for command in commands
+    )
+    assert streamed.count("data: ") > 2
+    assert vectors.count('"embedding"') >= 2
 
 
 def test_python(address: str, tmp_path: Path) -> None:

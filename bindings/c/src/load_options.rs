@@ -106,6 +106,26 @@ pub unsafe extern "C" fn sllm_load_options_set_threads(
     }
 }
 
+/// Set the most runs of a graph at the same time, 1 to 64, for threads that share a model.
+///
+/// Each holds the weights once more. There are no more than the processors allow, with the threads of
+/// a graph for each. Default: 1.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_load_options_set_parallel_runs(
+    options: *mut SllmLoadOptions,
+    runs: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set(options, |options| {
+            options.load = options.load.clone().with_parallel_runs(runs)?;
+            Ok(())
+        })
+    }
+}
+
 /// Set how long an idle thread spins before it sleeps, in seconds: 0 to 1.
 ///
 /// Default: 0.0002.

@@ -222,6 +222,9 @@ static void null_pointers(const SllmModel *model) {
   FAILS(sllm_load_options_set_provider(NULL, "cpu"), null, "options");
   FAILS(sllm_load_options_set_variant(NULL, "x"), null, "options");
   FAILS(sllm_load_options_set_threads(NULL, 1), null, "options");
+  FAILS(sllm_load_options_set_parallel_runs(options, 65),
+        SLLM_STATUS_INVALID_INPUT, "parallel_runs is 65");
+  FAILS(sllm_load_options_set_parallel_runs(NULL, 1), null, "options");
   FAILS(sllm_load_options_set_spinning(NULL, 0), null, "options");
   FAILS(sllm_load_options_set_device(NULL, 0), null, "options");
   FAILS(sllm_load_options_set_memory_limit(NULL, 0), null, "options");

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,27 @@ def programs(folder: Path) -> list[Program]:
         Program(suite, arguments, ["8"], ["1"]),
         Program([tests / "header.cpp"], [tiny]),
     ]
+
+
+def documented(folder: Path) -> list[Program]:
+    """The programs that the documentation shows."""
+    shown = []
+    for document in ["README.md", "docs/c.md"]:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for number, code in enumerate(re.findall(r"```c\n(.*?)```", text, re.DOTALL)):
+            source = folder / f"{Path(document).stem}-{number}.c"
+            source.write_text(code, encoding="utf-8")
+            shown.append(Program([source], []))
+    return shown
+
+
+def check_documented(build: Build) -> None:
+    """Each program that the documentation shows tells a story."""
+    programs = documented(build.folder)
+    for program in programs:
+        if not run(build.shared(program), **build.runtime).strip():
+            sys.exit(f"{program.sources[0]} says nothing")
+    print(f"{len(programs)} documented programs passed")
 
 
 def swapped_bundle(folder: Path) -> Path:
@@ -183,6 +205,7 @@ def main() -> None:
             run([*command, *program.work], **build.runtime)
     check_ids(shared[0])
     check_missing_model(shared[0], build)
+    check_documented(build)
     build.check_pkg_config()
     print(f"{2 * len(all_of)} programs passed, shared and static")
 

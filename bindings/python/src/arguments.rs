@@ -107,6 +107,15 @@ impl GenerateKeywords {
             "max_sentences" => {
                 self.options = self.options.with_max_sentences(count(keyword, value)?);
             }
+            "max_tokens" => {
+                if !value.is_none() {
+                    self.options = self.options.with_max_tokens(Some(count(keyword, value)?));
+                }
+            }
+            "log_probabilities" => {
+                let wanted = typed(keyword, value)?;
+                self.options = self.options.with_log_probabilities(wanted);
+            }
             "ignore_eos" => self.options = self.options.with_ignore_eos(typed(keyword, value)?),
             "best_of" => {
                 let best_of = self.options.with_best_of(count(keyword, value)?);

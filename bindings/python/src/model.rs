@@ -103,7 +103,7 @@ impl Model {
 #[pymethods]
 impl Model {
     #[new]
-    #[pyo3(signature = (path, *, provider = "auto", variant = None, threads = None, spinning = None, device = None, memory_limit = None, engine_cache = None, onnxruntime = None))]
+    #[pyo3(signature = (path, *, provider = "auto", variant = None, threads = None, parallel_runs = None, spinning = None, device = None, memory_limit = None, engine_cache = None, onnxruntime = None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -111,6 +111,7 @@ impl Model {
         provider: &str,
         variant: Option<String>,
         threads: Option<Count>,
+        parallel_runs: Option<Count>,
         spinning: Option<f64>,
         device: Option<Count>,
         memory_limit: Option<Count>,
@@ -121,6 +122,8 @@ impl Model {
         options.set_item("provider", provider)?;
         options.set_item("variant", &variant)?;
         options.set_item("threads", threads.map(|Count(threads)| threads))?;
+        let runs = parallel_runs.as_ref().map(|Count(runs)| *runs);
+        options.set_item("parallel_runs", runs)?;
         options.set_item("spinning", spinning)?;
         options.set_item("device", device.map(|Count(device)| device))?;
         options.set_item("memory_limit", memory_limit.map(|Count(bytes)| bytes))?;
@@ -147,6 +150,9 @@ impl Model {
         }
         if let Some(Count(threads)) = threads {
             load = load.with_threads(threads).map_err(exception)?;
+        }
+        if let Some(runs) = runs {
+            load = load.with_parallel_runs(runs).map_err(exception)?;
         }
         if let Some(time) = spinning {
             let time = seconds("spinning", time)?;
@@ -191,7 +197,7 @@ impl Model {
     /// seed, each later one the next number.
     #[pyo3(
         signature = (contexts, **options),
-        text_signature = "($self, contexts, *, max_sentences=16, temperature=None, top_k=None, top_p=None, min_p=None, repetition_penalty=None, no_repeat_ngram=None, seed=None, stop=None, best_of=1, ignore_eos=False, avoid_repeats=None, time_limit=None, overflow='stop')"
+        text_signature = "($self, contexts, *, max_sentences=16, max_tokens=None, temperature=None, top_k=None, top_p=None, min_p=None, repetition_penalty=None, no_repeat_ngram=None, seed=None, stop=None, best_of=1, ignore_eos=False, avoid_repeats=None, time_limit=None, overflow='stop', log_probabilities=False)"
     )]
     fn generate_batch<'py>(
         &self,
@@ -353,6 +359,12 @@ impl Model {
     #[getter]
     fn threads(&self) -> usize {
         self.loaded.threads()
+    }
+
+    /// Runs of a graph that are possible at the same time.
+    #[getter]
+    fn parallel_runs(&self) -> usize {
+        self.loaded.parallel_runs()
     }
 
     /// A hash of all that the output depends on but the variant.

@@ -19,6 +19,7 @@ pub fn sentence<'py>(py: Python<'py>, value: sllm_ort::Sentence) -> PyResult<Bou
         value.text,
         value.token_ids,
         value.stop_probability,
+        value.log_probabilities,
     ))
 }
 

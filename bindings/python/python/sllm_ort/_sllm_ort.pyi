@@ -29,6 +29,7 @@ class Model:
         provider: str = "auto",
         variant: str | None = None,
         threads: int | None = None,
+        parallel_runs: int | None = None,
         spinning: float | None = None,
         device: int | None = None,
         memory_limit: int | None = None,
@@ -57,6 +58,9 @@ class Model:
     def threads(self) -> int:
         """Threads that work on one graph."""
     @property
+    def parallel_runs(self) -> int:
+        """Runs of a graph that are possible at the same time."""
+    @property
     def fingerprint(self) -> str:
         """A hash of all that the output depends on but the variant."""
     def session(self, prompt: str | None = None) -> Session:
@@ -66,6 +70,7 @@ class Model:
         contexts: Iterable[str | Session],
         *,
         max_sentences: int = 16,
+        max_tokens: int | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -79,6 +84,7 @@ class Model:
         avoid_repeats: bool | None = None,
         time_limit: float | None = None,
         overflow: Literal["stop", "drop_oldest"] = "stop",
+        log_probabilities: bool = False,
     ) -> list[Continuation]:
         """Continue several contexts in the same runs of the graphs. Each is a prompt or a session.
 
@@ -143,6 +149,7 @@ class Session:
         self,
         *,
         max_sentences: int = 16,
+        max_tokens: int | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -156,6 +163,7 @@ class Session:
         avoid_repeats: bool | None = None,
         time_limit: float | None = None,
         overflow: Literal["stop", "drop_oldest"] = "stop",
+        log_probabilities: bool = False,
         on_text: Callable[[str], object] | None = None,
     ) -> Generation:
         """Continue the context: an iterator over its new sentences.
@@ -190,7 +198,7 @@ class Generation(Iterator[Sentence]):
     def finish_reason(self) -> str | None:
         """Why it ended; None while it has not, or if it ended with an error.
 
-        ``stop``, ``max_sentences``, ``context_full``, ``stop_text``, ``cancelled`` or
+        ``stop``, ``max_sentences``, ``max_tokens``, ``context_full``, ``stop_text``, ``cancelled`` or
         ``time_limit``.
         """
     @property

@@ -17,6 +17,8 @@ class Sentence:
     """Its output tokens: without bos, with eos if it was generated."""
     stop_probability: float
     """Probability, before this sentence, that the text is over."""
+    log_probabilities: list[float] | None = None
+    """Log-probability of each output token, before penalties; `None` unless asked for."""
 
 
 @dataclass(frozen=True, slots=True)
