@@ -22,7 +22,7 @@ help: ## Show the goals
 
 run: build ## Build, and tell a story with the shipped model
 	@printf '%s' "$(PROMPT) "
-	@$(BINARY) run "$(PROMPT) " --stats
+	@$(BINARY) run "$(PROMPT)" --seed 1 --stats
 
 build: runtime ## Build the release binary
 	cargo build --release --locked

@@ -145,7 +145,7 @@ fn the_story_is_what_make_run_prints() {
         .find_map(|line| line.strip_prefix("PROMPT := "))
         .unwrap();
     let output = program()
-        .args(["run", &format!("{prompt} ")])
+        .args(["run", prompt, "--seed", "1"])
         .output()
         .unwrap();
     let story = String::from_utf8(output.stdout).unwrap();

@@ -58,6 +58,7 @@ fn few() -> GenerateOptions {
     GenerateOptions::default()
         .with_max_sentences(3)
         .with_ignore_eos(true)
+        .with_sampling(SamplingOptions::default())
 }
 
 fn sampled(seed: u64) -> GenerateOptions {

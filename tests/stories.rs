@@ -32,7 +32,12 @@ fn story(model: &Model, prompt: &str, options: GenerateOptions) -> String {
 #[test]
 fn greedy_continuations() {
     let model = load("portable");
-    let options = || GenerateOptions::default().with_max_sentences(10);
+    let sampling = model.sampling().clone().with_temperature(0.0).unwrap();
+    let options = || {
+        GenerateOptions::default()
+            .with_max_sentences(10)
+            .with_sampling(sampling.clone())
+    };
     let told = PROMPTS.map(|prompt| format!("{prompt}| {}", story(&model, prompt, options())));
     assert_snapshot!(told.join("\n---\n"));
 }

@@ -6,7 +6,7 @@ use std::{sync::Barrier, thread};
 use sllm_ort::{GenerateOptions, LoadOptions, Model, Result, SamplingOptions};
 
 const THREADS: usize = 64;
-const SESSIONS: usize = 50;
+const SESSIONS: usize = 25;
 /// Different contexts and options; session `n` of each thread has those of `n % KINDS`.
 const KINDS: usize = 10;
 const PROMPTS: [&str; 5] = [

@@ -29,9 +29,15 @@ fn run(model: &str, prompt: &str, arguments: &[&str]) -> String {
 fn a_completion_is_that_of_run() {
     let server = Server::stories(&[]);
     let cases: [(Value, &[&str]); 6] = [
-        (json!({}), &[]),
-        (json!({"max_sentences": 3}), &["-n", "3"]),
-        (json!({"max_tokens": 20}), &["--max-tokens", "20"]),
+        (json!({"temperature": 0}), &["--greedy"]),
+        (
+            json!({"max_sentences": 3, "seed": 2}),
+            &["-n", "3", "-s", "2"],
+        ),
+        (
+            json!({"max_tokens": 20, "temperature": 0}),
+            &["--max-tokens", "20", "--greedy"],
+        ),
         (
             json!({"temperature": 0.8, "seed": 7, "top_p": 0.9, "top_k": 40, "min_p": 0.01}),
             &[
@@ -56,8 +62,8 @@ fn a_completion_is_that_of_run() {
             ],
         ),
         (
-            json!({"stop": ["forest", " the "]}),
-            &["--stop", "forest", "--stop", " the "],
+            json!({"stop": ["forest", " the "], "temperature": 0}),
+            &["--stop", "forest", "--stop", " the ", "--greedy"],
         ),
     ];
     for (mut body, arguments) in cases {
@@ -173,15 +179,16 @@ fn a_chat_is_a_completion_of_its_texts() {
         {"role": "user", "content": [{"type": "text", "text": "The dog was "},
                                      {"type": "text", "text": "big."}]},
     ]);
-    let expected =
-        server.complete(&json!({"prompt": "Tom had a dog.\nThe dog was big.", "max_tokens": 30}));
-    let body = json!({"messages": messages, "max_completion_tokens": 30,
+    let expected = server.complete(
+        &json!({"prompt": "Tom had a dog.\nThe dog was big.", "max_tokens": 30, "seed": 4}),
+    );
+    let body = json!({"messages": messages, "max_completion_tokens": 30, "seed": 4,
         "tools": [], "tool_choice": "none", "response_format": {"type": "text"}});
     let answer = server.ok("/v1/chat/completions", &body);
     assert_eq!(answer["object"], "chat.completion");
     let message = json!({"role": "assistant", "content": expected});
     assert_eq!(answer["choices"][0]["message"], message);
-    let body = json!({"messages": messages, "max_tokens": 30, "stream": true});
+    let body = json!({"messages": messages, "max_tokens": 30, "seed": 4, "stream": true});
     let events = server.post("/v1/chat/completions", &body).events();
     assert_eq!(
         events[0]["choices"][0]["delta"],

@@ -521,6 +521,17 @@ SllmStatus sllm_load_options_set_threads(SllmLoadOptions *options,
                                          size_t threads);
 
 /**
+ * Set the most runs of a graph at the same time, 1 to 64, for threads that share a model.
+ *
+ * Each holds the weights once more. There are no more than the processors allow, with the threads of
+ * a graph for each. Default: 1.
+ *
+ * Errors: INVALID_INPUT.
+ */
+SllmStatus sllm_load_options_set_parallel_runs(SllmLoadOptions *options,
+                                               size_t runs);
+
+/**
  * Set how long an idle thread spins before it sleeps, in seconds: 0 to 1.
  *
  * Default: 0.0002.
