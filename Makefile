@@ -4,6 +4,7 @@ ORT_VERSION := 1.31.1
 PYTHON ?= python3
 VENV := .venv
 PEERS_VENV := .venv-peers
+RAY_VENV := .venv-ray
 PEERS_PATH := PYTHONPATH=export:benches
 MYPY := $(VENV)/bin/mypy --config-file export/pyproject.toml export benches/peers
 PEERS_TEST := $(PEERS_PATH) $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers
@@ -12,7 +13,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test export-test ray-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -119,8 +120,8 @@ soak: runtime ## Sessions made, saved, cancelled, dropped for ten minutes; memor
 	SOAK_SECONDS=$(SOAK_SECONDS) cargo run --release --locked --example soak
 
 export-test: $(VENV)/ready ## Python tests of the exporter
-	$(VENV)/bin/ruff check export benches/peers
-	$(VENV)/bin/ruff format --check export benches/peers
+	$(VENV)/bin/ruff check export benches/peers examples/ray
+	$(VENV)/bin/ruff format --check export benches/peers examples/ray
 	$(MYPY)
 	cd export && ../$(VENV)/bin/python -m pytest -q
 	$(PEERS_TEST) benches/peers/tests
@@ -147,6 +148,21 @@ python-test: $(VENV)/ready-python runtime ## Tests of the Python package, of a d
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml $(addprefix bindings/python/,python examples tests)
 	$(WITH_PACKAGE) $(VENV)/bin/stubtest --mypy-config-file bindings/python/pyproject.toml sllm_ort
 	$(WITH_PACKAGE) $(VENV)/bin/python -m pytest -q -c bindings/python/pyproject.toml --rootdir bindings/python bindings/python/tests
+
+RAY_WHEELS := target/ray-test/wheels
+RAY_FIGURES := target/ray-test/figures.json
+
+# No telemetry of Ray.
+ray-test: export RAY_USAGE_STATS_ENABLED := 0
+ray-test: $(RAY_VENV)/ready need-cargo ## Tests of examples/ray on a cluster of two nodes, workers killed (a large download)
+	rm -rf $(RAY_WHEELS) $(RAY_FIGURES)
+	$(RAY_VENV)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml --target-dir target --interpreter $(RAY_VENV)/bin/python --out $(RAY_WHEELS)
+	$(RAY_VENV)/bin/python -m pip install --quiet --force-reinstall --no-deps $(RAY_WHEELS)/*.whl
+	$(RAY_VENV)/bin/ruff check examples/ray
+	$(RAY_VENV)/bin/ruff format --check examples/ray
+	$(RAY_VENV)/bin/mypy --config-file examples/ray/pyproject.toml examples/ray
+	RAY_TEST_FIGURES=$(CURDIR)/$(RAY_FIGURES) $(RAY_VENV)/bin/python -m pytest -q -c examples/ray/pyproject.toml --rootdir examples/ray examples/ray/tests
+	@cat $(RAY_FIGURES)
 
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
@@ -220,14 +236,14 @@ doc: ## Library documentation, warnings denied
 fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
 	cargo fmt --manifest-path bindings/python/Cargo.toml
-	$(VENV)/bin/ruff format export benches/peers bindings/python
-	$(VENV)/bin/ruff check --fix export benches/peers bindings/python
+	$(VENV)/bin/ruff format export benches/peers bindings/python examples/ray
+	$(VENV)/bin/ruff check --fix export benches/peers bindings/python examples/ray
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 
 clean: ## Remove all that was built
 	cargo clean
-	rm -rf $(VENV) $(PEERS_VENV) $(RUNTIME)
+	rm -rf $(VENV) $(PEERS_VENV) $(RAY_VENV) $(RUNTIME)
 
 # ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed. The programs find it
 # beside themselves.
@@ -262,6 +278,11 @@ $(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt
 $(PEERS_VENV)/ready: benches/peers/requirements.txt | need-python
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
+	touch $@
+
+$(RAY_VENV)/ready: examples/ray/requirements.txt | need-python
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install --quiet --requirement examples/ray/requirements.txt
 	touch $@
 
 .PHONY: need-cargo need-python
