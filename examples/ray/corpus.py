@@ -135,7 +135,8 @@ class Reader:
         columns = [self.text_column, *([self.id_column] if self.id_column else [])]
         with open_table(piece.path) as table:
             metadata = table.metadata
-            groups, begin, first_row = [], 0, 0
+            groups: list[int] = []
+            begin = first_row = 0
             for group in range(metadata.num_row_groups):
                 end = begin + metadata.row_group(group).num_rows
                 if end > piece.first and begin < piece.first + piece.texts:

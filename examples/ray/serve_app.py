@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -265,7 +265,12 @@ def application() -> serve.Application:
         raise SystemExit("error: set SLLM_ORT_MODEL to the folder of a bundle")
     threads = int(os.environ.get("SLLM_ORT_THREADS", "1"))
     # The path is that of the driver, and must be the same on all machines.
-    return Sentences.bind(str(Path(model).resolve()), os.environ.get("SLLM_ORT_VARIANT"), threads)
+    # The decorator makes it a deployment, which its annotations do not tell.
+    deployment = cast(Any, Sentences)
+    bound: serve.Application = deployment.bind(
+        str(Path(model).resolve()), os.environ.get("SLLM_ORT_VARIANT"), threads
+    )
+    return bound
 
 
 app = application()

@@ -82,8 +82,8 @@ def expected() -> Rows:
         for start in range(0, len(sentences), BATCH_SIZE):
             batch = slice(start, start + BATCH_SIZE)
             vectors = model.encode(sentences[batch])
-            for name, sentence, vector in zip(names[batch], sentences[batch], vectors, strict=True):
-                rows[name] = (sentence, vector.tobytes())
+            for name, text, vector in zip(names[batch], sentences[batch], vectors, strict=True):
+                rows[name] = (text, vector.tobytes())
     assert len(rows) == SENTENCES
     return rows
 
