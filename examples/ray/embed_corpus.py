@@ -369,6 +369,8 @@ def embed(parts: list[Part], job: Job, arguments: argparse.Namespace) -> Iterato
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"part": json.dumps(part.to_dict())} for part in parts]
+    # Of at least one worker, not of a fixed number: where a machine died and the others are full,
+    # a worker that has nothing to do makes room for the one that waits with a part.
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         Embedder,
         fn_constructor_args=(job,),
@@ -376,7 +378,11 @@ def embed(parts: list[Part], job: Job, arguments: argparse.Namespace) -> Iterato
         num_cpus=job.threads,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
     )
-    yield from cast(Iterator[dict[str, Any]], dataset.iter_rows())
+    try:
+        yield from cast(Iterator[dict[str, Any]], dataset.iter_rows())
+    finally:
+        # Ray prints to stdout, where the figures come last.
+        ray.shutdown()
 
 
 def connect(address: str | None) -> None:

@@ -104,13 +104,22 @@ def rows_of(out: Path) -> Rows:
     return rows
 
 
+def started(start: Callable[[], Any], attempts: int = 3) -> Any:
+    """What this starts. On a busy machine Ray gives up too early."""
+    for _ in range(attempts - 1):
+        try:
+            return start()
+        except Exception as error:
+            print(f"Ray did not start: {error}", file=sys.stderr)
+    return start()
+
+
 class Nodes:
     """A head node without processors, and worker nodes of one processor."""
 
     def __init__(self) -> None:
-        self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-        )
+        head = {"num_cpus": 0, "include_dashboard": False}
+        self.cluster = started(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.workers: list[Any] = []
         self.fill()
 
@@ -121,7 +130,7 @@ class Nodes:
     def fill(self, number: int = 2) -> None:
         """Start worker nodes until there are so many."""
         while len(self.workers) < number:
-            self.workers.append(self.cluster.add_node(num_cpus=1))
+            self.workers.append(started(lambda: self.cluster.add_node(num_cpus=1)))
         self.cluster.wait_for_nodes()
 
     def raylet(self, node: int) -> int:
