@@ -1,6 +1,6 @@
 """Serve completions and sentence vectors with Ray Serve.
 
-    SLLM_ORT_MODEL=models/sllm-stories serve run --working-dir examples/ray serve_app:app
+    SLLM_ORT_MODEL=models/sllm-stories serve run --app-dir examples/ray serve_app:app
 
     curl http://127.0.0.1:8000/completions -H 'content-type: application/json' \\
       -d '{"prompt": "Once upon a time, there was a little fox. ", "max_sentences": 4}'
