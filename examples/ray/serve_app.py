@@ -1,6 +1,6 @@
 """Serve completions and sentence vectors with Ray Serve.
 
-    SLLM_ORT_MODEL=models/sllm-stories serve run --app-dir examples/ray serve_app:app
+    serve run --app-dir examples/ray serve_app:app model=models/sllm-stories
 
     curl http://127.0.0.1:8000/completions -H 'content-type: application/json' \\
       -d '{"prompt": "Once upon a time, there was a little fox. ", "max_sentences": 4}'
@@ -8,8 +8,7 @@
       -d '{"input": ["The fox was happy.", "The fox was sad."]}'
 
 Each replica loads the model once. Requests that wait for a replica at the same time are run
-together. Environment variables: SLLM_ORT_MODEL, SLLM_ORT_VARIANT, SLLM_ORT_THREADS (1),
-SLLM_ORT_REPLICAS (1).
+together. More options: variant=cpu-int8, threads=1, replicas=2.
 """
 
 from __future__ import annotations
@@ -148,12 +147,7 @@ def each_alone(items: list[T], work: Callable[[T], Any]) -> list[Any]:
     return results
 
 
-@serve.deployment(
-    num_replicas=int(os.environ.get("SLLM_ORT_REPLICAS", "1")),
-    ray_actor_options={"num_cpus": int(os.environ.get("SLLM_ORT_THREADS", "1"))},
-    max_ongoing_requests=2 * MAX_BATCH,
-    max_queued_requests=8 * MAX_BATCH,
-)
+@serve.deployment(max_ongoing_requests=2 * MAX_BATCH, max_queued_requests=8 * MAX_BATCH)
 class Sentences:
     """A replica: one model, and the requests that come to it."""
 
@@ -258,19 +252,17 @@ def unwrapped(answer: Any) -> dict[str, Any]:
     return dict(answer)
 
 
-def application() -> serve.Application:
-    """The application, as the environment variables have it."""
-    model = os.environ.get("SLLM_ORT_MODEL")
-    if not model:
-        raise SystemExit("error: set SLLM_ORT_MODEL to the folder of a bundle")
-    threads = int(os.environ.get("SLLM_ORT_THREADS", "1"))
-    # The path is that of the driver, and must be the same on all machines.
+def app(options: dict[str, str]) -> serve.Application:
+    """The application, with the options of the command line."""
+    unknown = options.keys() - {"model", "variant", "threads", "replicas"}
+    if unknown or "model" not in options:
+        raise ValueError("options are model=FOLDER (needed), variant=, threads= and replicas=")
+    threads = int(options.get("threads", "1"))
     # The decorator makes it a deployment, which its annotations do not tell.
-    deployment = cast(Any, Sentences)
-    bound: serve.Application = deployment.bind(
-        str(Path(model).resolve()), os.environ.get("SLLM_ORT_VARIANT"), threads
+    deployment = cast(Any, Sentences).options(
+        num_replicas=int(options.get("replicas", "1")), ray_actor_options={"num_cpus": threads}
     )
+    # The path is that of this process, and must be the same on all machines.
+    path = str(Path(options["model"]).resolve())
+    bound: serve.Application = deployment.bind(path, options.get("variant"), threads)
     return bound
-
-
-app = application()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import urllib.error
 import urllib.request
@@ -18,23 +17,24 @@ import sllm_ort
 from conftest import MODEL, Nodes
 from ray import serve
 
+from serve_app import app
+
 PROMPT = "Once upon a time, there was a little fox. "
 
 
 @pytest.fixture(scope="module")
 def url(nodes: Nodes) -> Iterator[str]:
     nodes.fill()
-    os.environ.update(SLLM_ORT_MODEL=str(MODEL), SLLM_ORT_VARIANT="portable", SLLM_ORT_REPLICAS="2")
-    from serve_app import app
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ray.init(address=nodes.address, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": port, "location": "HeadOnly"})
-    serve.run(app)
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
-    ray.shutdown()
+    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    serve.run(app({"model": str(MODEL), "variant": "portable", "replicas": "2"}))
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,9 @@ def test_refusals(url: str, path: str, data: bytes | None, status: int, message:
 
 def test_health(url: str) -> None:
     assert ask(f"{url}/health") == (200, {"model": "sllm-stories", "variant": "portable"})
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "m", "modle": "n"}, {"threads": "1"}])
+def test_options(options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="options are model"):
+        app(options)
