@@ -1,6 +1,7 @@
 """Serve completions and sentence vectors with Ray Serve.
 
-    serve run --app-dir examples/ray serve_app:app model=models/sllm-stories
+    serve run --app-dir examples/ray --working-dir examples/ray \\
+      serve_app:app model=models/sllm-stories
 
     curl http://127.0.0.1:8000/completions -H 'content-type: application/json' \\
       -d '{"prompt": "Once upon a time, there was a little fox. ", "max_sentences": 4}'
