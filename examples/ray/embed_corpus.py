@@ -17,6 +17,7 @@ import fcntl
 import json
 import logging
 import os
+import socket
 import sys
 import time
 import uuid
@@ -389,6 +390,13 @@ def connect(address: str | None) -> None:
     """Join the cluster with this address, or start Ray on this machine."""
     if ray.is_initialized():
         return
+    host, colon, port = (address or "").rpartition(":")
+    if colon and "/" not in host:
+        # Ray itself tries for minutes.
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, ValueError) as error:
+            raise RunError(f"no Ray cluster at {address}: {error}") from error
     options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)

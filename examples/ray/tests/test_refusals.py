@@ -163,3 +163,9 @@ def test_a_worker_answers_errors_and_missing_texts(texts: Path, tmp_path: Path) 
     other = embed_corpus.Job(**{**vars(job), "fingerprint": "another"})
     answer = embed_corpus.Embedder(other)(batch)
     assert "is another model on machine" in answer["error"][table]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:port"])
+def test_no_cluster(address: str) -> None:
+    with pytest.raises(embed_corpus.RunError, match=f"no Ray cluster at {address}: "):
+        embed_corpus.connect(address)
