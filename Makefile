@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS_VENV := .venv-peers
 SERVE_VENV := .venv-serve
+RAY_VENV := .venv-ray
 PEERS_PATH := PYTHONPATH=export:benches
 MYPY := $(VENV)/bin/mypy --config-file export/pyproject.toml export benches/peers
 # Python outside of the packages.
@@ -15,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test bench bench-peers paper-table memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -123,8 +124,8 @@ soak: runtime ## Sessions made, saved, cancelled, dropped for ten minutes; memor
 	SOAK_SECONDS=$(SOAK_SECONDS) cargo run --release --locked --example soak
 
 export-test: $(VENV)/ready ## Python tests of the exporter
-	$(VENV)/bin/ruff check export benches/peers
-	$(VENV)/bin/ruff format --check export benches/peers
+	$(VENV)/bin/ruff check export benches/peers examples/ray
+	$(VENV)/bin/ruff format --check export benches/peers examples/ray
 	$(RUFF) check bindings/c tests/serve benches/serve
 	$(RUFF) format --check bindings/c tests/serve benches/serve
 	$(VENV)/bin/mypy --config-file export/pyproject.toml bindings/c benches/serve
@@ -219,6 +220,21 @@ c-test: runtime need-cc ## Tests of the C library, of a debug build
 	$(call C_INSTALL,debug,target/c-test/prefix)
 	$(PYTHON) bindings/c/tests/run.py target/c-test/prefix
 
+RAY_WHEELS := target/ray-test/wheels
+RAY_FIGURES := target/ray-test/figures.json
+
+# No telemetry of Ray.
+ray-test: export RAY_USAGE_STATS_ENABLED := 0
+ray-test: $(RAY_VENV)/ready need-cargo ## Tests of examples/ray on a cluster of two nodes, workers killed (a large download)
+	rm -rf $(RAY_WHEELS) $(RAY_FIGURES)
+	$(RAY_VENV)/bin/maturin build --quiet --locked --release --manifest-path bindings/python/Cargo.toml --target-dir target --interpreter $(RAY_VENV)/bin/python --out $(RAY_WHEELS)
+	$(RAY_VENV)/bin/python -m pip install --quiet --force-reinstall --no-deps $(RAY_WHEELS)/*.whl
+	$(RAY_VENV)/bin/ruff check examples/ray
+	$(RAY_VENV)/bin/ruff format --check examples/ray
+	$(RAY_VENV)/bin/mypy --config-file examples/ray/pyproject.toml examples/ray
+	RAY_TEST_FIGURES=$(CURDIR)/$(RAY_FIGURES) $(RAY_VENV)/bin/python -m pytest -q -c examples/ray/pyproject.toml --rootdir examples/ray examples/ray/tests
+	@cat $(RAY_FIGURES)
+
 train-venv: $(VENV)/ready-train ## The Python environment with PyTorch (a large download)
 
 train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTorch
@@ -292,16 +308,16 @@ fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
 	cargo fmt --manifest-path bindings/python/Cargo.toml
 	cargo fmt --all --manifest-path bindings/c/Cargo.toml
-	$(VENV)/bin/ruff format export benches/peers bindings/python
-	$(VENV)/bin/ruff check --fix export benches/peers bindings/python
 	$(RUFF) format bindings/c tests/serve benches/serve
 	$(RUFF) check --fix bindings/c tests/serve benches/serve
+	$(VENV)/bin/ruff format export benches/peers bindings/python examples/ray
+	$(VENV)/bin/ruff check --fix export benches/peers bindings/python examples/ray
 
 venv: $(VENV)/ready ## The Python environment of exporter and tests
 
 clean: ## Remove all that was built
 	cargo clean
-	rm -rf $(VENV) $(PEERS_VENV) $(SERVE_VENV) $(RUNTIME) $(WEB)/node_modules
+	rm -rf $(VENV) $(PEERS_VENV) $(SERVE_VENV) $(RAY_VENV) $(RUNTIME) $(WEB)/node_modules
 
 # ONNX Runtime comes as the pinned pip package, unpacked; nothing is installed. The programs find it
 # beside themselves.
