@@ -19,7 +19,8 @@ const MODELS: [(&str, &[&str]); 4] = [
     ("tests/golden/bundle", &["portable", "cpu-int8"]),
     ("tests/golden/bundle-original", &["portable", "cpu-int8"]),
     ("tests/golden/bundle-opt", &["portable", "cpu-int8"]),
-    ("models/sllm-stories", &["cpu-int8"]),
+    // Its 8 bit variant rounds otherwise where more sentences are encoded at a time.
+    ("models/sllm-stories", &["portable"]),
 ];
 
 fn models() -> Vec<(String, Model)> {

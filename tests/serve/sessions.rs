@@ -135,6 +135,7 @@ fn a_session_is_forked_rewound_and_restored() {
         "portable",
         "-n",
         "3",
+        "--greedy",
         "--ignore-eos",
         "--load",
         file.to_str().unwrap(),
