@@ -198,8 +198,8 @@ class Generation(Iterator[Sentence]):
     def finish_reason(self) -> str | None:
         """Why it ended; None while it has not, or if it ended with an error.
 
-        ``stop``, ``max_sentences``, ``max_tokens``, ``context_full``, ``stop_text``, ``cancelled`` or
-        ``time_limit``.
+        ``stop``, ``max_sentences``, ``max_tokens``, ``context_full``, ``stop_text``, ``cancelled``
+        or ``time_limit``.
         """
     @property
     def seed(self) -> int:
