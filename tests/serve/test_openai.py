@@ -37,7 +37,7 @@ def test_models(client: openai.OpenAI) -> None:
 
 
 def test_completion_and_stream(client: openai.OpenAI) -> None:
-    whole = client.completions.create(model=MODEL, prompt=PROMPT, max_tokens=40)
+    whole = client.completions.create(model=MODEL, prompt=PROMPT, max_tokens=40, seed=3)
     assert whole.choices[0].text
     assert whole.usage
     assert whole.usage.completion_tokens <= 40
@@ -45,6 +45,7 @@ def test_completion_and_stream(client: openai.OpenAI) -> None:
         model=MODEL,
         prompt=PROMPT,
         max_tokens=40,
+        seed=3,
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -71,9 +72,9 @@ def test_choices_and_seed(client: openai.OpenAI) -> None:
 
 def test_chat(client: openai.OpenAI) -> None:
     messages = [{"role": "user", "content": PROMPT}]
-    whole = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=20)
+    whole = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=20, seed=3)
     stream = client.chat.completions.create(
-        model=MODEL, messages=messages, max_tokens=20, stream=True
+        model=MODEL, messages=messages, max_tokens=20, seed=3, stream=True
     )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
     assert text == whole.choices[0].message.content != ""

@@ -37,6 +37,8 @@ static void loading(const char *bundle, const char *swapped) {
         SLLM_STATUS_INVALID_INPUT, "abacus");
   FAILS(sllm_load_options_set_threads(options, 0), SLLM_STATUS_INVALID_INPUT,
         "threads is 0");
+  FAILS(sllm_load_options_set_parallel_runs(options, 65),
+        SLLM_STATUS_INVALID_INPUT, "parallel_runs is 65");
   FAILS(sllm_load_options_set_spinning(options, -1), SLLM_STATUS_INVALID_INPUT,
         "spinning is -1");
   FAILS(sllm_load_options_set_spinning(options, 2), SLLM_STATUS_INVALID_INPUT,
@@ -222,8 +224,6 @@ static void null_pointers(const SllmModel *model) {
   FAILS(sllm_load_options_set_provider(NULL, "cpu"), null, "options");
   FAILS(sllm_load_options_set_variant(NULL, "x"), null, "options");
   FAILS(sllm_load_options_set_threads(NULL, 1), null, "options");
-  FAILS(sllm_load_options_set_parallel_runs(options, 65),
-        SLLM_STATUS_INVALID_INPUT, "parallel_runs is 65");
   FAILS(sllm_load_options_set_parallel_runs(NULL, 1), null, "options");
   FAILS(sllm_load_options_set_spinning(NULL, 0), null, "options");
   FAILS(sllm_load_options_set_device(NULL, 0), null, "options");
