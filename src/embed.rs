@@ -33,6 +33,21 @@ pub struct Reconstruction {
     pub exact: bool,
 }
 
+/// The cosine of the angle between two vectors: -1 to 1, and 0 if one of them has no length.
+///
+/// # Panics
+/// If their lengths differ.
+#[must_use]
+pub fn cosine_similarity(one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -> f32 {
+    let length = |vector: ArrayView1<'_, f32>| vector.dot(&vector).sqrt();
+    let lengths = length(one) * length(other);
+    if lengths > 0.0 {
+        (one.dot(&other) / lengths).clamp(-1.0, 1.0)
+    } else {
+        0.0
+    }
+}
+
 impl Model {
     /// Encode texts to sentence vectors `[texts, hidden]`; each text is taken as one sentence.
     ///
@@ -102,14 +117,7 @@ impl Model {
     /// Those of [`encode`](Self::encode).
     pub fn similarity(&self, one: &str, other: &str) -> Result<f32> {
         let vectors = self.encode(&[one, other])?;
-        let (one, other) = (vectors.row(0), vectors.row(1));
-        let length = |vector: ArrayView1<'_, f32>| vector.dot(&vector).sqrt();
-        let lengths = length(one) * length(other);
-        Ok(if lengths > 0.0 {
-            (one.dot(&other) / lengths).clamp(-1.0, 1.0)
-        } else {
-            0.0
-        })
+        Ok(cosine_similarity(vectors.row(0), vectors.row(1)))
     }
 
     /// Decode `steps` (2 to 1024) equally spaced vectors between those of two texts, both ends

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::{
     error::ApiError,
     job::{End, Event, Events},
+    sse::{Gone, Writer},
 };
 
 /// Tokens of a request and its answer.
@@ -57,7 +58,7 @@ impl Answered {
     }
 
     /// The next piece; `None` at the end.
-    pub async fn next(&mut self) -> Option<Result<Piece, ApiError>> {
+    async fn next(&mut self) -> Option<Result<Piece, ApiError>> {
         loop {
             let event = match self.first.take() {
                 Some(first) => Some(first),
@@ -80,7 +81,7 @@ impl Answered {
         }
     }
 
-    pub fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let Usage {
             prompt_tokens,
             completion_tokens,
@@ -90,6 +91,25 @@ impl Answered {
             total_tokens: prompt_tokens + completion_tokens,
             ..self.usage
         }
+    }
+
+    /// Write all pieces in the form of an API, and the usage if there is a form for it.
+    pub async fn write<T: Serialize>(
+        mut self,
+        writer: &Writer,
+        piece_form: impl Fn(Piece) -> T,
+        usage_form: Option<impl FnOnce(Usage) -> T>,
+    ) -> Result<(), Gone> {
+        while let Some(piece) = self.next().await {
+            match piece {
+                Ok(piece) => writer.json(&piece_form(piece)).await?,
+                Err(error) => return writer.error(&error).await,
+            }
+        }
+        if let Some(form) = usage_form {
+            writer.json(&form(self.usage())).await?;
+        }
+        writer.done().await
     }
 
     /// All choices, at their ends.

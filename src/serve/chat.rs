@@ -259,7 +259,7 @@ impl Form {
 
 async fn write(
     writer: Arc<Writer>,
-    mut answered: Answered,
+    answered: Answered,
     form: Form,
     n: usize,
     include_usage: bool,
@@ -271,25 +271,18 @@ async fn write(
         };
         writer.json(&form.piece(index, first, None)).await?;
     }
-    while let Some(piece) = answered.next().await {
-        match piece {
-            Ok(Piece::Text(index, text)) => {
-                let delta = Said {
-                    role: None,
-                    content: Some(text),
-                };
-                writer.json(&form.piece(index, delta, None)).await?;
-            }
-            Ok(Piece::End(index, end)) => {
-                let last = form.piece(index, Said::default(), Some(end.openai()));
-                writer.json(&last).await?;
-            }
-            Err(error) => return writer.error(&error).await,
+    let piece = |piece| match piece {
+        Piece::Text(index, text) => {
+            let delta = Said {
+                role: None,
+                content: Some(text),
+            };
+            form.piece(index, delta, None)
         }
-    }
-    if include_usage {
-        let usage = form.completion("chat.completion.chunk", Vec::new(), Some(answered.usage()));
-        writer.json(&usage).await?;
-    }
-    writer.done().await
+        Piece::End(index, end) => form.piece(index, Said::default(), Some(end.openai())),
+    };
+    let usage = |usage| form.completion("chat.completion.chunk", Vec::new(), Some(usage));
+    answered
+        .write(&writer, piece, include_usage.then_some(usage))
+        .await
 }

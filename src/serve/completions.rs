@@ -253,7 +253,7 @@ impl Form {
 
 async fn write(
     writer: Arc<Writer>,
-    mut answered: Answered,
+    answered: Answered,
     form: Form,
     echoes: Vec<String>,
     include_usage: bool,
@@ -263,19 +263,12 @@ async fn write(
             writer.json(&form.piece(index, echo, None)).await?;
         }
     }
-    while let Some(piece) = answered.next().await {
-        match piece {
-            Ok(Piece::Text(index, text)) => writer.json(&form.piece(index, text, None)).await?,
-            Ok(Piece::End(index, end)) => {
-                let last = form.piece(index, String::new(), Some(end.openai()));
-                writer.json(&last).await?;
-            }
-            Err(error) => return writer.error(&error).await,
-        }
-    }
-    if include_usage {
-        let usage = form.completion(Vec::new(), Some(answered.usage()));
-        writer.json(&usage).await?;
-    }
-    writer.done().await
+    let piece = |piece| match piece {
+        Piece::Text(index, text) => form.piece(index, text, None),
+        Piece::End(index, end) => form.piece(index, String::new(), Some(end.openai())),
+    };
+    let usage = |usage| form.completion(Vec::new(), Some(usage));
+    answered
+        .write(&writer, piece, include_usage.then_some(usage))
+        .await
 }

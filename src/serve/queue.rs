@@ -110,10 +110,9 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Jobs that run and jobs that wait.
-    pub fn counts(&self) -> (usize, usize) {
-        let state = self.state();
-        (state.running, state.waiting.len())
+    /// The number of jobs that wait.
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
     }
 
     /// Refuse new requests and those that have not begun.

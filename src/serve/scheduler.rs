@@ -80,7 +80,7 @@ impl Scheduler {
 
     /// Rows in the batches and jobs that wait.
     pub fn counts(&self) -> (usize, usize) {
-        (self.rows.load(Ordering::Relaxed), self.queue.counts().1)
+        (self.rows.load(Ordering::Relaxed), self.queue.waiting())
     }
 
     /// Refuse what has not begun, and end the others at this time after the sentence they are at.

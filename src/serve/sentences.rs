@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use sllm_ort::{
-    Model, Reconstruction,
-    ndarray::{Array2, ArrayView1},
+    Model, Reconstruction, cosine_similarity,
+    ndarray::{Array1, Array2},
     text::TextSentence,
 };
 use utoipa::ToSchema;
@@ -346,24 +346,16 @@ pub async fn similarity(
             let encoded = encoded.map_err(|error| ApiError::of_library(&error, "input"))?;
             vectors.extend(encoded.outer_iter().map(|vector| vector.to_owned()));
         }
-        let row = |one: &_| {
+        let row = |one: &Array1<f32>| {
             vectors
                 .iter()
-                .map(|other| cosine(one, other.view()))
+                .map(|other| cosine_similarity(one.view(), other.view()))
                 .collect()
         };
-        Ok(vectors.iter().map(|vector| row(&vector.view())).collect())
+        Ok(vectors.iter().map(row).collect())
     };
     Ok(Json(Similarity {
         model: served.name().to_owned(),
         similarity: app.run(served, work).await?,
     }))
-}
-
-fn cosine(one: &ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -> f32 {
-    let lengths = one.dot(one).sqrt() * other.dot(&other).sqrt();
-    match lengths > 0.0 {
-        true => (one.dot(&other) / lengths).clamp(-1.0, 1.0),
-        false => 0.0,
-    }
 }

@@ -1,6 +1,5 @@
 """The examples of README and docs/serving.md, as a reader would run them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from server import served
 
-BINARY = Path(os.environ.get("SLLM_ORT_BINARY", "target/debug/sllm-ort")).resolve()
 TEXT = Path("docs/serving.md").read_text(encoding="utf-8")
 WRITTEN_ADDRESS = "http://127.0.0.1:8080"
 
@@ -20,12 +19,8 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    command = [BINARY, "serve", "--model", "models/sllm-stories", "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout
-    yield server.stdout.readline().removeprefix("listening on ").strip()
-    server.terminate()
-    assert server.wait(60) == 0
+    with served() as address:
+        yield address
 
 
 def run(command: list[str], folder: Path) -> str:

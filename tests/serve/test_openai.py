@@ -1,29 +1,23 @@
 """The official client of OpenAI's API, and Schemathesis, against the server."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import openai
 import pytest
+from server import served
 
 MODEL = "sllm-stories"
 PROMPT = "Once upon a time, there was a little fox. "
-BINARY = os.environ.get("SLLM_ORT_BINARY", "target/debug/sllm-ort")
 
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     keys = tmp_path_factory.mktemp("keys") / "keys"
     keys.write_text("secret\n")
-    options = ["--model", "models/sllm-stories", "--variant", "portable"]
-    options += ["--port", "0", "--api-key-file", str(keys)]
-    server = subprocess.Popen([BINARY, "serve", *options], stdout=subprocess.PIPE, text=True)
-    assert server.stdout
-    yield server.stdout.readline().removeprefix("listening on ").strip() + "/v1"
-    server.terminate()
-    assert server.wait(60) == 0
+    with served("--variant", "portable", "--api-key-file", str(keys)) as address:
+        yield address + "/v1"
 
 
 @pytest.fixture

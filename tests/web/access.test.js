@@ -6,36 +6,17 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { act, idle, launch, open, tell, texts } from "./browser.js";
+import { act, idle, open, pages, tell, texts } from "./browser.js";
 import { STORIES, startServer } from "./server.js";
 
 const NARROW = { width: 400, height: 800 };
 const CONTROLS = "a[href], button, input:not([hidden]), select, textarea, summary, [tabindex='0']";
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
-let browser;
-let server;
-
-before(async () => {
-  [browser, server] = await Promise.all([launch(), startServer("--model", STORIES)]);
-});
-after(async () => {
-  await Promise.all([browser?.close(), server?.stop()]);
-});
-
-function browserTest(name, options, work) {
-  test(name, async () => {
-    const opened = await open(browser, server.address, options);
-    try {
-      await work(opened);
-      opened.watch.check();
-    } finally {
-      await opened.context.close();
-    }
-  });
-}
+const shared = pages(STORIES);
+const { browserTest } = shared;
 
 /** Use all parts of the page. */
 async function fill(page) {
@@ -86,7 +67,7 @@ async function axe(page) {
   assert.deepEqual(violations, []);
 }
 
-browserTest("all fits in 400 pixels", { viewport: NARROW, hasTouch: true }, async ({ page, watch }) => {
+browserTest("all fits in 400 pixels", async ({ page, watch }) => {
   await fits(page);
   await fill(page);
   await fits(page);
@@ -100,10 +81,10 @@ browserTest("all fits in 400 pixels", { viewport: NARROW, hasTouch: true }, asyn
   await page.getByRole("alert").getByText("sentences").waitFor();
   await fits(page);
   await allReachable(page);
-});
+}, { viewport: NARROW, hasTouch: true });
 
 for (const colorScheme of ["light", "dark"]) {
-  browserTest(`the ${colorScheme} page has names, labels and contrast`, { colorScheme }, async ({ page }) => {
+  browserTest(`the ${colorScheme} page has names, labels and contrast`, async ({ page }) => {
     await axe(page);
     await fill(page);
     // Colours that change slowly would be measured in between.
@@ -113,10 +94,10 @@ for (const colorScheme of ["light", "dark"]) {
       return [backgroundColor, color].map((value) => value.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0));
     });
     assert.equal(ground > ink, colorScheme === "light", `${ground} ${ink}`);
-  });
+  }, { colorScheme });
 }
 
-browserTest("the whole is used by keyboard", {}, async ({ page }) => {
+browserTest("the whole is used by keyboard", async ({ page }) => {
   // The values are set without the focus, which stays at the top.
   await page.evaluate(() => {
     document.getElementById("setting-max_sentences").value = "2";
@@ -172,7 +153,7 @@ browserTest("the whole is used by keyboard", {}, async ({ page }) => {
   await page.locator("#figures:visible").waitFor();
 });
 
-browserTest("Tab reaches every control, in the order of the page", {}, async ({ page }) => {
+browserTest("Tab reaches every control, in the order of the page", async ({ page }) => {
   await fill(page);
   const expected = await page.evaluate((selector) => {
     const all = [...document.querySelectorAll(selector)].filter((control) => control.checkVisibility() && !control.disabled);
@@ -190,7 +171,7 @@ browserTest("Tab reaches every control, in the order of the page", {}, async ({ 
   assert.deepEqual(turned, [...Array(expected).keys(), -1]);
 });
 
-browserTest("a screen reader hears of whole sentences", {}, async ({ page }) => {
+browserTest("a screen reader hears of whole sentences", async ({ page }) => {
   await page.evaluate(() => {
     window.heard = [];
     const log = document.getElementById("finished");
@@ -210,7 +191,7 @@ test("an API key opens the page's functions", async () => {
   const file = join(folder, "keys");
   await writeFile(file, "the-key\n");
   const guarded = await startServer("--model", STORIES, "--api-key-file", file);
-  const { page, watch, context } = await open(browser, guarded.address);
+  const { page, watch, context } = await open(shared.browser, guarded.address);
   try {
     watch.allow(/401/);
     assert.equal(await page.locator("#start").isDisabled(), true);

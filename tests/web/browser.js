@@ -2,8 +2,11 @@
 
 import assert from "node:assert/strict";
 import { access } from "node:fs/promises";
+import { after, before, test } from "node:test";
 
 import { chromium } from "playwright-core";
+
+import { startServer } from "./server.js";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const ARGUMENTS = [
@@ -19,7 +22,7 @@ const ARGUMENTS = [
 const TIMEOUT = 30_000;
 
 /** A browser with a new profile. */
-export async function launch() {
+async function launch() {
   await access(EXECUTABLE);
   return chromium.launch({ executablePath: EXECUTABLE, args: ARGUMENTS });
 }
@@ -65,6 +68,34 @@ class Watch {
     const found = this.problems.filter((problem) => !this.allowed.some((pattern) => pattern.test(problem)));
     assert.deepEqual(found, []);
   }
+}
+
+/**
+ * A browser and a server of these models for the tests of a file, and what declares a test with a
+ * page, in which nothing may go wrong.
+ */
+export function pages(...models) {
+  const shared = {
+    browserTest(name, work, options) {
+      test(name, async () => {
+        const opened = await open(shared.browser, shared.server.address, options);
+        try {
+          await work(opened);
+          opened.watch.check();
+        } finally {
+          await opened.context.close();
+        }
+      });
+    },
+  };
+  before(async () => {
+    const named = models.flatMap((model) => ["--model", model]);
+    [shared.browser, shared.server] = await Promise.all([launch(), startServer(...named)]);
+  });
+  after(async () => {
+    await Promise.all([shared.browser?.close(), shared.server?.stop()]);
+  });
+  return shared;
 }
 
 /** The page of a server, loaded. */

@@ -1,32 +1,13 @@
 // Reconstruction, the map of vectors, and what the page may load.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, open, set, tell, texts } from "./browser.js";
-import { STORIES, TINY, ask, startServer } from "./server.js";
+import { open, pages, set, tell, texts } from "./browser.js";
+import { STORIES, TINY, ask } from "./server.js";
 
-let browser;
-let server;
-
-before(async () => {
-  [browser, server] = await Promise.all([launch(), startServer("--model", STORIES, "--model", TINY)]);
-});
-after(async () => {
-  await Promise.all([browser?.close(), server?.stop()]);
-});
-
-function browserTest(name, work) {
-  test(name, async () => {
-    const opened = await open(browser, server.address);
-    try {
-      await work(opened);
-      opened.watch.check();
-    } finally {
-      await opened.context.close();
-    }
-  });
-}
+const shared = pages(STORIES, TINY);
+const { browserTest } = shared;
 
 const imported = (page, name, work, value) =>
   page.evaluate(`import("/page/${name}").then((module) => (${work})(module, ${JSON.stringify(value)}))`);
@@ -37,7 +18,7 @@ browserTest("a text is reconstructed, and its differences are marked", async ({ 
   await page.locator("#reconstruct-text").fill(text);
   await page.locator("#reconstruct").click();
   await page.locator("#reconstruct-status").getByText(/^\d of 2 sentences exact\.$/).waitFor();
-  const { json } = await ask(server.address, "/v1/sentences/reconstruct", { method: "POST", body: { model: "sllm-stories", text } });
+  const { json } = await ask(shared.server.address, "/v1/sentences/reconstruct", { method: "POST", body: { model: "sllm-stories", text } });
   const items = page.locator("#reconstructed li");
   assert.equal(await items.count(), 2);
   for (const [index, { input, output }] of json.sentences.entries()) {
@@ -82,7 +63,7 @@ browserTest("the map shows cosines and a projection", async ({ page }) => {
   await page.locator("#map-text").fill(`${input.join("\n")}\n\n`);
   await page.locator("#draw").click();
   await page.getByText("4 sentences drawn.").waitFor();
-  const { json } = await ask(server.address, "/v1/sentences/similarity", { method: "POST", body: { model: "sllm-stories", input } });
+  const { json } = await ask(shared.server.address, "/v1/sentences/similarity", { method: "POST", body: { model: "sllm-stories", input } });
   const cells = page.locator("#heat .cell");
   assert.equal(await cells.count(), 16);
   const opacities = await cells.evaluateAll((cells) => cells.map((cell) => Number(cell.getAttribute("fill-opacity"))));
@@ -128,7 +109,7 @@ browserTest("principal components are those of the vectors", async ({ page }) =>
 });
 
 browserTest("the model is chosen, and its defaults are shown", async ({ page }) => {
-  const { json } = await ask(server.address, "/v1/models");
+  const { json } = await ask(shared.server.address, "/v1/models");
   const field = page.locator("#setting-max_sentences");
   assert.equal(await field.getAttribute("placeholder"), String(json.data[0].generation.max_sentences));
   const temperature = json.data[0].generation.temperature;
@@ -169,9 +150,9 @@ browserTest("what is set is sent, and what is empty is not", async ({ page }) =>
 });
 
 test("the page may load and send nothing elsewhere", async () => {
-  const { page, watch, context } = await open(browser, server.address);
+  const { page, watch, context } = await open(shared.browser, shared.server.address);
   watch.check();
-  const policy = (await page.request.get(`${server.address}/`)).headers()["content-security-policy"];
+  const policy = (await page.request.get(`${shared.server.address}/`)).headers()["content-security-policy"];
   assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self'; /);
   assert.doesNotMatch(policy, /unsafe|\*|http/);
   // The browser obeys it.

@@ -1,35 +1,25 @@
 // Renews the screenshots of the documentation: a test, as they need a page without errors.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { act, idle, launch, open, set, tell } from "./browser.js";
+import { act, idle, pages, set, tell } from "./browser.js";
 import { shrink } from "./png.js";
-import { ROOT, STORIES, startServer } from "./server.js";
+import { ROOT, STORIES } from "./server.js";
 
 const MAX_BYTES = 300_000;
 const PROMPT = "Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.";
 
 const TEXT = "The little fox was happy. A small bird sat on the old apple tree. The professor explained the theory of relativity.";
 
-let browser;
-let server;
-
-before(async () => {
-  [browser, server] = await Promise.all([launch(), startServer("--model", STORIES)]);
-});
-after(async () => {
-  await Promise.all([browser.close(), server.stop()]);
-});
+const { browserTest } = pages(STORIES);
 
 for (const [name, viewport, scheme] of [
   ["page.png", { width: 1200, height: 900 }, "light"],
   ["page-narrow.png", { width: 400, height: 800 }, "dark"],
 ]) {
-  test(`screenshot ${name}`, async () => {
-    const { page, watch, context } = await open(browser, server.address, { viewport, colorScheme: scheme });
+  browserTest(`screenshot ${name}`, async ({ page }) => {
     await tell(page, 6, PROMPT);
     await act(page, 5, "Fork here");
     await set(page, { max_sentences: 4, temperature: 0.8, seed: 7 });
@@ -63,7 +53,5 @@ for (const [name, viewport, scheme] of [
     const picture = shrink(await page.screenshot());
     assert.ok(picture.length < MAX_BYTES, `${name} has ${picture.length} bytes`);
     await writeFile(join(ROOT, "docs", name), picture);
-    watch.check();
-    await context.close();
-  });
+  }, { viewport, colorScheme: scheme });
 }

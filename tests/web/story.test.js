@@ -2,38 +2,18 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { act, idle, launch, open, set, tell, texts } from "./browser.js";
+import { act, idle, open, pages, set, tell, texts } from "./browser.js";
 import { STORIES, ask, startServer } from "./server.js";
 
 /** More sentences than are waited for. */
 const LONG = 110;
 
-let browser;
-let server;
+const shared = pages(STORIES);
+const { browserTest } = shared;
 
-before(async () => {
-  [browser, server] = await Promise.all([launch(), startServer("--model", STORIES)]);
-});
-after(async () => {
-  await Promise.all([browser?.close(), server?.stop()]);
-});
-
-/** A test with a page, in which nothing may go wrong. */
-function browserTest(name, work, options) {
-  test(name, async () => {
-    const opened = await open(browser, server.address, options);
-    try {
-      await work(opened);
-      opened.watch.check();
-    } finally {
-      await opened.context.close();
-    }
-  });
-}
-
-const session = (id) => ask(server.address, `/v1/sessions/${id}`);
+const session = (id) => ask(shared.server.address, `/v1/sessions/${id}`);
 const generated = (page) => page.locator("#cards .card:not(.given):not(.growing)");
 
 browserTest("a story grows while it streams, and stops", async ({ page, watch }) => {
@@ -194,7 +174,7 @@ browserTest("a session is downloaded and restored, and its text copied", async (
 browserTest("a session that the server has forgotten starts again from its text", async ({ page, watch }) => {
   await tell(page, 2);
   const before = await texts(page);
-  await ask(server.address, `/v1/sessions/${watch.sessions[0]}`, { method: "DELETE" });
+  await ask(shared.server.address, `/v1/sessions/${watch.sessions[0]}`, { method: "DELETE" });
   watch.allow(/404/);
   await page.locator("#continue").click();
   await page.getByRole("alert").getByText("The server has forgotten this session").waitFor();
@@ -210,7 +190,7 @@ browserTest("a session that the server has forgotten starts again from its text"
 
 test("a connection that breaks off is told, and the text stays", async () => {
   const other = await startServer("--model", STORIES);
-  const { page, watch, context } = await open(browser, other.address);
+  const { page, watch, context } = await open(shared.browser, other.address);
   try {
     await tell(page, 2);
     watch.check();
