@@ -81,6 +81,7 @@ mod logits;
 mod model;
 #[cfg(feature = "measure")]
 mod plot;
+mod protobuf;
 mod runtime;
 mod sampling;
 mod session;
@@ -104,7 +105,7 @@ pub use logits::Logits;
 pub use model::{LoadOptions, Model};
 pub use runtime::{
     LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
-    data_folder, library_info, load_library,
+    VocabularyKernel, data_folder, library_info, load_library,
 };
 pub use sampling::{GenerationDefaults, REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appender, Session};

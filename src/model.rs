@@ -15,8 +15,9 @@ use crate::{
     bundle::Bundle,
     config::{KvBytes, ModelConfig, SpecialTokens},
     error::{Error, Result},
+    graphs::CachedGraph,
     hash::hexadecimal,
-    runtime::{EngineSettings, GraphSettings, Placement, Provider, environment},
+    runtime::{EngineSettings, GraphSettings, Placement, Provider, VocabularyKernel, environment},
     sampling::{GenerationDefaults, SamplingOptions},
     text::TextPipeline,
 };
@@ -96,6 +97,9 @@ impl Model {
         let parallel_runs = options.parallel_runs.unwrap_or(1);
         let parallel_runs = parallel_runs.min((available / threads).max(1));
         let spinning = options.spinning.unwrap_or(DEFAULT_SPINNING);
+        let vocabulary_kernel = options
+            .vocabulary_kernel
+            .unwrap_or_else(VocabularyKernel::fastest);
         let mut warnings = Vec::new();
         for provider in candidates(&bundle, &options)? {
             let variant = bundle.select_variant(provider.name(), options.variant.as_deref())?;
@@ -107,6 +111,7 @@ impl Model {
                 threads,
                 parallel_runs,
                 spinning,
+                vocabulary_kernel,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
                 Ok((graphs, placement)) => {
@@ -208,6 +213,13 @@ impl Model {
         self.shared.spinning
     }
 
+    /// What ranks the vocabulary; `None` if that is small, of another precision, or not on the
+    /// processor.
+    #[must_use]
+    pub fn vocabulary_kernel(&self) -> Option<VocabularyKernel> {
+        self.token_graph().graph().vocabulary_kernel()
+    }
+
     /// What did not work as hoped while loading: providers that should start and did not, with the
     /// cause, and options that have no effect, one line each.
     #[must_use]
@@ -228,13 +240,8 @@ impl Model {
     /// # Errors
     /// [`Error::InvalidOption`] for a number of tokens that no sentence has.
     pub fn kv_bytes(&self, sentence_tokens: Option<usize>) -> Result<KvBytes> {
-        let graph = match &self.network {
-            Network::Autoencoder(model) => model.decoder.cached(),
-            Network::Sentences(model) => model.autoencoder.decoder.cached(),
-            Network::Tokens(model) => model.graph.cached(),
-        };
-        self.config()
-            .kv_bytes_of(sentence_tokens, graph.number_bytes())
+        let bytes = self.token_graph().number_bytes();
+        self.config().kv_bytes_of(sentence_tokens, bytes)
     }
 
     /// What the bundle's manifest says of generation.
@@ -276,6 +283,15 @@ impl Model {
             }
         }
         hexadecimal(&hasher.finalize())
+    }
+
+    /// The graph that gives logits.
+    fn token_graph(&self) -> &CachedGraph {
+        match &self.network {
+            Network::Autoencoder(model) => model.decoder.cached(),
+            Network::Sentences(model) => model.autoencoder.decoder.cached(),
+            Network::Tokens(model) => model.graph.cached(),
+        }
     }
 
     /// Whether both are the same loaded model.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Bench, round::Round};
 use crate::{
+    VocabularyKernel,
     config::ModelKind,
     error::Result,
     fs::write_whole,
@@ -29,6 +30,8 @@ pub struct BenchReport {
     pub threads: usize,
     /// How long a thread without work looks for some, in microseconds.
     pub spin_micros: u64,
+    /// What ranks the vocabulary, if that is large and of 4 bits.
+    pub vocabulary_kernel: Option<&'static str>,
     /// Rounds before those that count.
     pub warmup: usize,
     /// Rounds that were measured.
@@ -151,6 +154,7 @@ impl BenchReport {
             provider: model.provider().name(),
             threads: model.threads(),
             spin_micros: model.spinning().as_micros() as u64,
+            vocabulary_kernel: model.vocabulary_kernel().map(VocabularyKernel::name),
             warmup: bench.options.warmup,
             rounds: bench.rounds.len(),
             seed: bench.options.seed,

@@ -1,7 +1,7 @@
 //! Finds the external data that an ONNX graph refers to, without trusting the graph.
 //!
-//! Only as much of protobuf is read as leads to `TensorProto.external_data` (field numbers:
-//! onnx.proto of ONNX, which never change). A graph is thereby checked before ONNX Runtime opens
+//! Only what leads to `TensorProto.external_data` is read (field numbers: onnx.proto of ONNX, which
+//! never change). A graph is thereby checked before ONNX Runtime opens
 //! whatever file it names.
 
 use std::{ffi::OsStr, path::Path};
@@ -9,6 +9,7 @@ use std::{ffi::OsStr, path::Path};
 use super::GraphFile;
 use crate::config::fields::SHOWN_CHARS;
 use crate::error::{Error, Result, list};
+use crate::protobuf::{Content, Fields};
 
 /// Deepest nesting of messages; control flow in control flow needs about eight levels each.
 const MAX_DEPTH: usize = 64;
@@ -107,76 +108,30 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn message(&mut self, message: Message, mut bytes: &'a [u8], depth: usize) -> Result<()> {
+    fn message(&mut self, message: Message, bytes: &'a [u8], depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(self.malformed("messages nested too deeply", bytes));
         }
         let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
-        while !bytes.is_empty() {
-            let tag = self.varint(&mut bytes)?;
-            // Protobuf reads 32 bits of it: with more it would see another field than is seen here.
-            if tag > u64::from(u32::MAX) {
-                return Err(self.malformed("a field number that is too large", bytes));
-            }
-            let field = tag >> 3;
-            match tag & 7 {
-                0 => {
-                    self.varint(&mut bytes)?;
-                }
-                1 => {
-                    self.take(&mut bytes, 8)?;
-                }
-                5 => {
-                    self.take(&mut bytes, 4)?;
-                }
-                2 => {
-                    let length = self.varint(&mut bytes)?;
-                    let content = self.take(&mut bytes, length)?;
-                    match (message, field) {
-                        (Message::Entry, 1) => key = content,
-                        (Message::Entry, 2) => value = content,
-                        _ => {
-                            if let Some(inner) = child(message, field) {
-                                self.message(inner, content, depth + 1)?;
-                            }
-                        }
+        for field in Fields::new(bytes) {
+            let field = field.map_err(|found| self.malformed(found.problem, found.rest))?;
+            let Content::Bytes(content) = field.content else {
+                continue;
+            };
+            match (message, field.number) {
+                (Message::Entry, 1) => key = content,
+                (Message::Entry, 2) => value = content,
+                _ => {
+                    if let Some(inner) = child(message, field.number) {
+                        self.message(inner, content, depth + 1)?;
                     }
                 }
-                // Groups (3, 4) do not occur in ONNX, 6 and 7 are not defined.
-                _ => return Err(self.malformed("a field of unknown type", bytes)),
             }
         }
         if matches!(message, Message::Entry) && key == b"location" && !(self.is_listed)(value) {
             self.unlisted.get_or_insert(value);
         }
         Ok(())
-    }
-
-    fn varint(&self, bytes: &mut &'a [u8]) -> Result<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let [byte, ..] = *self.take(bytes, 1)? else {
-                break;
-            };
-            // The tenth byte has room for one bit.
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(self.malformed("a number that is too long", bytes))
-    }
-
-    fn take(&self, bytes: &mut &'a [u8], count: u64) -> Result<&'a [u8]> {
-        let split = usize::try_from(count)
-            .ok()
-            .and_then(|count| bytes.split_at_checked(count));
-        let (content, rest) = split.ok_or_else(|| self.malformed("a field cut short", bytes))?;
-        *bytes = rest;
-        Ok(content)
     }
 
     fn malformed(&self, problem: &'static str, rest: &[u8]) -> Error {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use sllm_ort::{
-    Error, LoadOptions, Model, Provider,
+    Error, LoadOptions, Model, Provider, VocabularyKernel,
     bundle::{Bundle, GraphFile},
     config::ModelKind,
     load_library,
@@ -126,6 +126,7 @@ fn try_providers(
             "provider": model.provider().name(),
             "threads": model.threads(),
             "spin_micros": model.spinning().as_micros() as u64,
+            "vocabulary_kernel": model.vocabulary_kernel().map(VocabularyKernel::name),
             "warnings": model.warnings(),
         }),
         Err(error) => json!({"problem": one_line(&error)}),

@@ -35,7 +35,7 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::Resettable,
 };
-use sllm_ort::{Error, LoadOptions, Model, ProviderChoice};
+use sllm_ort::{Error, LoadOptions, Model, ProviderChoice, VocabularyKernel};
 
 use provider_args::ProviderArgs;
 
@@ -165,6 +165,10 @@ struct ModelArgs {
     /// [default: 200]
     #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
     spin: Option<u64>,
+    /// What ranks a large vocabulary of 4 bits on the processor: onnxruntime, plain, avx2,
+    /// avx512-vnni [default: the fastest that the processor has]
+    #[arg(long, value_name = "NAME", env = "SLLM_ORT_VOCABULARY_KERNEL")]
+    vocabulary_kernel: Option<VocabularyKernel>,
     /// ONNX Runtime library to load, or a folder that has it [default: searched]
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -196,6 +200,9 @@ impl ModelArgs {
         }
         if let Some(micros) = self.spin {
             options = options.with_spinning(Duration::from_micros(micros))?;
+        }
+        if let Some(kernel) = self.vocabulary_kernel {
+            options = options.with_vocabulary_kernel(kernel)?;
         }
         if let Some(path) = &self.onnxruntime {
             options = options.with_onnxruntime(path);

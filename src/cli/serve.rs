@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 use clap::{Args, builder::FalseyValueParser};
 
-use sllm_ort::Model;
+use sllm_ort::{Model, VocabularyKernel};
 
 use super::{
     BundleArgs, Format, ModelArgs, models, output, pass_warnings, provider_args::ProviderArgs,
@@ -185,6 +185,10 @@ pub struct ServeArgs {
     /// [default: 200]
     #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
     spin: Option<u64>,
+    /// What ranks a large vocabulary of 4 bits on the processor: onnxruntime, plain, avx2,
+    /// avx512-vnni [default: the fastest that the processor has]
+    #[arg(long, value_name = "NAME", env = "SLLM_ORT_VOCABULARY_KERNEL")]
+    vocabulary_kernel: Option<VocabularyKernel>,
     /// ONNX Runtime library to load, or a folder that has it [default: searched]
     #[arg(long, value_name = "PATH", env = "SLLM_ORT_ONNXRUNTIME")]
     onnxruntime: Option<PathBuf>,
@@ -228,6 +232,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         variant: args.variant.clone(),
         threads: args.threads,
         spin: args.spin,
+        vocabulary_kernel: args.vocabulary_kernel,
         onnxruntime: args.onnxruntime.clone(),
     };
     let batches = args.batches;

@@ -6,7 +6,7 @@ use crate::{
     config::{ModelConfig, ModelKind},
     error::{Error, Result},
     graphs::{Backbone, Decoder, Encoder, TokenLm},
-    runtime::{EngineSettings, Graph, GraphSettings, Placement},
+    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, Placement},
 };
 
 /// The graphs of a model of any kind.
@@ -72,6 +72,9 @@ pub(super) fn load(
     };
     let bytes = file.read_verified()?;
     file.verify_external_data(&bytes)?;
-    let bytes = file.external_data.is_empty().then_some(bytes.as_slice());
-    Graph::load(&file.file.path, bytes, &settings)
+    let graph = GraphBytes {
+        bytes: &bytes,
+        has_external_data: !file.external_data.is_empty(),
+    };
+    Graph::load(&file.file.path, graph, &settings)
 }

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    error::{Error, Result},
-    runtime::{ProviderChoice, ProviderOptions},
+    error::{Error, Result, list},
+    runtime::{ProviderChoice, ProviderOptions, VocabularyKernel},
 };
 
 const MOST_PARALLEL_RUNS: usize = 64;
@@ -22,6 +22,7 @@ pub struct LoadOptions {
     pub(super) threads: Option<usize>,
     pub(super) parallel_runs: Option<usize>,
     pub(super) spinning: Option<Duration>,
+    pub(super) vocabulary_kernel: Option<VocabularyKernel>,
     pub(super) onnxruntime: Option<PathBuf>,
 }
 
@@ -101,6 +102,26 @@ impl LoadOptions {
             });
         }
         self.spinning = Some(spinning);
+        Ok(self)
+    }
+
+    /// What ranks a large vocabulary of 4 bits on the processor; where not set
+    /// [`VocabularyKernel::fastest`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if this processor does not have the instructions.
+    pub fn with_vocabulary_kernel(mut self, kernel: VocabularyKernel) -> Result<Self> {
+        if !kernel.is_available() {
+            let available = VocabularyKernel::ALL
+                .into_iter()
+                .filter(|kernel| kernel.is_available());
+            return Err(Error::InvalidOption {
+                option: "vocabulary_kernel",
+                value: kernel.to_string(),
+                allowed: format!("on this processor {}", list(available)),
+            });
+        }
+        self.vocabulary_kernel = Some(kernel);
         Ok(self)
     }
 

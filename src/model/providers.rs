@@ -6,7 +6,10 @@ use super::{LoadOptions, Model, graphs};
 use crate::{
     bundle::{Bundle, GraphFile, Variant},
     error::{Error, Result},
-    runtime::{EngineSettings, GraphSettings, Provider, ProviderChoice, environment, missing_part},
+    runtime::{
+        EngineSettings, GraphSettings, Provider, ProviderChoice, VocabularyKernel, environment,
+        missing_part,
+    },
 };
 
 impl Model {
@@ -31,6 +34,7 @@ impl Model {
             threads: 1,
             parallel_runs: 1,
             spinning: Duration::ZERO,
+            vocabulary_kernel: VocabularyKernel::OnnxRuntime,
         };
         let size = |file: &GraphFile| -> u64 {
             let files = file.external_data.iter().chain([&file.file]);

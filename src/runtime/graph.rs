@@ -18,11 +18,15 @@ use ort::{
 use tracing::debug_span;
 
 use super::{
-    EngineSettings, Provider, ProviderOptions,
+    EngineSettings, Provider, ProviderOptions, VocabularyKernel,
     placement::{Placement, RECORD, placement},
     provider_start::start_error,
+    vocabulary,
 };
 use crate::error::{Error, Result};
+
+/// The session option for the folder of external data, where a graph is not read from its file.
+const EXTERNAL_DATA: &str = "session.model_external_initializers_file_folder_path";
 
 thread_local! {
     /// The threads that use graphs, numbered: each few that follow each other use different sessions.
@@ -45,6 +49,15 @@ pub(crate) struct GraphSettings {
     pub parallel_runs: usize,
     /// How long a thread without work looks for some before it sleeps.
     pub spinning: Duration,
+    /// For a graph that ranks a large vocabulary on the processor.
+    pub vocabulary_kernel: VocabularyKernel,
+}
+
+/// The file of a graph.
+#[derive(Clone, Copy)]
+pub(crate) struct GraphBytes<'a> {
+    pub bytes: &'a [u8],
+    pub has_external_data: bool,
 }
 
 /// A loaded graph. ONNX Runtime's session is for one run at a time, so that there is one for each run
@@ -56,6 +69,7 @@ pub(crate) struct Graph {
     /// With the type of their elements, if they are tensors.
     inputs: BTreeMap<String, Option<TensorElementType>>,
     placement: Placement,
+    vocabulary_kernel: Option<VocabularyKernel>,
     copies_inputs: bool,
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
@@ -65,9 +79,8 @@ pub(crate) struct Graph {
 impl Graph {
     /// Make a session of the graph in `path`.
     ///
-    /// `bytes` are the file's verified contents; `None` for a graph with external data, which ONNX
-    /// Runtime must read by itself to find the data beside it.
-    pub fn load(path: &Path, bytes: Option<&[u8]>, settings: &GraphSettings) -> Result<Self> {
+    /// `file` is what it is verified to hold.
+    pub fn load(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Result<Self> {
         let _span = debug_span!(
             "load_graph",
             file = %path.display(),
@@ -79,8 +92,12 @@ impl Graph {
             provider: settings.provider.name(),
             source: source.into(),
         };
+        let vocabulary = Vocabulary::of(file.bytes, settings);
         let start = || {
             let mut builder = builder(settings).map_err(failed)?;
+            if vocabulary.changed.is_some() {
+                builder = with_operator(builder, path, settings).map_err(failed)?;
+            }
             if let Some(provider) = settings
                 .provider
                 .dispatch(&settings.options, &settings.engine)
@@ -89,9 +106,11 @@ impl Graph {
                     .with_execution_providers([provider])
                     .map_err(|error| start_error(settings.provider, error.into()))?;
             }
-            match bytes {
-                Some(bytes) => builder.commit_from_memory(bytes),
-                None => builder.commit_from_file(path),
+            match &vocabulary.changed {
+                Some(changed) => builder.commit_from_memory(changed),
+                // ONNX Runtime finds data beside a file that it reads by itself.
+                None if file.has_external_data => builder.commit_from_file(path),
+                None => builder.commit_from_memory(file.bytes),
             }
             .map_err(failed)
         };
@@ -108,6 +127,7 @@ impl Graph {
         }
         Ok(Self {
             placement,
+            vocabulary_kernel: vocabulary.kernel,
             copies_inputs: settings.provider != Provider::Cpu,
             sessions,
             path: path.to_owned(),
@@ -135,6 +155,11 @@ impl Graph {
     /// Where its nodes run.
     pub fn placement(&self) -> &Placement {
         &self.placement
+    }
+
+    /// What ranks its vocabulary, if that is large and of 4 bits, on the processor.
+    pub fn vocabulary_kernel(&self) -> Option<VocabularyKernel> {
+        self.vocabulary_kernel
     }
 
     /// Whether ONNX Runtime may copy an input to a device when it is bound, and not see what is
@@ -251,6 +276,41 @@ impl Graph {
             source: source.into(),
         }
     }
+}
+
+/// How the vocabulary of a graph is ranked.
+struct Vocabulary {
+    /// The graph with an operator of ours, if that does it.
+    changed: Option<Vec<u8>>,
+    kernel: Option<VocabularyKernel>,
+}
+
+impl Vocabulary {
+    fn of(graph: &[u8], settings: &GraphSettings) -> Self {
+        let changed = match settings.provider {
+            Provider::Cpu => vocabulary::with_operator(graph),
+            _ => None,
+        };
+        let kernel = changed.is_some().then_some(settings.vocabulary_kernel);
+        Self {
+            changed: changed.filter(|_| kernel != Some(VocabularyKernel::OnnxRuntime)),
+            kernel,
+        }
+    }
+}
+
+/// A builder for a graph that has our operator, and its external data beside `path`.
+fn with_operator(
+    builder: SessionBuilder,
+    path: &Path,
+    settings: &GraphSettings,
+) -> ort::Result<SessionBuilder> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let domain = vocabulary::domain(settings.vocabulary_kernel)?;
+    let builder = builder
+        .with_operators(domain)?
+        .with_config_entry(EXTERNAL_DATA, folder.to_string_lossy())?;
+    Ok(builder)
 }
 
 fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {

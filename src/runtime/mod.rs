@@ -10,9 +10,10 @@ mod provider_options;
 mod provider_start;
 mod shape_profiles;
 mod signature;
+mod vocabulary;
 
 pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
-pub(crate) use graph::{Graph, GraphSettings};
+pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
@@ -23,12 +24,16 @@ pub use provider_options::ProviderOptions;
 pub(crate) use provider_start::missing_part;
 pub use shape_profiles::{ShapeProfiles, SizeRange};
 pub(crate) use signature::{ANY, GraphSignature, TensorSpec};
+pub use vocabulary::VocabularyKernel;
 
 #[cfg(test)]
 pub(crate) mod testing {
     use std::{path::Path, time::Duration};
 
-    use super::{EngineSettings, Graph, GraphSettings, Provider, ProviderOptions, environment};
+    use super::{
+        EngineSettings, Graph, GraphBytes, GraphSettings, Provider, ProviderOptions,
+        VocabularyKernel, environment,
+    };
 
     /// The graph in this file, on the processor.
     pub fn graph(path: impl AsRef<Path>) -> Graph {
@@ -40,8 +45,14 @@ pub(crate) mod testing {
             threads: 1,
             parallel_runs: 1,
             spinning: Duration::ZERO,
+            vocabulary_kernel: VocabularyKernel::OnnxRuntime,
         };
-        Graph::load(path.as_ref(), None, &settings).unwrap()
+        let bytes = std::fs::read(path.as_ref()).unwrap();
+        let file = GraphBytes {
+            bytes: &bytes,
+            has_external_data: false,
+        };
+        Graph::load(path.as_ref(), file, &settings).unwrap()
     }
 
     /// Equal up to `tolerance`, relative to the larger of 1 and the expected number.
