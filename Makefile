@@ -16,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test bench bench-peers paper-table memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test bench bench-peers paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -241,6 +241,14 @@ train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTor
 	$(MYPY)
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
 	$(PEERS_TEST) benches/peers/torch_tests
+
+# One half hour on two cores. SCALING_OPTIONS="--svae-tokens 4000000" trains longer.
+SCALING := .training/scaling
+SCALING_OPTIONS ?=
+
+scaling: $(VENV)/ready-train ## Train 9 SentenceVAEs and 3 SLLMs, and draw docs/scaling.svg (half an hour; SCALING_TEXT, SCALING_VALID)
+	@test -n "$(SCALING_TEXT)" -a -n "$(SCALING_VALID)" || { echo "name texts to train and to evaluate on: make scaling SCALING_TEXT=FILE SCALING_VALID=FILE" >&2; exit 1; }
+	PYTHONPATH=export $(VENV)/bin/python export/scaling.py --text $(SCALING_TEXT) --valid $(SCALING_VALID) --out $(SCALING) --svg docs/scaling.svg $(SCALING_OPTIONS)
 
 # The paper's systems with random weights, which are as fast as trained ones;
 # PAPER_VARIANT=cpu-int4 for the other variant.
