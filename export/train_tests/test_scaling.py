@@ -2,8 +2,9 @@
 
 import argparse
 
-import scaling
 from tiny_training import Case
+
+import scaling
 
 
 def arguments(tmp_path, *options) -> argparse.Namespace:
