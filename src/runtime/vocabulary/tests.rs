@@ -47,7 +47,7 @@ fn weights() -> impl Strategy<Value = Weights> {
         let blocks = vocab * columns.div_ceil(BLOCK);
         (
             proptest::collection::vec(any::<u8>(), blocks * BLOCK_BYTES),
-            proptest::collection::vec(0.0f32..0.1, blocks),
+            proptest::collection::vec(-0.1f32..0.1, blocks),
             proptest::option::of(proptest::collection::vec(-1.0f32..1.0, vocab)),
         )
             .prop_map(move |(codes, scales, bias)| Weights {
