@@ -1,0 +1,84 @@
+//! `info`, and how a model is found.
+
+use predicates::str::contains;
+use serde_json::{Value, json};
+
+use super::PROMPT;
+use crate::support::{self, failure, json_lines, program, tiny};
+
+#[test]
+fn info_describes_the_model() {
+    let lines = json_lines(&mut tiny(&["info"]));
+    let [info] = lines.as_slice() else {
+        panic!("one object: {lines:?}")
+    };
+    assert_eq!(info["model"]["name"], "tiny-causal");
+    let parts =
+        ["encoder", "backbone", "decoder"].map(|part| info["parameters"][part].as_u64().unwrap());
+    assert_eq!(info["parameters"]["total"], parts.iter().sum::<u64>());
+    let memory = &info["memory"];
+    assert_eq!(memory["kv_bytes_per_sentence"], 2 * 2 * 32 * 4);
+    assert_eq!(memory["kv_bytes_per_token_of_text"], 512.0 / 16.0);
+    assert_eq!(memory["kv_bytes_full_context"], 512 * 12 + 512 * 24);
+    let flops = &info["flops"];
+    assert_eq!(flops["assumptions"]["sentence_tokens"], 16);
+    let of_sentence = |part: &str| flops[part].as_u64().unwrap();
+    let whole = of_sentence("encoder_per_sentence") + of_sentence("backbone_per_sentence");
+    let expected = of_sentence("decoder_per_token") + whole / 17;
+    assert!(of_sentence("per_token").abs_diff(expected) <= 1);
+    for variant in info["variants"].as_array().unwrap() {
+        let graphs = variant["graphs"].as_object().unwrap().values();
+        let bytes: u64 = graphs.map(|graph| graph["bytes"].as_u64().unwrap()).sum();
+        assert_eq!(variant["weights_bytes"], bytes);
+    }
+    assert_eq!(info["variant"], "cpu-int8");
+    assert_eq!(info["provider"], "cpu");
+    assert_eq!(info["variants"].as_array().map(Vec::len), Some(2));
+    let text = tiny(&["info"]).output().unwrap().stdout;
+    assert_eq!(String::from_utf8(text).unwrap().lines().count(), 10);
+    tiny(&["info", "-v", "--log", "off"])
+        .assert()
+        .success()
+        .stdout(contains("model.name"));
+    let short = json_lines(&mut tiny(&["info", "--sentence-tokens", "4"]));
+    assert_eq!(short[0]["memory"]["kv_bytes_per_token_of_text"], 128.0);
+    tiny(&["info", "--sentence-tokens", "24"]).assert().code(2);
+}
+
+#[test]
+fn models_are_found_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    let golden = std::path::absolute("tests/golden").unwrap();
+    command.current_dir(&folder).env("SLLM_ORT_MODELS", &golden);
+    command.args(["segment", "one. two.", "--model", "bundle-svae"]);
+    command.assert().success();
+    let mut command = program();
+    command.current_dir(&folder).env("SLLM_ORT_MODELS", &golden);
+    let error = failure(command.args(["segment", "one.", "--model", "bundle-none"]));
+    assert!(error.contains("there are bundle, bundle-125m, "), "{error}");
+    assert!(error.contains("docs/original-checkpoint.md"), "{error}");
+}
+
+#[test]
+fn random_weights_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("random");
+    support::copy_bundle(support::TINY, &bundle);
+    let manifest = bundle.join("sllm.json");
+    let mut value: Value =
+        serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
+    value["provenance"] = json!({"checkpoint": {"random_seed": 7}});
+    std::fs::write(&manifest, value.to_string()).unwrap();
+    for arguments in [
+        &["run", PROMPT, "--max-sentences", "1"],
+        &["reconstruct", PROMPT][..],
+    ] {
+        let mut command = program();
+        command.args(arguments).arg("--model").arg(&bundle);
+        command
+            .assert()
+            .success()
+            .stderr(contains("weights of this model are random").count(1));
+    }
+}

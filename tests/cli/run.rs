@@ -1,0 +1,197 @@
+//! `run`: what is printed, sampling, stop texts, signals.
+
+use predicates::{prelude::*, str::contains};
+
+use super::PROMPT;
+use crate::support::{self, failure, json_lines, program, tiny};
+
+#[test]
+fn run_streams_text_and_prints_json() {
+    let text = tiny(&["run", PROMPT, "--ignore-stop", "--max-sentences", "3"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    let lines = json_lines(&mut tiny(&[
+        "run",
+        PROMPT,
+        "--ignore-stop",
+        "--max-sentences",
+        "3",
+    ]));
+    let (end, sentences) = lines.split_last().unwrap();
+    assert_eq!(sentences.len(), 3);
+    let joined: String = sentences
+        .iter()
+        .map(|s| s["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(text, joined + "\n");
+    for (index, sentence) in sentences.iter().enumerate() {
+        assert_eq!(sentence["index"], index);
+        let keys: Vec<_> = sentence.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["index", "text", "token_ids", "stop_probability"]);
+    }
+    assert_eq!(end["finish_reason"], "max_sentences");
+    assert_eq!(end["prompt_sentences"], 2);
+    assert_eq!(end["sentences"], 3);
+    let tokens: usize = sentences
+        .iter()
+        .map(|s| s["token_ids"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(end["tokens"], tokens);
+    assert!(end["timings"]["first_sentence_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn sampling_is_repeatable() {
+    let run = |seed: &str| {
+        let arguments = [
+            "run",
+            PROMPT,
+            "--ignore-stop",
+            "--temperature",
+            "3",
+            "--top-k",
+            "40",
+            "--seed",
+            seed,
+        ];
+        tiny(&arguments).output().unwrap().stdout
+    };
+    assert_eq!(run("1"), run("1"));
+    assert_ne!(run("1"), run("2"));
+}
+
+#[test]
+fn the_stop_text_is_not_printed() {
+    let all = tiny(&["run", PROMPT, "--ignore-stop"]).output().unwrap();
+    let all = String::from_utf8(all.stdout).unwrap();
+    let stop = &all[all.len() / 2..all.len() / 2 + 2];
+    let cut = &all[..all.find(stop).unwrap()];
+    let expected = format!("{cut}\n");
+    tiny(&["run", PROMPT, "--ignore-stop", "--stop", stop])
+        .assert()
+        .success()
+        .stdout(expected);
+}
+
+#[test]
+fn stop_texts() {
+    let all = tiny(&["run", PROMPT, "--ignore-stop"]).output().unwrap();
+    let all = String::from_utf8(all.stdout).unwrap();
+    let (first, second) = (&all[4..7], &all[9..12]);
+    let stopped = tiny(&[
+        "run",
+        PROMPT,
+        "--ignore-stop",
+        "--stop",
+        second,
+        "--stop",
+        first,
+    ]);
+    let mut stopped = stopped;
+    let found = all.find(first).unwrap().min(all.find(second).unwrap());
+    stopped
+        .assert()
+        .success()
+        .stdout(format!("{}\n", &all[..found]));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_run_between_sentences() {
+    use std::{process::Stdio, time::Duration};
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("session");
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = std::process::Command::new(program().get_program())
+            .args([
+                "run",
+                PROMPT,
+                "--ignore-stop",
+                "--max-sentences",
+                "100000000",
+            ])
+            .args([
+                "--when-full",
+                "drop-oldest",
+                "--model",
+                support::TINY,
+                "--save",
+            ])
+            .arg(&saved)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        let id = child.id().to_string();
+        std::process::Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(status));
+        let saved = saved.to_str().unwrap();
+        tiny(&["run", "--load", saved, "--max-sentences", "1"])
+            .assert()
+            .success();
+    }
+}
+
+#[test]
+fn a_full_context_is_said() {
+    let forever = ["--ignore-stop", "--max-sentences", "1000"];
+    let full = |more: &[&str]| tiny(&[&["run", PROMPT][..], &forever, more].concat());
+    let said = contains("warning: the context is full").count(1);
+    full(&[])
+        .assert()
+        .success()
+        .stderr(said.and(contains("--when-full drop-oldest")));
+    full(&["--format", "json"])
+        .assert()
+        .success()
+        .stdout(contains("\"finish_reason\":\"context_full\""))
+        .stderr(contains("the context is full"));
+    tiny(&["run", PROMPT, "--max-sentences", "1"])
+        .assert()
+        .success()
+        .stderr("");
+    let mut opt = program();
+    opt.args(["run", PROMPT, "--model", support::TINY_OPT]);
+    let opt = opt.args(forever).assert().success();
+    opt.stderr(contains("the context is full").and(contains("drop-oldest").not()));
+}
+
+#[test]
+fn stats_go_to_stderr() {
+    tiny(&["run", PROMPT, "--stats"])
+        .assert()
+        .success()
+        .stderr(contains("tokens/s").and(contains("cpu-int8 on cpu (")));
+}
+
+/// All nodes run on the processor where it is asked for, and `info` and `run` agree on their number.
+#[test]
+fn the_nodes_of_the_provider_are_counted() {
+    let info = &json_lines(&mut tiny(&["info"]))[0]["nodes"];
+    let run = json_lines(&mut tiny(&["run", PROMPT, "--stats"]));
+    let run = &run.last().unwrap()["nodes"];
+    assert_eq!(info, run);
+    let all = info["all"].as_u64().unwrap();
+    // Three graphs with two layers each: no fewer nodes than this do that work.
+    assert!(all > 50, "{info}");
+    assert_eq!(info["on_provider"], all);
+    assert_eq!(info["by_provider"]["CPUExecutionProvider"], all);
+    let quiet = json_lines(&mut tiny(&["run", PROMPT]));
+    assert!(quiet.last().unwrap().get("nodes").is_none());
+}
+
+/// A model of tokens has no option to drop sentences, and loses nothing of its context.
+#[test]
+fn a_prompt_too_long_for_a_token_level_model_is_refused() {
+    let long = "A cat. ".repeat(40);
+    let error = failure(
+        program()
+            .args(["run", "--model", "tests/golden/bundle-opt"])
+            .args(["--when-full", "drop-oldest", &long]),
+    );
+    assert!(error.contains("more tokens than fit"), "{error}");
+}

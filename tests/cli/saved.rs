@@ -1,0 +1,103 @@
+//! `run` with session files.
+
+use predicates::str::contains;
+
+use super::PROMPT;
+use crate::support::{TINY_ORIGINAL, failure, program, tiny};
+
+#[test]
+fn a_session_goes_on_where_it_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("story.session");
+    let file = file.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "--ignore-stop"]);
+        String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let whole = run(&[PROMPT, "--max-sentences", "4"]);
+    let first = run(&[PROMPT, "--max-sentences", "2", "--save", file]);
+    let second = run(&["--load", file, "--max-sentences", "2"]);
+    assert_eq!(
+        whole.trim_end_matches('\n'),
+        first.trim_end_matches('\n').to_owned() + second.trim_end_matches('\n')
+    );
+    let other = failure(program().args(["run", "--load", file, "--model", TINY_ORIGINAL]));
+    assert!(other.contains("saved with another model"), "{other}");
+}
+
+#[test]
+fn a_session_file_may_not_be_there_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new.session");
+    let file = file.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "--ignore-stop"]);
+        String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let twice =
+        run(&[PROMPT, "-n", "2", "--session", file]) + &run(&["-n", "2", "--session", file]);
+    let whole = run(&[PROMPT, "-n", "4"]);
+    assert_eq!(twice.replace('\n', ""), whole.replace('\n', ""));
+    failure(&mut tiny(&["run", "--load", "absent.session"]));
+}
+
+#[test]
+fn a_session_that_cannot_be_saved_is_said() {
+    let mut command = tiny(&["run", "hello", "--max-sentences", "0", "--save", "absent/x"]);
+    command
+        .assert()
+        .code(1)
+        .stderr(contains("cannot write absent/x"));
+}
+
+#[test]
+fn a_prompt_for_a_full_session_replaces_its_oldest_sentences() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("full.session");
+    let saved = saved.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "--greedy", "--ignore-stop"]);
+        command.args(arguments).output().unwrap()
+    };
+    let full = run(&["One. ", "-n", "100", "--save", saved]);
+    assert!(full.status.success());
+    let refused = run(&["--load", saved, "Two. Three. "]);
+    assert_eq!(refused.status.code(), Some(1));
+    let dropped = run(&[
+        "--load",
+        saved,
+        "Two. Three. ",
+        "--when-full",
+        "drop-oldest",
+        "-n",
+        "1",
+    ]);
+    let message = String::from_utf8_lossy(&dropped.stderr).into_owned();
+    assert!(dropped.status.success(), "{message}");
+    assert!(
+        message.contains("2 of the oldest sentences were dropped"),
+        "{message}"
+    );
+    let long = "One. ".repeat(13);
+    let long = run(&["--load", saved, &long, "--when-full", "drop-oldest"]);
+    let message = String::from_utf8_lossy(&long.stderr).into_owned();
+    assert!(
+        message.contains("13 sentences, a context of this model holds 12"),
+        "{message}"
+    );
+}
+
+#[test]
+fn text_on_stdin_beside_a_session_is_not_lost_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("a.session");
+    let saved = saved.to_str().unwrap();
+    tiny(&["run", "One. ", "-n", "1", "--save", saved])
+        .assert()
+        .success();
+    tiny(&["run", "--load", saved, "-n", "1"])
+        .write_stdin("The dog barked. ")
+        .assert()
+        .success()
+        .stderr(contains("stdin is not read"));
+}

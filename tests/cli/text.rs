@@ -1,0 +1,128 @@
+//! Where a text comes from, and what is refused.
+
+use predicates::str::contains;
+use serde_json::Value;
+
+use super::PROMPT;
+use crate::support::{self, failure, program, tiny};
+
+#[test]
+fn the_prompt_comes_from_argument_file_or_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompt.txt");
+    std::fs::write(&file, PROMPT).unwrap();
+    let expected = tiny(&["run", PROMPT]).output().unwrap().stdout;
+    assert!(!expected.is_empty());
+    tiny(&["run", "--prompt-file", file.to_str().unwrap()])
+        .assert()
+        .success()
+        .stdout(expected.clone());
+    tiny(&["run"])
+        .write_stdin(PROMPT)
+        .assert()
+        .success()
+        .stdout(expected);
+    tiny(&["run", PROMPT, "--prompt-file", "x"])
+        .assert()
+        .code(2);
+}
+
+#[test]
+fn sensible_results_for_odd_prompts() {
+    for prompt in ["hello", "...", "!?.,", "\u{feff}"] {
+        let output = tiny(&["run", prompt, "--max-sentences", "1"])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        let known = output.status.success() || error.contains("does not know");
+        assert!(known && error.lines().count() <= 1, "{prompt:?}: {error}");
+    }
+    for nothing in ["", " ", "\n\n", "\t\u{a0}"] {
+        for command in ["run", "embed", "reconstruct", "segment"] {
+            let error = failure(&mut tiny(&[command, nothing]));
+            assert!(
+                error.contains("give a text"),
+                "{command} {nothing:?}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn texts_come_from_arguments_files_and_stdin_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text.txt");
+    // A byte order mark and line ends of Windows are none of the text.
+    std::fs::write(&file, "\u{feff}the cat sat.\r\n").unwrap();
+    let file = file.to_str().unwrap();
+    for command in ["run", "embed", "reconstruct"] {
+        let expected = match command {
+            "run" => tiny(&[command, "the cat sat.\n"]).output().unwrap().stdout,
+            _ => tiny(&[command, "the cat sat."]).output().unwrap().stdout,
+        };
+        for arguments in [&["--file", file][..], &["-f", "-"], &["-"], &[]] {
+            let mut given = tiny(&[&[command], arguments].concat());
+            let given = given.pipe_stdin(file).unwrap();
+            given.assert().success().stdout(expected.clone());
+        }
+    }
+    tiny(&["run", "the cat. "])
+        .write_stdin("another text")
+        .assert()
+        .success()
+        .stderr(contains("stdin is not read"));
+    tiny(&["run", "- the cat. "]).assert().success().stderr("");
+    let mut command = program();
+    command.args(["run", "--model", support::TINY, "--", "-hello"]);
+    command.assert().success().stderr("");
+    tiny(&["run", "--hallo"]).assert().code(2);
+}
+
+#[test]
+fn places_of_bad_lines_are_named() {
+    for command in ["embed", "reconstruct"] {
+        let error = failure(tiny(&[command]).write_stdin("the cat.\n\nthe hat.\n"));
+        assert!(error.starts_with("stdin, line 2 is empty"), "{error}");
+    }
+    let long = format!("the cat.\n{}\n", "the hat ".repeat(20));
+    let error = failure(tiny(&["embed"]).write_stdin(long));
+    assert!(error.starts_with("stdin, line 2: "), "{error}");
+    for command in ["run", "embed", "reconstruct", "segment"] {
+        let mut command = tiny(&[command]);
+        let output = command.write_stdin("").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_may_be_pipes() {
+    let script =
+        "exec \"$0\" eval --model \"$1\" --file <(cat tests/data/stories.txt) --format json";
+    let binary = program().get_program().to_owned();
+    let output = std::process::Command::new("bash")
+        .args(["-c", script])
+        .arg(&binary)
+        .arg(support::TINY)
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["sentences"].as_u64().unwrap() > 10);
+    let round_trip = &found["reconstruction"]["round_trip"];
+    assert!((0.0..=1.0).contains(&round_trip.as_f64().unwrap()));
+}
+
+#[test]
+fn lines_that_are_not_utf8_are_named() {
+    let mut command = tiny(&["reconstruct"]);
+    let output = command
+        .write_stdin(b"Hello, \n\xc3(\n".to_vec())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("stdin, line 2: not UTF-8 text at byte 0"),
+        "{error}"
+    );
+}
