@@ -61,7 +61,7 @@ pub fn text_stats(
     let mut records = Records::open(text, Position::default())?;
     while let Some(piece) = records.next_piece()? {
         counter.add(&piece, text)?;
-        progress(piece.next_record.unwrap_or(piece.offset));
+        progress(piece.next_record.unwrap_or(piece.offset(0)));
     }
     report::report(&counter.counts, bundle, pipeline.tokenizer(), text)
 }
@@ -105,18 +105,18 @@ struct Counter<'p> {
 
 impl Counter<'_> {
     fn add(&mut self, piece: &Piece, path: &Path) -> Result<()> {
-        let mut offset = piece.offset;
+        let mut at = 0;
         // Cut here and not by the pipeline, which does not tell the parts of a sentence that was
         // split from sentences.
-        let mut sentences = segments(&piece.text, self.segmentation.tail);
+        let mut sentences = segments(piece.text(), self.segmentation.tail);
         for sentence in sentences.by_ref() {
             self.add_sentence(sentence)
                 .map_err(|source| Error::UnusableText {
                     path: path.to_owned(),
-                    byte: offset,
+                    byte: piece.offset(at),
                     source: Box::new(source),
                 })?;
-            offset += sentence.len() as u64;
+            at += sentence.len();
         }
         let dropped = sentences.remainder();
         self.counts.dropped_tails += u64::from(!dropped.is_empty());

@@ -1,6 +1,7 @@
 //! Text from arguments, files and stdin.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     env,
     ffi::OsString,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use sllm_ort::text::MAX_TEXT_BYTES;
+use sllm_ort::text::{MAX_TEXT_BYTES, with_line_feeds};
 use tempfile::NamedTempFile;
 
 use super::output;
@@ -42,13 +43,14 @@ fn is_hyphen_text(text: &str) -> bool {
     text.starts_with('-') && head.len() < text.len() && !head.contains('=')
 }
 
-/// A text among the arguments.
+/// A text among the arguments, its line breaks as LF.
 #[allow(clippy::unnecessary_wraps)] // So clap wants it.
 pub fn text_argument(text: &str) -> Result<String, Infallible> {
-    Ok(text.strip_prefix(HYPHEN_TEXT).unwrap_or(text).to_owned())
+    let text = text.strip_prefix(HYPHEN_TEXT).unwrap_or(text);
+    Ok(with_line_feeds(text).into_owned())
 }
 
-/// The text that was given: as an argument, in a file, or on stdin.
+/// The text that was given: as an argument, in a file, or on stdin. Its line breaks are LF.
 pub fn text(argument: Option<&str>, file: Option<&Path>) -> anyhow::Result<String> {
     let text = match (argument, file) {
         (Some(STDIN), _) => stdin()?,
@@ -136,10 +138,8 @@ fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
         bail!("{name}: more than {MAX_TEXT_BYTES} bytes of text: give it in parts");
     }
     let text = utf8(bytes, name)?;
-    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    Ok(with_line_feeds(text).into_owned())
 }
 
 fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
@@ -147,11 +147,6 @@ fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
         let place = error.utf8_error().valid_up_to();
         anyhow::anyhow!("{name}: not UTF-8 text at byte {place}: convert it to UTF-8 first")
     })
-}
-
-/// The text with LF for each CRLF and lone CR.
-pub fn with_line_feeds(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// A file that can be read from any place, and more than once: a pipe is copied first.
@@ -226,10 +221,14 @@ pub fn in_batches(
     })
 }
 
-/// The lines of a file, or of stdin where it is called `-`, read as they are asked for.
+/// The lines of a file, or of stdin where it is called `-`, read as they are asked for. A line ends
+/// with LF, CRLF or CR.
 pub struct Lines {
     reader: Box<dyn BufRead>,
     name: String,
+    /// Lines that were read together, since CR ends them.
+    pending: VecDeque<Vec<u8>>,
+    /// Lines that were read and handed out.
     number: usize,
 }
 
@@ -243,6 +242,7 @@ impl Lines {
         Ok(Self {
             reader: Box::new(BufReader::new(file)),
             name,
+            pending: VecDeque::new(),
             number: 0,
         })
     }
@@ -252,37 +252,53 @@ impl Lines {
         Self {
             reader,
             name: "stdin".into(),
+            pending: VecDeque::new(),
             number: 0,
         }
     }
 
     /// The next line without its end.
     fn read(&mut self) -> anyhow::Result<Option<Item>> {
+        if self.pending.is_empty() {
+            self.fill()?;
+        }
+        let Some(bytes) = self.pending.pop_front() else {
+            return Ok(None);
+        };
         self.number += 1;
-        let name = format!("{}, line {}", self.name, self.number);
+        let place = self.place(self.number);
+        let text = utf8(bytes, &place)?;
+        Ok(Some(Item { text, place }))
+    }
+
+    /// Read up to the next LF, or to the end.
+    fn fill(&mut self) -> anyhow::Result<()> {
+        let place = self.place(self.number + 1);
         let mut bytes = Vec::new();
-        let read = (&mut self.reader)
+        (&mut self.reader)
             .take(MAX_TEXT_BYTES as u64 + 1)
             .read_until(b'\n', &mut bytes)
-            .with_context(|| format!("cannot read {name}"))?;
-        if read == 0 {
-            return Ok(None);
+            .with_context(|| format!("cannot read {place}"))?;
+        if bytes.is_empty() {
+            return Ok(());
         }
         if bytes.len() > MAX_TEXT_BYTES {
-            bail!("{name}: more than {MAX_TEXT_BYTES} bytes: give it in parts");
+            bail!("{place}: more than {MAX_TEXT_BYTES} bytes: give it in parts");
         }
-        if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK.as_bytes()) {
-            bytes.drain(..BYTE_ORDER_MARK.len());
+        let mut lines = bytes.as_slice();
+        if self.number == 0 {
+            let mark = BYTE_ORDER_MARK.as_bytes();
+            lines = lines.strip_prefix(mark).unwrap_or(lines);
         }
-        let end = bytes.len()
-            - bytes
-                .iter()
-                .rev()
-                .take_while(|b| b"\r\n".contains(b))
-                .count();
-        bytes.truncate(end);
-        let text = utf8(bytes, &name)?;
-        Ok(Some(Item { text, place: name }))
+        lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+        lines = lines.strip_suffix(b"\r").unwrap_or(lines);
+        let lines = lines.split(|&byte| byte == b'\r').map(<[u8]>::to_vec);
+        self.pending.extend(lines);
+        Ok(())
+    }
+
+    fn place(&self, number: usize) -> String {
+        format!("{}, line {number}", self.name)
     }
 }
 
@@ -309,7 +325,26 @@ mod tests {
     }
 
     #[test]
-    fn line_ends() {
-        assert_eq!(with_line_feeds("a\r\nb\rc\n\r\n"), "a\nb\nc\n\n");
+    fn lines_end_with_each_line_break() {
+        for (content, expected) in [
+            ("", &[][..]),
+            ("a", &["a"]),
+            ("a\n", &["a"]),
+            ("a\r", &["a"]),
+            (
+                "\u{feff}a\r\nb\rc\n\r\nd\r\r",
+                &["a", "b", "c", "", "d", ""],
+            ),
+            ("\r\n", &[""]),
+        ] {
+            let file = NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), content).unwrap();
+            let lines = Lines::of_file(file.path()).unwrap();
+            let lines: Vec<Item> = lines.collect::<anyhow::Result<_>>().unwrap();
+            let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+            assert_eq!(texts, expected, "{content:?}");
+            let last = format!(", line {}", expected.len());
+            assert!(lines.last().is_none_or(|line| line.place.ends_with(&last)));
+        }
     }
 }

@@ -335,7 +335,7 @@ impl RunArgs {
         if !self.goes_on() {
             input::check_text(&text, "the prompt")?;
         }
-        Ok(input::with_line_feeds(&text))
+        Ok(text)
     }
 }
 

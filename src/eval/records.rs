@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    text::{Tail, segments},
+    text::{LineFeeds, Tail, segments},
 };
 
 /// What ends a record: a line of its own, or in a line.
@@ -32,14 +32,25 @@ pub struct Position {
     pub in_record: bool,
 }
 
-/// A part of a record that ends with a sentence.
+/// A part of a record that ends with a sentence, its line breaks as LF.
 #[derive(Debug)]
 pub struct Piece {
-    pub text: String,
+    text: LineFeeds,
     /// Where the text begins in the file.
-    pub offset: u64,
+    offset: u64,
     /// Where the next record begins, if the record ends here.
     pub next_record: Option<u64>,
+}
+
+impl Piece {
+    pub fn text(&self) -> &str {
+        &self.text.text
+    }
+
+    /// Where the byte `at` of the text is in the file.
+    pub fn offset(&self, at: usize) -> u64 {
+        self.offset + self.text.original(at) as u64
+    }
 }
 
 /// The text of a file, piece by piece.
@@ -131,7 +142,7 @@ impl Records {
             let text = std::str::from_utf8(&self.buffer[..end])
                 .map_err(|error| self.not_text(error.valid_up_to()))?;
             let kept = self.without_indent(text);
-            (kept.trim_end().to_owned(), text.len() - kept.len())
+            (LineFeeds::new(kept.trim_end()), text.len() - kept.len())
         };
         let offset = self.offset + trimmed as u64;
         self.offset += after as u64;
@@ -157,24 +168,29 @@ impl Records {
             }
             Err(error) => return Err(self.not_text(error.valid_up_to())),
         };
+        // A CR at the end may be half of a line break.
+        let text = text.strip_suffix('\r').unwrap_or(text);
         let kept = self.without_indent(text);
         let trimmed = text.len() - kept.len();
-        let mut pieces = segments(kept, Tail::Keep);
+        let mut text = LineFeeds::new(kept);
+        let mut pieces = segments(&text.text, Tail::Keep);
         let last = std::iter::from_fn(|| pieces.next()).last();
         // One sentence that is as long as this is cut where it happens to be.
-        let end = match kept.len() - last.map_or(0, str::len) {
-            0 => kept.len(),
+        let end = match text.text.len() - last.map_or(0, str::len) {
+            0 => text.text.len(),
             end => end,
         };
+        let taken = trimmed + text.original(end);
+        text.text.truncate(end);
         let piece = (end > 0).then(|| Piece {
-            text: kept[..end].to_owned(),
+            text,
             offset: self.offset + trimmed as u64,
             next_record: None,
         });
         self.in_record |= piece.is_some();
-        self.buffer.drain(..trimmed + end);
+        self.buffer.drain(..taken);
         self.searched = 0;
-        self.offset += (trimmed + end) as u64;
+        self.offset += taken as u64;
         Ok(piece)
     }
 
@@ -213,13 +229,16 @@ fn open_at(path: &Path, offset: u64) -> io::Result<(BufReader<File>, u64)> {
 /// The line, from 1, that a byte is on.
 fn line_of(path: &Path, byte: u64) -> io::Result<u64> {
     let mut reader = BufReader::new(File::open(path)?.take(byte));
-    let mut line = 1;
+    let (mut line, mut before) = (1, 0);
     loop {
         let buffer = reader.fill_buf()?;
         if buffer.is_empty() {
             return Ok(line);
         }
-        line += buffer.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        for &byte in buffer {
+            line += u64::from(byte == b'\r' || byte == b'\n' && before != b'\r');
+            before = byte;
+        }
         let length = buffer.len();
         reader.consume(length);
     }

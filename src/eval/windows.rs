@@ -138,7 +138,7 @@ impl<'m> Windows<'m> {
     }
 
     fn take(&mut self, piece: Piece) -> Result<()> {
-        let mut offset = piece.offset;
+        let mut at = 0;
         let failed = |offset: u64| {
             let path = self.path.clone();
             move |source: Error| Error::UnusableText {
@@ -147,7 +147,8 @@ impl<'m> Windows<'m> {
                 source: Box::new(source),
             }
         };
-        for sentence in self.pipeline.sentences(&piece.text)? {
+        for sentence in self.pipeline.sentences(piece.text())? {
+            let offset = piece.offset(at);
             let sentence = sentence.map_err(failed(offset))?;
             let bytes = match sentence.truncated {
                 true => self.pipeline.decode(&sentence.ids)?.len(),
@@ -160,7 +161,7 @@ impl<'m> Windows<'m> {
                 truncated: sentence.truncated,
                 offset,
             });
-            offset += sentence.text.len() as u64;
+            at += sentence.text.len();
         }
         self.next_record = piece.next_record;
         Ok(())

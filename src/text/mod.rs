@@ -2,6 +2,7 @@
 
 mod clauses;
 mod guard;
+mod line_feeds;
 mod original;
 mod segment;
 mod split;
@@ -15,6 +16,8 @@ use std::borrow::Cow;
 
 use crate::error::{Error, Result};
 
+pub(crate) use line_feeds::LineFeeds;
+pub use line_feeds::with_line_feeds;
 pub use segment::{Rule, Segments, Tail, segments};
 pub use split::LongSentence;
 pub use stream::Detokenizer;

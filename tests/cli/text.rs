@@ -4,7 +4,7 @@ use predicates::str::contains;
 use serde_json::Value;
 
 use super::PROMPT;
-use crate::support::{self, failure, program, tiny};
+use crate::support::{self, failure, json_lines, program, tiny};
 
 #[test]
 fn the_prompt_comes_from_argument_file_or_stdin() {
@@ -125,4 +125,54 @@ fn lines_that_are_not_utf8_are_named() {
         error.contains("stdin, line 2: not UTF-8 text at byte 0"),
         "{error}"
     );
+}
+
+/// A text is the same whatever breaks its lines, for every command and every source.
+#[test]
+fn line_breaks_of_all_systems_are_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text.txt");
+    let path = file.to_str().unwrap();
+    let text = "The cat sat.\n\nIt is so. He ran\nto the hill.\n<|endoftext|>\nSo. \nIt is.\n";
+    let lines = "the cat. \nhe ran. \nso. \n";
+    for command in [
+        "run",
+        "segment",
+        "stats",
+        "eval",
+        "embed",
+        "reconstruct",
+        "check",
+    ] {
+        for model in [support::TINY, support::TINY_ORIGINAL] {
+            let text = match command {
+                "embed" | "reconstruct" | "check" => lines,
+                "run" => "The cat sat.\n\nHe ran\nto the hill.\n",
+                _ => text,
+            };
+            let found = |text: &str| {
+                std::fs::write(&file, text).unwrap();
+                let mut arguments = vec![command, "--file", path, "--model", model];
+                if command == "check" {
+                    arguments.extend(["-n", "2"]);
+                }
+                let mut found = json_lines(program().args(arguments));
+                for line in &mut found {
+                    for timed in ["seconds", "timings", "seed"] {
+                        line.as_object_mut().unwrap().remove(timed);
+                    }
+                }
+                found
+            };
+            let expected = found(text);
+            for line_break in ["\r\n", "\r"] {
+                let other = text.replace('\n', line_break);
+                assert_eq!(found(&other), expected, "{command} {model} {line_break:?}");
+            }
+        }
+    }
+    let expected = json_lines(&mut tiny(&["segment", "One\n two.\nThree."]));
+    for argument in ["One\r\n two.\r\nThree.", "One\r two.\rThree."] {
+        assert_eq!(json_lines(&mut tiny(&["segment", argument])), expected);
+    }
 }

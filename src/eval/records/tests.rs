@@ -18,8 +18,8 @@ fn records(content: &[u8], piece_bytes: usize) -> Result<Vec<(u64, String)>> {
     let mut found = Vec::new();
     let mut current: Option<(u64, String)> = None;
     while let Some(piece) = records.next_piece()? {
-        let (_, text) = current.get_or_insert((piece.offset, String::new()));
-        text.push_str(&piece.text);
+        let (_, text) = current.get_or_insert((piece.offset(0), String::new()));
+        text.push_str(piece.text());
         if piece.next_record.is_some() {
             found.extend(current.take());
         }
@@ -80,9 +80,9 @@ fn pieces_end_with_a_sentence() {
     records.piece_bytes = 100;
     let mut sentences = Vec::new();
     while let Some(piece) = records.next_piece().unwrap() {
-        assert!(piece.text.len() <= 100 + LINE_BYTES);
-        assert!(text[piece.offset as usize..].starts_with(&piece.text));
-        sentences.extend(segments(&piece.text, Tail::Keep).map(ToOwned::to_owned));
+        assert!(piece.text().len() <= 100 + LINE_BYTES);
+        assert!(text[piece.offset(0) as usize..].starts_with(piece.text()));
+        sentences.extend(segments(piece.text(), Tail::Keep).map(ToOwned::to_owned));
     }
     let whole: Vec<_> = segments(text.trim(), Tail::Keep).collect();
     assert_eq!(sentences, whole);
@@ -96,7 +96,7 @@ fn a_position_leads_to_the_rest() {
         let mut records = Records::open(file.path(), position).unwrap();
         let mut texts = Vec::new();
         while let Some(piece) = records.next_piece().unwrap() {
-            texts.push(piece.text);
+            texts.push(piece.text().to_owned());
         }
         texts
     };
@@ -121,5 +121,41 @@ fn what_is_not_text_is_named_by_its_place() {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+/// Whatever breaks its lines, a file has the same text and sentences, each at its own place.
+#[test]
+fn line_breaks_of_all_systems_are_one() {
+    let text = "One line.\nTwo, lines\n\n and three. \n<|endoftext|>\n\nAnother é, \nrecord.";
+    let whole: Vec<_> = records(text.as_bytes(), PIECE_BYTES).unwrap();
+    let whole: Vec<_> = whole.into_iter().map(|(_, text)| text).collect();
+    for line_break in ["\r\n", "\r"] {
+        let text = text.replace('\n', line_break);
+        let file = file(text.as_bytes());
+        for piece_bytes in [1, 2, 3, 7, 12, 40, PIECE_BYTES] {
+            let mut found = vec![String::new()];
+            let mut records = Records::open(file.path(), Position::default()).unwrap();
+            records.piece_bytes = piece_bytes;
+            while let Some(piece) = records.next_piece().unwrap() {
+                for (at, c) in piece.text().char_indices().filter(|(_, c)| *c != '\n') {
+                    let place = piece.offset(at) as usize;
+                    assert!(text[place..].starts_with(c), "{at} by {piece_bytes}");
+                }
+                found.last_mut().unwrap().push_str(piece.text());
+                if piece.next_record.is_some() {
+                    found.push(String::new());
+                }
+            }
+            found.pop();
+            for text in &mut found {
+                text.truncate(text.trim_end().len());
+            }
+            assert_eq!(found, whole, "{line_break:?} by {piece_bytes}");
+        }
+    }
+    match records(b"One.\r\nTwo.\rThree \xff", PIECE_BYTES) {
+        Err(Error::NotText { byte, line, .. }) => assert_eq!((byte, line), (17, Some(3))),
+        other => panic!("{other:?}"),
     }
 }
