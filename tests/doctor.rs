@@ -95,6 +95,64 @@ fn what_is_not_there_is_said() {
     assert_eq!(found["model"]["files_intact"], true);
 }
 
+/// Both look in the same places, and say the same of what is wrong there.
+#[test]
+fn setup_and_doctor_find_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("libonnxruntime.so");
+    std::fs::write(&broken, "no library").unwrap();
+    let library = std::env::var("ORT_DYLIB_PATH").ok();
+    /// Variables, and arguments.
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+    let cases: [Case<'_>; 7] = [
+        (&[], &[]),
+        (&[("SLLM_ORT_MODEL", TINY)], &[]),
+        (&[("SLLM_ORT_MODEL", "nowhere")], &[]),
+        (&[], &["--model", TINY_OPT]),
+        (
+            &[("SLLM_ORT_MODELS", "tests/golden")],
+            &["-m", "bundle-svae"],
+        ),
+        (&[], &["--onnxruntime", broken.to_str().unwrap()]),
+        (
+            &[("SLLM_ORT_ONNXRUNTIME", broken.to_str().unwrap())],
+            &["-m", "tests"],
+        ),
+    ];
+    for (variables, arguments) in cases {
+        let command = |name: &str| {
+            let mut command = program();
+            command
+                .arg(name)
+                .args(arguments)
+                .envs(variables.iter().copied());
+            if let Some(library) = &library {
+                command.env("ORT_DYLIB_PATH", library);
+            }
+            command
+        };
+        let said = command("setup").output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let found = command("doctor")
+            .args(["--format", "json"])
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+        let runtime = &found["onnxruntime"];
+        let expected = match runtime["problem"].as_str() {
+            Some(problem) => format!("[missing] {problem}\n"),
+            None => format!("[ok] ONNX Runtime: {}\n", runtime["path"].as_str().unwrap()),
+        };
+        assert!(said.contains(&expected), "{said}\n{found:#}");
+        let model = &found["model"];
+        let expected = match model["problem"].as_str() {
+            Some(problem) => format!("[missing] {problem}\n"),
+            None => format!("[ok] model {}: ", model["name"].as_str().unwrap()),
+        };
+        assert!(said.contains(&expected), "{said}\n{found:#}");
+    }
+}
+
 #[test]
 fn text_has_a_line_for_each_finding() {
     let output = tiny(&["doctor", "-v", "--log", "off"]).output().unwrap();
@@ -116,5 +174,7 @@ fn text_has_a_line_for_each_finding() {
         lines.next().unwrap().contains("ONNX Runtime  1."),
         "{short}"
     );
-    assert!(lines.all(|line| line.chars().count() <= 80), "{short}");
+    // A path is not cut.
+    let fits = |line: &str| line.chars().count() <= 80 || line.trim().split(' ').count() == 1;
+    assert!(lines.all(fits), "{short}");
 }

@@ -191,7 +191,7 @@ impl BenchArgs {
         if let Some(kernel) = &self.model.vocabulary_kernel {
             option("--vocabulary-kernel", kernel);
         }
-        if let Some(path) = &self.model.onnxruntime {
+        if let Some(path) = &self.model.runtime.onnxruntime {
             command.arg("--onnxruntime").arg(path);
         }
         command.args(self.model.provider_options.arguments());

@@ -2,19 +2,17 @@
 
 mod text;
 
-use std::{error::Error as _, path::Path, thread};
+use std::{path::Path, thread};
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use sllm_ort::{
     Error, LoadOptions, Model, Provider, VocabularyKernel,
     bundle::{Bundle, GraphFile},
     config::ModelKind,
-    load_library,
 };
 
-use super::{ModelArgs, output};
+use super::{ModelArgs, models, output};
 
 /// A sentence for a first run.
 const SENTENCE: &str = "the cat. ";
@@ -33,22 +31,19 @@ pub fn run(args: &DoctorArgs, verbose: bool) -> anyhow::Result<bool> {
     if let Ok(processors) = thread::available_parallelism() {
         findings.insert("processors".into(), processors.get().into());
     }
-    let library = load_library(args.model.onnxruntime.as_deref());
+    let library = args.model.runtime.find();
     let library_works = library.is_ok();
     let library = match library {
         Ok(library) => json!({
-            "path": library.path.canonicalize().unwrap_or(library.path).display().to_string(),
+            "path": library.path.display().to_string(),
             "version": library.version,
             "build": library.build,
         }),
-        Err(error) => json!({"problem": one_line(&error)}),
+        Err(error) => json!({"problem": output::with_cause(&error)}),
     };
     findings.insert("onnxruntime".into(), library);
 
-    let opened = args.model.bundle.dir().and_then(|dir| {
-        Bundle::open(&dir).with_context(|| format!("the bundle {} cannot be used", dir.display()))
-    });
-    let works = match opened {
+    let works = match models::open(args.model.bundle.model.as_deref()) {
         Err(error) => {
             findings.insert("model".into(), json!({"problem": format!("{error:#}")}));
             false
@@ -79,7 +74,7 @@ fn describe(bundle: &Bundle) -> Value {
     let checks = graphs.map(check).chain([bundle.tokenizer.verify()]);
     let problems: Vec<String> = checks
         .filter_map(Result::err)
-        .map(|e| one_line(&e))
+        .map(|e| output::with_cause(&e))
         .collect();
     let variants: Vec<&str> = bundle.variants.iter().map(|v| v.name.as_str()).collect();
     let mut model = json!({
@@ -110,7 +105,7 @@ fn try_providers(
         });
         match tried {
             Ok(variant) => found["variant"] = variant.into(),
-            Err(error) => found["problem"] = one_line(&error).into(),
+            Err(error) => found["problem"] = output::with_cause(&error).into(),
         }
         found
     });
@@ -129,7 +124,7 @@ fn try_providers(
             "vocabulary_kernel": model.vocabulary_kernel().map(VocabularyKernel::name),
             "warnings": model.warnings(),
         }),
-        Err(error) => json!({"problem": one_line(&error)}),
+        Err(error) => json!({"problem": output::with_cause(&error)}),
     };
     findings.insert("run".into(), run);
     works
@@ -149,15 +144,6 @@ fn run_once(model: &Model) -> sllm_ort::Result<()> {
     session
         .generate(options)
         .try_for_each(|next| next.map(|_| ()))
-}
-
-/// An error with its first cause.
-fn one_line(error: &Error) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
-        .replace('\n', " ")
-        .trim_end()
-        .to_owned()
 }
 
 fn absolute(path: &Path) -> String {

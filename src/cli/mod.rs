@@ -16,6 +16,7 @@ mod progress;
 mod provider_args;
 mod reconstruct;
 mod run;
+mod runtime;
 mod sampling;
 mod segment;
 #[cfg(feature = "serve")]
@@ -169,9 +170,8 @@ struct ModelArgs {
     /// avx512-vnni [default: the fastest that the processor has]
     #[arg(long, value_name = "NAME", env = "SLLM_ORT_VOCABULARY_KERNEL")]
     vocabulary_kernel: Option<VocabularyKernel>,
-    /// ONNX Runtime library to load, or a folder that has it [default: searched]
-    #[arg(long, value_name = "PATH")]
-    onnxruntime: Option<PathBuf>,
+    #[command(flatten)]
+    runtime: runtime::RuntimeArgs,
 }
 
 impl ModelArgs {
@@ -204,7 +204,7 @@ impl ModelArgs {
         if let Some(kernel) = self.vocabulary_kernel {
             options = options.with_vocabulary_kernel(kernel)?;
         }
-        if let Some(path) = &self.onnxruntime {
+        if let Some(path) = &self.runtime.onnxruntime {
             options = options.with_onnxruntime(path);
         }
         Ok(options)

@@ -6,8 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::bail;
-use sllm_ort::{bundle::MANIFEST_NAME, data_folder};
+use anyhow::{Context as _, bail};
+use sllm_ort::{
+    bundle::{Bundle, MANIFEST_NAME},
+    data_folder,
+};
 
 /// The bundle that comes with the project.
 const SHIPPED: &str = "sllm-stories";
@@ -48,6 +51,12 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         name.display(),
         looked.join(", ")
     );
+}
+
+/// Open the bundle that [`find`] finds.
+pub fn open(named: Option<&Path>) -> anyhow::Result<Bundle> {
+    let dir = find(named)?;
+    Bundle::open(&dir).with_context(|| format!("the bundle {} cannot be used", dir.display()))
 }
 
 /// Where bundles are looked for, in turn.

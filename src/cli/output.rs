@@ -1,10 +1,13 @@
 //! Results on stdout; warnings and errors, each on one line, on stderr.
 
-use std::io::{self, Write as _};
+use std::{
+    error::Error as _,
+    io::{self, Write as _},
+};
 
 use serde::Serialize;
 use serde_json::Value;
-use sllm_ort::Model;
+use sllm_ort::{Error, Model};
 
 /// Longest cause that is shown behind an error's own line, in characters.
 const CAUSE_CHARS: usize = 300;
@@ -90,8 +93,14 @@ fn shortened(cause: &str) -> String {
     }
 }
 
+/// An error with its first cause, on one line.
+pub fn with_cause(error: &Error) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    one_line(&format!("{error}{}", cause.unwrap_or_default()))
+}
+
 /// The text without line breaks and other control characters.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
         .trim_end()
         .to_owned()

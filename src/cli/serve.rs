@@ -12,6 +12,7 @@ use sllm_ort::{Model, VocabularyKernel};
 
 use super::{
     BundleArgs, Format, ModelArgs, models, output, pass_warnings, provider_args::ProviderArgs,
+    runtime::RuntimeArgs,
 };
 use crate::serve::{self, Settings};
 
@@ -189,9 +190,8 @@ pub struct ServeArgs {
     /// avx512-vnni [default: the fastest that the processor has]
     #[arg(long, value_name = "NAME", env = "SLLM_ORT_VOCABULARY_KERNEL")]
     vocabulary_kernel: Option<VocabularyKernel>,
-    /// ONNX Runtime library to load, or a folder that has it [default: searched]
-    #[arg(long, value_name = "PATH", env = "SLLM_ORT_ONNXRUNTIME")]
-    onnxruntime: Option<PathBuf>,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -233,7 +233,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         threads: args.threads,
         spin: args.spin,
         vocabulary_kernel: args.vocabulary_kernel,
-        onnxruntime: args.onnxruntime.clone(),
+        runtime: args.runtime.clone(),
     };
     let batches = args.batches;
     let load = move || {

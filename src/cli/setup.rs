@@ -1,22 +1,32 @@
 //! `setup`: what is there of the runtime and the models, and how to get what is not. It fetches
-//! nothing.
+//! nothing. It looks where `doctor` and every other command does.
+
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use sllm_ort::{bundle::Bundle, data_folder, load_library};
+use sllm_ort::data_folder;
 
-use super::{models, output};
+use super::{models, output, runtime};
 
 #[derive(Args, Debug)]
-pub struct SetupArgs {}
+pub struct SetupArgs {
+    /// Bundle: its folder, or its name in a folder of models, which SLLM_ORT_MODELS may list
+    /// [default: the shipped sllm-stories]
+    #[arg(short, long, value_name = "MODEL", env = "SLLM_ORT_MODEL")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    runtime: runtime::RuntimeArgs,
+}
 
-pub fn run(_: &SetupArgs) -> anyhow::Result<bool> {
+pub fn run(args: &SetupArgs) -> anyhow::Result<bool> {
     let data = data_folder().context("there is no folder for a user's data: set HOME")?;
-    let library = load_library(None);
+    let library = args.runtime.find();
     match &library {
         Ok(library) => output::line(&format!("[ok] ONNX Runtime: {}", library.path.display()))?,
-        Err(_) => {
-            output::line("[missing] ONNX Runtime. One of these gets it:")?;
+        Err(error) => {
+            output::line(&format!("[missing] {}", output::with_cause(error)))?;
+            output::line("One of these gets ONNX Runtime:")?;
             output::line(
                 "  python3 -m pip install onnxruntime       # found in python3's packages",
             )?;
@@ -27,15 +37,19 @@ pub fn run(_: &SetupArgs) -> anyhow::Result<bool> {
             ))?;
         }
     }
-    let model = models::find(None).and_then(|dir| Ok(Bundle::open(dir)?));
+    let model = models::open(args.model.as_deref());
     match &model {
         Ok(bundle) => output::line(&format!(
             "[ok] model {}: {}",
             bundle.config.name,
             bundle.dir.display()
         ))?,
-        Err(_) => {
-            output::line("[missing] the model sllm-stories. One of these installs it:")?;
+        Err(error) => {
+            output::line(&format!(
+                "[missing] {}",
+                output::one_line(&format!("{error:#}"))
+            ))?;
+            output::line("One of these installs the model sllm-stories:")?;
             output::line("  make install                             # in a checkout of sllm-ort")?;
             output::line(&format!(
                 "  mkdir -p {0} && cp -r models/sllm-stories {0}/",

@@ -33,7 +33,15 @@ pub fn sha256(path: &Path) -> String {
 /// The program, without variables that could change what it does.
 pub fn program() -> Command {
     let mut command = Command::cargo_bin("sllm-ort").unwrap();
-    for variable in ["MODEL", "PROVIDER", "THREADS", "SPIN", "LOG"] {
+    for variable in [
+        "MODEL",
+        "MODELS",
+        "ONNXRUNTIME",
+        "PROVIDER",
+        "THREADS",
+        "SPIN",
+        "LOG",
+    ] {
         command.env_remove(format!("SLLM_ORT_{variable}"));
     }
     command

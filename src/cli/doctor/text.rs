@@ -1,9 +1,12 @@
-//! The findings for people: the verdict first, 80 columns at most.
+//! The findings for people: the verdict first, each finding whole, 80 columns at most where words
+//! are no longer.
 
 use serde_json::Value;
 
 /// Columns of a terminal that nobody made wider.
 const COLUMNS: usize = 80;
+/// Columns in front of what is told: a mark and a name.
+const INDENT: usize = 19;
 
 /// Lines that tell what works.
 pub fn lines(findings: &Value) -> Vec<String> {
@@ -14,7 +17,7 @@ pub fn lines(findings: &Value) -> Vec<String> {
         _ => format!("sllm-ort {version} does not work here"),
     }];
     let runtime = &findings["onnxruntime"];
-    lines.push(match runtime["problem"].as_str() {
+    lines.extend(match runtime["problem"].as_str() {
         Some(problem) => marked(false, "ONNX Runtime", problem),
         None => marked(
             true,
@@ -23,20 +26,27 @@ pub fn lines(findings: &Value) -> Vec<String> {
         ),
     });
     let model = &findings["model"];
-    let problems = model["problems"].as_array();
-    let problem = model["problem"].as_str().map(ToOwned::to_owned);
-    let problem = problem.or_else(|| problems.and_then(|all| all.first()).map(text));
-    lines.push(match problem {
-        Some(problem) => marked(false, "model", &problem),
-        None => marked(
+    let problems = model["problems"].as_array().into_iter().flatten();
+    let problems: Vec<String> = [&model["problem"]]
+        .into_iter()
+        .chain(problems)
+        .filter_map(|problem| problem.as_str().map(ToOwned::to_owned))
+        .collect();
+    match problems.is_empty() {
+        true => lines.extend(marked(
             true,
             "model",
             &format!("{}, {}", text(&model["name"]), text(&model["path"])),
+        )),
+        false => lines.extend(
+            problems
+                .iter()
+                .flat_map(|told| marked(false, "model", told)),
         ),
-    });
+    }
     for provider in findings["providers"].as_array().into_iter().flatten() {
         let name = text(&provider["name"]);
-        lines.push(match provider["starts"].as_bool() {
+        lines.extend(match provider["starts"].as_bool() {
             Some(true) => marked(
                 true,
                 &name,
@@ -49,23 +59,32 @@ pub fn lines(findings: &Value) -> Vec<String> {
         });
     }
     if let Some(problem) = findings["run"]["problem"].as_str() {
-        lines.push(marked(false, "run", problem));
+        lines.extend(marked(false, "run", problem));
     }
     lines.push("-v shows the details".into());
     lines
 }
 
-/// One line with a mark, cut to the width of a terminal.
-fn marked(works: bool, name: &str, told: &str) -> String {
+/// A finding with a mark, in as many lines as it takes. A word is never cut: it may be a path.
+fn marked(works: bool, name: &str, told: &str) -> Vec<String> {
     let mark = if works { "[ok]" } else { "[--]" };
-    let line = format!("{mark} {name:<13} {told}");
-    match line.char_indices().nth(COLUMNS) {
-        None => line,
-        Some(_) => {
-            let kept: String = line.chars().take(COLUMNS - 3).collect();
-            format!("{}...", kept.trim_end())
+    let width = |text: &str| text.chars().count();
+    let mut lines = vec![format!("{mark} {name:<13}")];
+    let mut begun = false;
+    for word in told.split_whitespace() {
+        if begun
+            && let Some(last) = lines.last()
+            && width(last) + 1 + width(word) > COLUMNS
+        {
+            lines.push(" ".repeat(INDENT - 1));
         }
+        if let Some(last) = lines.last_mut() {
+            last.push(' ');
+            last.push_str(word);
+        }
+        begun = true;
     }
+    lines
 }
 
 #[cfg(test)]
@@ -75,12 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_verdict_comes_first_and_lines_are_short() {
-        let long = "x".repeat(200);
+    fn the_verdict_comes_first_and_nothing_is_cut() {
+        let long = "some words ".repeat(30).trim_end().to_owned();
+        let path = format!("/{}", "x".repeat(200));
         let findings = json!({
             "version": "1.0", "works": false,
-            "onnxruntime": {"version": "1.31.1", "path": long},
-            "model": {"name": "a", "path": "b", "problems": [long]},
+            "onnxruntime": {"version": "1.31.1", "path": path},
+            "model": {"name": "a", "path": "b", "problems": [long, "another"]},
             "providers": [
                 {"name": "cpu", "offered": true, "starts": true, "variant": "portable"},
                 {"name": "cuda", "offered": false, "starts": false, "problem": "p"},
@@ -90,15 +110,23 @@ mod tests {
         });
         let lines = lines(&findings);
         assert_eq!(lines[0], "sllm-ort 1.0 does not work here");
-        assert!(
-            lines.iter().all(|line| line.chars().count() <= COLUMNS),
+        let fits = |line: &&String| line.chars().count() <= COLUMNS;
+        let wide: Vec<_> = lines.iter().filter(|line| !fits(line)).collect();
+        assert_eq!(
+            wide,
+            [&format!("{}{path}", " ".repeat(INDENT))],
             "{lines:?}"
         );
-        assert!(
-            lines.contains(&"[ok] cpu           variant portable".to_owned()),
-            "{lines:?}"
-        );
+        let joined = lines.join(" ");
+        let words: Vec<&str> = joined.split_whitespace().collect();
+        assert_eq!(words.join(" ").matches(&long).count(), 2, "{lines:?}");
+        for expected in [
+            "[ok] cpu           variant portable",
+            "[--] run           it failed",
+            "[--] model         another",
+        ] {
+            assert!(lines.contains(&expected.to_owned()), "{lines:?}");
+        }
         assert!(lines.iter().any(|line| line.starts_with("[--] cuda")));
-        assert!(lines.contains(&"[--] run           it failed".to_owned()));
     }
 }
