@@ -209,13 +209,13 @@ fn a_bad_filter_is_wrong_usage() {
 /// With `-v` the error comes last, after what was logged.
 #[test]
 fn a_failure_is_told_after_the_log() {
-    let output = tiny(&["run", PROMPT, "-v", "--load", "absent.session"])
-        .output()
-        .unwrap();
+    // Found when the model is there: all files are looked at before.
+    let long = "the hat ".repeat(20);
+    let output = tiny(&["embed", &long, "-v"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     let (log, report) = error.split_once("sllm-ort: error: ").unwrap();
     assert!(log.contains(" INFO load{"), "{error}");
-    assert!(report.contains("absent.session"), "{error}");
+    assert!(report.starts_with("text 1\n"), "{error}");
     assert!(report.contains("\n  caused by: "), "{error}");
 }

@@ -135,7 +135,8 @@ impl BenchArgs {
             batch,
         };
         let model = self.model.bundle.dir()?;
-        let find = |name: &PathBuf| models::find(Some(name));
+        // Each is opened now, before any is measured.
+        let find = |name: &PathBuf| models::open(Some(name)).map(|bundle| bundle.dir);
         let also = self
             .also
             .iter()

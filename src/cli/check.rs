@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{
@@ -11,7 +10,7 @@ use sllm_ort::{
 
 use super::{
     ModelArgs,
-    input::Lines,
+    input::{self, Blank},
     output::{self, percent},
     sampling::SamplingArgs,
 };
@@ -32,16 +31,13 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     args.sampling.apply(SamplingOptions::default())?;
-    let prompts = Lines::of_file(&args.file)?;
+    let prompts = input::items(&[], Some(&args.file), Blank::LeftOut)?;
     let model = args.model.load()?;
     let sampling = args.sampling.apply(model.sampling().clone())?;
     let json = args.model.is_json();
     let (mut checked, mut degenerate) = (0u64, 0u64);
     for prompt in prompts {
         let prompt = prompt?.text;
-        if prompt.trim().is_empty() {
-            continue;
-        }
         // Each its own seed, so that one draw does not decide on all.
         let seed = sampling.seed().wrapping_add(checked);
         let options = GenerateOptions::default()
@@ -63,9 +59,6 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         } else if let Some(kind) = kind {
             output::line(&format!("{kind}: {prompt:?} -> {text:?}"))?;
         }
-    }
-    if checked == 0 {
-        bail!("{}: no prompt in it", args.file.display());
     }
     let share = degenerate as f64 / checked as f64;
     if json {

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{Error, Model};
 
 use super::{
     ModelArgs,
-    input::{self, Item, in_batches},
+    input::{self, Blank, Item, in_batches},
     output,
 };
 
@@ -29,36 +29,16 @@ pub struct EmbedArgs {
 }
 
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
+    let texts = input::items(&args.text, args.file.as_deref(), Blank::Refused)?;
     let model = args.model.load()?;
     input::warn_of_unread_stdin(args.text.iter());
-    let count = embed_all(
-        &model,
-        args,
-        input::items(&args.text, args.file.as_deref())?,
-    )?;
-    if count == 0 {
-        bail!("there is no text: give one");
-    }
-    Ok(())
-}
-
-fn embed_all(
-    model: &Model,
-    args: &EmbedArgs,
-    texts: impl Iterator<Item = anyhow::Result<Item>>,
-) -> anyhow::Result<usize> {
-    let mut count = 0;
     for batch in in_batches(texts, BATCH) {
         let batch = batch?;
-        for item in &batch {
-            input::check_text(&item.text, &item.place)?;
-        }
         let texts: Vec<&str> = batch.iter().map(|item| item.text.as_str()).collect();
         let vectors = model
             .encode(&texts)
-            .or_else(|error| name_text(model, &batch, error))?;
-        warn_truncated(model, &batch)?;
-        count += batch.len();
+            .or_else(|error| name_text(&model, &batch, error))?;
+        warn_truncated(&model, &batch)?;
         for (text, vector) in texts.iter().zip(vectors.outer_iter()) {
             if args.model.is_json() {
                 output::json(&json!({"text": text, "embedding": vector.to_vec()}))?;
@@ -68,7 +48,7 @@ fn embed_all(
             }
         }
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Warn of texts that are cut short.

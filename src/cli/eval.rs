@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{
-    Model,
+    Model, check_writable,
     eval::{EvalOptions, Evaluation, evaluate},
 };
 
@@ -49,16 +49,21 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
         bail!("--state needs a regular file as --file: a pipe cannot be read again later");
     }
     let text = text.path();
+    let baseline_state = args.state.as_deref().map(beside);
+    let baseline_state = baseline_state.filter(|_| args.baseline.is_some());
+    for state in args.state.iter().chain(&baseline_state) {
+        check_writable(state)?;
+    }
+    let baseline = args.baseline.as_deref();
+    let baseline = baseline.map(|dir| models::open(Some(dir))).transpose()?;
     let model = args.model.load()?;
-    let Some(dir) = &args.baseline else {
+    let Some(baseline) = baseline else {
         let found = measure(&model, args, text, args.state.as_deref())?;
         return print(args, &[found]);
     };
-    let dir = models::find(Some(dir))?;
     let baseline = args
         .model
-        .load_bundle(&dir, args.baseline_variant.as_deref())?;
-    let baseline_state = args.state.as_deref().map(beside);
+        .load_bundle(&baseline.dir, args.baseline_variant.as_deref())?;
     let found = [
         measure(&model, args, text, args.state.as_deref())?,
         measure(&baseline, args, text, baseline_state.as_deref())?,

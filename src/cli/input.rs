@@ -115,9 +115,28 @@ fn file(path: &Path) -> anyhow::Result<String> {
     if path == Path::new(STDIN) {
         return stdin();
     }
-    let name = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-    all(file, &name)
+    all(open(path)?, &path.display().to_string())
+}
+
+/// Check that a file can be read, before the work that it is for.
+pub fn check_readable(path: &Path) -> anyhow::Result<()> {
+    match path.metadata() {
+        // A pipe is opened only once.
+        Ok(data) if !data.is_file() && !data.is_dir() => Ok(()),
+        _ => open(path).map(|_| ()),
+    }
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    let open = || {
+        let file = File::open(path)?;
+        match file.metadata()?.is_dir() {
+            // Where it is not said before, it is when it is read.
+            true => Err(io::Error::from(io::ErrorKind::IsADirectory)),
+            false => Ok(file),
+        }
+    };
+    open().with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// All of stdin.
@@ -153,16 +172,15 @@ fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
 pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
     let name = path.display().to_string();
     let is_stdin = path == Path::new(STDIN);
-    if !is_stdin
-        && path
-            .metadata()
-            .is_ok_and(|data| data.is_file() || data.is_dir())
-    {
-        return Ok(Seekable::There(path.to_owned()));
-    }
     let mut source: Box<dyn Read> = match is_stdin {
         true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(path).with_context(|| format!("cannot read {name}"))?),
+        false => {
+            let file = open(path)?;
+            if file.metadata().is_ok_and(|data| data.is_file()) {
+                return Ok(Seekable::There(path.to_owned()));
+            }
+            Box::new(file)
+        }
     };
     let mut copy = NamedTempFile::new().context("cannot make a temporary file")?;
     io::copy(&mut source, &mut copy).with_context(|| format!("cannot read {name}"))?;
@@ -190,23 +208,56 @@ pub struct Item {
     pub place: String,
 }
 
-/// Texts one by one: those of the arguments, or the lines of a file or of stdin.
-pub fn items(
-    arguments: &[String],
-    file: Option<&Path>,
-) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<Item>>>> {
-    Ok(match (arguments, file) {
-        ([], Some(path)) => Box::new(Lines::of_file(path)?),
-        ([], None) => Box::new(Lines::of_stdin()),
-        ([one], _) if one == STDIN => Box::new(Lines::of_stdin()),
+/// What becomes of texts with nothing in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    Refused,
+    LeftOut,
+}
+
+/// Texts one by one, as they are asked for.
+pub type Items = Box<dyn Iterator<Item = anyhow::Result<Item>>>;
+
+/// Texts one by one: those of the arguments, or the lines of a file or of stdin. The arguments, and
+/// the first line, are read and checked now, before a model is loaded for them.
+pub fn items(arguments: &[String], file: Option<&Path>, blank: Blank) -> anyhow::Result<Items> {
+    let lines = match (arguments, file) {
+        ([], Some(path)) => Lines::of_file(path)?,
+        ([], None) => Lines::of_stdin(),
+        ([one], _) if one == STDIN => Lines::of_stdin(),
         _ => {
-            let items = arguments.iter().enumerate().map(|(number, text)| Item {
-                text: text.clone(),
-                place: format!("text {}", number + 1),
+            let items = arguments.iter().enumerate().map(|(number, text)| {
+                Ok(Item {
+                    text: text.clone(),
+                    place: format!("text {}", number + 1),
+                })
             });
-            Box::new(items.collect::<Vec<_>>().into_iter().map(Ok))
+            let items = with_text(items, blank).collect::<anyhow::Result<Vec<_>>>()?;
+            return begun(Box::new(items.into_iter().map(Ok)), "the arguments");
         }
+    };
+    let name = lines.name.clone();
+    begun(Box::new(with_text(lines, blank)), &name)
+}
+
+/// The texts with something in them.
+fn with_text(
+    items: impl Iterator<Item = anyhow::Result<Item>>,
+    blank: Blank,
+) -> impl Iterator<Item = anyhow::Result<Item>> {
+    items.filter_map(move |item| match item {
+        Ok(item) if blank == Blank::LeftOut && item.text.trim().is_empty() => None,
+        Ok(item) => Some(check_text(&item.text, &item.place).map(|()| item)),
+        Err(error) => Some(Err(error)),
     })
+}
+
+/// The same texts, of which there is one.
+fn begun(mut items: Items, name: &str) -> anyhow::Result<Items> {
+    match items.next() {
+        Some(first) => Ok(Box::new(std::iter::once(Ok(first?)).chain(items))),
+        None => bail!("there is no text in {name}: give one"),
+    }
 }
 
 /// The texts in batches of at most `size`, read as they are asked for.
@@ -237,11 +288,9 @@ impl Lines {
         if path == Path::new(STDIN) {
             return Ok(Self::of_stdin());
         }
-        let name = path.display().to_string();
-        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
         Ok(Self {
-            reader: Box::new(BufReader::new(file)),
-            name,
+            reader: Box::new(BufReader::new(open(path)?)),
+            name: path.display().to_string(),
             pending: VecDeque::new(),
             number: 0,
         })

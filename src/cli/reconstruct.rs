@@ -12,7 +12,7 @@ use sllm_ort::{Model, text::TextSentence};
 
 use super::{
     ModelArgs,
-    input::{self, Item, in_batches},
+    input::{self, Blank, Items, in_batches},
     output,
 };
 
@@ -58,14 +58,19 @@ struct Count {
 }
 
 pub fn run(args: &ReconstructArgs) -> anyhow::Result<()> {
+    let nothing_given = args.text.is_empty() && args.file.is_none();
+    // Paragraphs may have empty lines between them.
+    let blank = match args.segment {
+        true => Blank::LeftOut,
+        false => Blank::Refused,
+    };
+    let texts = match nothing_given && io::stdin().is_terminal() {
+        true => input::items(&SENTENCES.map(str::to_owned), None, blank)?,
+        false => input::items(&args.text, args.file.as_deref(), blank)?,
+    };
     let model = args.model.load()?;
     input::warn_of_unread_stdin(args.text.iter());
     let mut count = Count::default();
-    let nothing_given = args.text.is_empty() && args.file.is_none();
-    let texts = match nothing_given && io::stdin().is_terminal() {
-        true => input::items(&SENTENCES.map(str::to_owned), None)?,
-        false => input::items(&args.text, args.file.as_deref())?,
-    };
     reconstruct_all(&model, args, texts, &mut count)?;
     if count.sentences == 0 {
         bail!("there is no sentence in the text: give one");
@@ -80,17 +85,13 @@ pub fn run(args: &ReconstructArgs) -> anyhow::Result<()> {
 fn reconstruct_all(
     model: &Model,
     args: &ReconstructArgs,
-    texts: impl Iterator<Item = anyhow::Result<Item>>,
+    texts: Items,
     count: &mut Count,
 ) -> anyhow::Result<()> {
     for batch in in_batches(texts, BATCH) {
         let batch = batch?;
         let mut sentences = Vec::new();
         for item in &batch {
-            // Paragraphs may have empty lines between them.
-            if !args.segment {
-                input::check_text(&item.text, &item.place)?;
-            }
             sentences.extend(cut(model, args, &item.text).with_context(|| item.place.clone())?);
         }
         for sentences in sentences.chunks(BATCH) {

@@ -126,6 +126,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let options = args.generate_options()?;
     // Before the model is loaded, which says what is not given.
     args.sampling.apply(SamplingOptions::default())?;
+    if let Some(path) = args.load_path() {
+        input::check_readable(path)?;
+    }
     if let Some(path) = args.save_path() {
         check_writable(path)?;
     }

@@ -21,12 +21,12 @@ pub struct SegmentArgs {
 }
 
 pub fn run(args: &SegmentArgs) -> anyhow::Result<()> {
+    let text = input::text(args.text.as_deref(), args.file.as_deref())?;
+    input::check_text(&text, "the text")?;
     let bundle = Bundle::open(args.bundle.dir()?)?;
     let longest = bundle.config.longest_sentence()?;
     let pipeline = TextPipeline::new(bundle.load_tokenizer()?, bundle.segmentation, longest)?;
     input::warn_of_unread_stdin(args.text.iter());
-    let text = input::text(args.text.as_deref(), args.file.as_deref())?;
-    input::check_text(&text, "the text")?;
     let mut pieces = pipeline.sentences(&text)?;
     for (index, piece) in pieces.by_ref().enumerate() {
         let piece = piece?;

@@ -131,3 +131,63 @@ fn a_reader_that_has_enough_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// What is given and what is to be written is checked before a model is loaded, which may take long:
+/// each command names the file though there is no model.
+#[test]
+fn files_are_checked_before_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let blank = folder.path().join("blank.txt");
+    std::fs::write(&blank, "\n \n\t\r\n").unwrap();
+    let blank = blank.to_str().unwrap();
+    let text = "tests/data/stories.txt";
+    let prompt = "The cat sat. ";
+    let absent = "cannot read absent/file";
+    let is_folder = "cannot read tests: ";
+    let unwritable = "cannot write absent/file";
+    let cases: [(&[&str], &str); 24] = [
+        (&["run", "-f", "absent/file"], absent),
+        (&["run", "-f", "tests"], is_folder),
+        (&["run", "-f", blank], "the prompt is all white space"),
+        (&["run", prompt, "--load", "absent/file"], absent),
+        (&["run", prompt, "--load", "tests"], is_folder),
+        (&["run", prompt, "--save", "absent/file"], unwritable),
+        (&["run", prompt, "--session", "absent/file"], unwritable),
+        (&["embed", "-f", "absent/file"], absent),
+        (&["embed", "-f", "tests"], is_folder),
+        (&["embed", "-f", blank], "line 1 is empty"),
+        (&["embed", "a text", " "], "text 2 is all white space"),
+        (&["reconstruct", "-f", "absent/file"], absent),
+        (&["reconstruct", "--segment", "-f", "tests"], is_folder),
+        (
+            &["reconstruct", "--segment", "-f", blank],
+            "there is no text in ",
+        ),
+        (&["segment", "-f", "absent/file"], absent),
+        (&["segment", "-f", blank], "the text is all white space"),
+        (&["stats", "-f", "absent/file"], absent),
+        (&["stats", "-f", "tests"], is_folder),
+        (&["stats", "-f", text, "--svg", "absent/file"], unwritable),
+        (&["eval", "-f", "tests"], is_folder),
+        (&["eval", "-f", text, "--state", "absent/file"], unwritable),
+        (&["check", "-f", blank], "there is no text in "),
+        (&["check", "-f", "absent/file"], absent),
+        (&["bench", "--svg", "absent/file"], unwritable),
+    ];
+    for (arguments, expected) in cases {
+        let error = failure(program().args(arguments).args(["--model", "no-model"]));
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    // A second bundle is looked at before the first one is measured.
+    for arguments in [
+        &["eval", "-f", text, "--baseline", "tests"][..],
+        &["bench", "--baseline", "tests"],
+        &["bench", "tests"],
+    ] {
+        let error = failure(tiny(arguments).args(["--onnxruntime", "absent.so"]));
+        assert!(
+            error.contains("holds no sllm.json"),
+            "{arguments:?}: {error}"
+        );
+    }
+}
