@@ -78,7 +78,7 @@ pub(crate) fn write_whole(
         }
         Target::File(target) => {
             let mut partial = partial(&target).map_err(failed)?;
-            let mut buffered = BufWriter::new(&mut partial);
+            let mut buffered = BufWriter::new(partial.as_file_mut());
             write(&mut buffered)
                 .and_then(|()| buffered.flush())
                 .map_err(failed)?;
@@ -135,13 +135,14 @@ fn target(path: &Path) -> io::Result<Target> {
     Err(io::Error::other("too many links"))
 }
 
-/// A new file beside `target`.
+/// A new file beside `target`. Its errors are the system's own: those of `tempfile` name a file that
+/// nobody knows.
 fn partial(target: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = Builder::new();
-    // As for any other new file: what the process's mask leaves of these.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder(target))
+    // As for any other new file, the process's mask says who may read it.
+    Builder::new().make_in(folder(target), |path| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).open(path)
+    })
 }
 
 fn folder(path: &Path) -> &Path {
@@ -204,7 +205,15 @@ mod tests {
         ] {
             for result in [check_writable(&path), write(&path, "x")] {
                 let error = result.unwrap_err();
-                assert!(matches!(&error, Error::Write { path: named, .. } if *named == path));
+                let Error::Write {
+                    path: named,
+                    source,
+                } = &error
+                else {
+                    panic!("{error:?}");
+                };
+                assert_eq!(*named, path);
+                assert!(!source.to_string().contains(".tmp"), "{source}");
             }
         }
         assert!(at("loop").is_symlink() && at("lost").is_symlink());

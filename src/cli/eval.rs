@@ -45,10 +45,9 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     // Before anything is read.
     args.options()?;
     let text = input::seekable(&args.file)?;
-    if args.state.is_some() && matches!(text, Seekable::Copied(_)) {
+    if args.state.is_some() && matches!(text, Seekable::Copied { .. }) {
         bail!("--state needs a regular file as --file: a pipe cannot be read again later");
     }
-    let text = text.path();
     let baseline_state = args.state.as_deref().map(beside);
     let baseline_state = baseline_state.filter(|_| args.baseline.is_some());
     for state in args.state.iter().chain(&baseline_state) {
@@ -58,15 +57,15 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let baseline = baseline.map(|dir| models::open(Some(dir))).transpose()?;
     let model = args.model.load()?;
     let Some(baseline) = baseline else {
-        let found = measure(&model, args, text, args.state.as_deref())?;
+        let found = measure(&model, args, &text, args.state.as_deref())?;
         return print(args, &[found]);
     };
     let baseline = args
         .model
         .load_bundle(&baseline.dir, args.baseline_variant.as_deref())?;
     let found = [
-        measure(&model, args, text, args.state.as_deref())?,
-        measure(&baseline, args, text, baseline_state.as_deref())?,
+        measure(&model, args, &text, args.state.as_deref())?,
+        measure(&baseline, args, &text, baseline_state.as_deref())?,
     ];
     for state in args.state.iter().chain(&baseline_state) {
         std::fs::remove_file(state)
@@ -96,7 +95,7 @@ fn beside(state: &Path) -> PathBuf {
 fn measure(
     model: &Model,
     args: &EvalArgs,
-    text: &Path,
+    text: &Seekable,
     state: Option<&Path>,
 ) -> anyhow::Result<Evaluation> {
     let mut options = args.options()?;
@@ -107,18 +106,20 @@ fn measure(
         Some(_) => progress::records(&model.config().name)?,
         None => progress::bytes(&model.config().name)?,
     };
-    let found = evaluate(model, text, &options, |progress| match progress.limit {
-        Some(limit) => {
-            bar.set_length(limit);
-            bar.set_position(progress.records);
-        }
-        None => {
-            bar.set_length(progress.total_bytes);
-            bar.set_position(progress.bytes);
+    let found = evaluate(model, text.path(), &options, |progress| {
+        match progress.limit {
+            Some(limit) => {
+                bar.set_length(limit);
+                bar.set_position(progress.records);
+            }
+            None => {
+                bar.set_length(progress.total_bytes);
+                bar.set_position(progress.bytes);
+            }
         }
     });
     bar.finish_and_clear();
-    let mut found = found?;
+    let mut found = found.map_err(|error| text.named(error))?;
     // A pipe was read from a copy.
     found.text = args.file.display().to_string();
     Ok(found)

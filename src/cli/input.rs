@@ -11,13 +11,18 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use sllm_ort::text::{MAX_TEXT_BYTES, with_line_feeds};
+use sllm_ort::{
+    Error,
+    text::{MAX_TEXT_BYTES, with_line_feeds},
+};
 use tempfile::NamedTempFile;
 
 use super::output;
 
-/// The name of stdin, as a text and as a file.
+/// Stands for stdin, as a text and as a file.
 const STDIN: &str = "-";
+/// What messages call it.
+const STDIN_NAME: &str = "standard input";
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Stands in front of an argument that begins with a hyphen and is a text; of private use.
@@ -84,7 +89,7 @@ pub fn warn_of_unread_stdin<'t>(mut arguments: impl Iterator<Item = &'t String>)
 pub fn warn_of_stdin(given: bool) {
     if given && something_on_stdin() {
         output::warn(
-            "stdin is not read, since a text is given as an argument (- stands for stdin)",
+            "standard input is not read, since a text is given as an argument (- stands for it)",
         );
     }
 }
@@ -115,7 +120,15 @@ fn file(path: &Path) -> anyhow::Result<String> {
     if path == Path::new(STDIN) {
         return stdin();
     }
-    all(open(path)?, &path.display().to_string())
+    all(open(path)?, &name(path))
+}
+
+/// What messages call a file.
+fn name(path: &Path) -> String {
+    match path == Path::new(STDIN) {
+        true => STDIN_NAME.into(),
+        false => path.display().to_string(),
+    }
 }
 
 /// Check that a file can be read, before the work that it is for.
@@ -136,7 +149,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
             false => Ok(file),
         }
     };
-    open().with_context(|| format!("cannot read {}", path.display()))
+    open().with_context(|| format!("cannot read {}", name(path)))
 }
 
 /// All of stdin.
@@ -144,7 +157,7 @@ fn stdin() -> anyhow::Result<String> {
     if io::stdin().is_terminal() {
         eprintln!("sllm-ort: reading the text from the terminal, end it with Ctrl-D");
     }
-    all(io::stdin().lock(), "stdin")
+    all(io::stdin().lock(), STDIN_NAME)
 }
 
 fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
@@ -170,7 +183,7 @@ fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
 
 /// A file that can be read from any place, and more than once: a pipe is copied first.
 pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
-    let name = path.display().to_string();
+    let name = name(path);
     let is_stdin = path == Path::new(STDIN);
     let mut source: Box<dyn Read> = match is_stdin {
         true => Box::new(io::stdin().lock()),
@@ -182,23 +195,47 @@ pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
             Box::new(file)
         }
     };
-    let mut copy = NamedTempFile::new().context("cannot make a temporary file")?;
-    io::copy(&mut source, &mut copy).with_context(|| format!("cannot read {name}"))?;
-    Ok(Seekable::Copied(copy))
+    let folder = env::temp_dir();
+    let copied = || format!("cannot copy {name} to {}", folder.display());
+    let made = NamedTempFile::new_in(&folder);
+    // Without the name of the copy.
+    let mut copy = made
+        .map_err(|error| io::Error::from(error.kind()))
+        .with_context(copied)?;
+    io::copy(&mut source, copy.as_file_mut()).with_context(copied)?;
+    Ok(Seekable::Copied { copy, name })
 }
 
 /// A file to read, or the copy of a pipe.
 pub enum Seekable {
     There(PathBuf),
-    Copied(NamedTempFile),
+    Copied {
+        copy: NamedTempFile,
+        /// What messages call the pipe.
+        name: String,
+    },
 }
 
 impl Seekable {
     pub fn path(&self) -> &Path {
         match self {
             Self::There(path) => path,
-            Self::Copied(copy) => copy.path(),
+            Self::Copied { copy, .. } => copy.path(),
         }
+    }
+
+    /// An error about the text, with the name that the user knows in place of the copy's.
+    pub fn named(&self, mut error: Error) -> Error {
+        if let Self::Copied { copy, name } = self
+            && let Error::Read { path, .. }
+            | Error::NotText { path, .. }
+            | Error::UnusableText { path, .. }
+            | Error::NoSentences { path, .. } = &mut error
+            && path == copy.path()
+        {
+            *path = name.into();
+        }
+        error
     }
 }
 
@@ -290,7 +327,7 @@ impl Lines {
         }
         Ok(Self {
             reader: Box::new(BufReader::new(open(path)?)),
-            name: path.display().to_string(),
+            name: name(path),
             pending: VecDeque::new(),
             number: 0,
         })
@@ -300,7 +337,7 @@ impl Lines {
         let reader = Box::new(BufReader::new(io::stdin()));
         Self {
             reader,
-            name: "stdin".into(),
+            name: STDIN_NAME.into(),
             pending: VecDeque::new(),
             number: 0,
         }

@@ -1,10 +1,7 @@
 //! `stats`: count what a text file holds for a model. Needs a bundle's tokenizer, but no ONNX
 //! Runtime.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use clap::Args;
 use sllm_ort::{
@@ -13,7 +10,11 @@ use sllm_ort::{
     stats::{LengthSummary, TextStats, text_stats},
 };
 
-use super::{BundleArgs, Format, input, output, progress};
+use super::{
+    BundleArgs, Format,
+    input::{self, Seekable},
+    output, progress,
+};
 
 /// Rows of the histogram, and width of its longest bar.
 const ROWS: usize = 24;
@@ -38,7 +39,7 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     }
     let text = input::seekable(&args.file)?;
     let bundle = Bundle::open(args.bundle.dir()?)?;
-    let found = count(&bundle, text.path())?;
+    let found = count(&bundle, &text)?;
     match args.bundle.format {
         Format::Json => output::json(&found)?,
         Format::Text => {
@@ -54,13 +55,13 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count(bundle: &Bundle, text: &Path) -> anyhow::Result<TextStats> {
+fn count(bundle: &Bundle, text: &Seekable) -> anyhow::Result<TextStats> {
     let bar = progress::bytes(&bundle.config.name)?;
     // A file that cannot be read is refused below, with its name.
-    bar.set_length(fs::metadata(text).map_or(0, |data| data.len()));
-    let found = text_stats(bundle, text, |bytes| bar.set_position(bytes));
+    bar.set_length(fs::metadata(text.path()).map_or(0, |data| data.len()));
+    let found = text_stats(bundle, text.path(), |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
-    Ok(found?)
+    found.map_err(|error| text.named(error).into())
 }
 
 fn table(found: &TextStats) -> Vec<String> {

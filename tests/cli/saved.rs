@@ -99,5 +99,5 @@ fn text_on_stdin_beside_a_session_is_not_lost_in_silence() {
         .write_stdin("The dog barked. ")
         .assert()
         .success()
-        .stderr(contains("stdin is not read"));
+        .stderr(contains("standard input is not read"));
 }

@@ -70,7 +70,7 @@ fn texts_come_from_arguments_files_and_stdin_alike() {
         .write_stdin("another text")
         .assert()
         .success()
-        .stderr(contains("stdin is not read"));
+        .stderr(contains("standard input is not read"));
     tiny(&["run", "- the cat. "]).assert().success().stderr("");
     let mut command = program();
     command.args(["run", "--model", support::TINY, "--", "-hello"]);
@@ -82,11 +82,14 @@ fn texts_come_from_arguments_files_and_stdin_alike() {
 fn places_of_bad_lines_are_named() {
     for command in ["embed", "reconstruct"] {
         let error = failure(tiny(&[command]).write_stdin("the cat.\n\nthe hat.\n"));
-        assert!(error.starts_with("stdin, line 2 is empty"), "{error}");
+        assert!(
+            error.starts_with("standard input, line 2 is empty"),
+            "{error}"
+        );
     }
     let long = format!("the cat.\n{}\n", "the hat ".repeat(20));
     let error = failure(tiny(&["embed"]).write_stdin(long));
-    assert!(error.starts_with("stdin, line 2: "), "{error}");
+    assert!(error.starts_with("standard input, line 2: "), "{error}");
     for command in ["run", "embed", "reconstruct", "segment"] {
         let mut command = tiny(&[command]);
         let output = command.write_stdin("").output().unwrap();
@@ -122,7 +125,7 @@ fn lines_that_are_not_utf8_are_named() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
-        error.contains("stdin, line 2: not UTF-8 text at byte 0"),
+        error.contains("standard input, line 2: not UTF-8 text at byte 0"),
         "{error}"
     );
 }
@@ -174,5 +177,42 @@ fn line_breaks_of_all_systems_are_one() {
     let expected = json_lines(&mut tiny(&["segment", "One\n two.\nThree."]));
     for argument in ["One\r\n two.\r\nThree.", "One\r two.\rThree."] {
         assert_eq!(json_lines(&mut tiny(&["segment", argument])), expected);
+    }
+}
+
+/// A pipe is read from a copy, of whose name nobody knows.
+#[test]
+fn standard_input_is_named() {
+    for command in [
+        "run",
+        "segment",
+        "stats",
+        "eval",
+        "embed",
+        "reconstruct",
+        "check",
+    ] {
+        for (content, problem) in [
+            (&b"The cat. \xff"[..], "not UTF-8 text at byte 9"),
+            (b"", "is empty|no text|no sentence"),
+            (b"\n\n", "white space|is empty|no text|no sentence"),
+            ("The \u{1f995}. ".as_bytes(), "does not know"),
+        ] {
+            let mut given = tiny(&[command, "-f", "-"]);
+            let output = given.write_stdin(content).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            if output.status.success() {
+                continue;
+            }
+            assert!(!error.contains("/tmp"), "{command}: {error}");
+            assert!(
+                problem.split('|').any(|part| error.contains(part)),
+                "{command}: {error}"
+            );
+            let is_named = error.contains("standard input") || error.contains("the prompt");
+            // A character that the tokenizer does not know is named itself.
+            let by_itself = error.contains("does not know") || error.contains("the text is");
+            assert!(is_named || by_itself, "{command}: {error}");
+        }
     }
 }

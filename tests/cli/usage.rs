@@ -44,7 +44,7 @@ fn errors_are_one_clear_line() {
             "not UTF-8",
             &on_tiny,
             b"ab\xff",
-            "stdin: not UTF-8 text at byte 2",
+            "standard input: not UTF-8 text at byte 2",
         ),
         (
             "no file",
