@@ -14,7 +14,7 @@ use sllm_ort::{
     SamplingOptions, Session, check_writable, config::ModelKind,
 };
 
-use super::{ModelArgs, input, output, sampling::SamplingArgs, signals::Interruptible};
+use super::{ModelArgs, input, models, output, sampling::SamplingArgs, signals::Interruptible};
 
 /// Headings of the help.
 const LENGTH: &str = "Length and end";
@@ -62,7 +62,7 @@ pub struct RunArgs {
     /// Repeat no sentence [default: the bundle's, else true if tokens are drawn]
     #[arg(long, value_name = "BOOL", help_heading = SAMPLING)]
     avoid_repeats: Option<bool>,
-    /// Decode each sentence N times and keep the likeliest
+    /// Decode each sentence N times and keep the likeliest; needs a temperature above 0
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = SAMPLING)]
     best_of: usize,
     /// What to do when the context is full
@@ -133,13 +133,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         check_writable(path)?;
     }
     let prompt = args.prompt()?;
+    let bundle = models::open(args.model.bundle.model.as_deref())?;
+    let sampling = args.sampling.apply(bundle.generation.sampling.clone())?;
+    check_best_of(args.best_of, &sampling)?;
     let started = Instant::now();
-    let model = args.model.load()?;
+    let model = args
+        .model
+        .load_bundle(&bundle.dir, args.model.variant.as_deref())?;
     let load = started.elapsed();
     let given = args.prompt.iter().chain(&args.prompt_option).next();
     let continues = given.is_none() && args.file.is_none() && args.goes_on();
     input::warn_of_stdin(continues || given.is_some_and(|text| text != "-"));
-    let sampling = args.sampling.apply(model.sampling().clone())?;
     for option in args.sampling.without_effect(&sampling) {
         output::warn(&format!("{option} has no effect at temperature 0"));
     }
@@ -219,6 +223,20 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(interruptible.status())
+}
+
+/// Refuse to decode each sentence several times where all of them are the same.
+fn check_best_of(best_of: usize, sampling: &SamplingOptions) -> sllm_ort::Result<()> {
+    if best_of > 1 && sampling.temperature() == 0.0 {
+        return Err(Error::InvalidOption {
+            option: "best-of",
+            value: best_of.to_string(),
+            allowed: "1 at temperature 0, where all candidates are the same: set --temperature \
+                above 0"
+                .into(),
+        });
+    }
+    Ok(())
 }
 
 fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::Result<()> {

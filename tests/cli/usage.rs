@@ -191,3 +191,38 @@ fn files_are_checked_before_the_model() {
         );
     }
 }
+
+/// Candidates of a greedy continuation are all the same: the user is told what makes a difference.
+#[test]
+fn the_best_of_equal_candidates_is_refused() {
+    let prompt = "The cat sat. ";
+    for greedy in [
+        &[][..],
+        &["--greedy"],
+        &["-t", "0"],
+        &["-t", "0", "--seed", "3"],
+    ] {
+        let mut command = tiny(&["run", prompt, "--best-of", "3"]);
+        let refused = command.args(greedy).assert().code(2).stdout("");
+        let error = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(error.contains("best-of is 3, allowed is 1 at"), "{error}");
+        assert!(error.contains("set --temperature"), "{error}");
+    }
+    for drawn in [&["--best-of", "1"][..], &["--best-of", "3", "-t", "0.9"]] {
+        let mut command = tiny(&["run", prompt, "-n", "1"]);
+        command.args(drawn).assert().success();
+    }
+    // The shipped bundle draws where nothing is said.
+    let mut command = program();
+    command.args([
+        "run",
+        prompt,
+        "-n",
+        "1",
+        "--best-of",
+        "2",
+        "-m",
+        "models/sllm-stories",
+    ]);
+    command.assert().success();
+}
