@@ -120,8 +120,8 @@ fn people_get_a_table() {
             .map(|line| line.split_whitespace().skip(2).collect())
             .collect()
     };
-    let expected = [["128", "256"], ["0.500", "1.000"]];
-    assert_eq!(rows("KV bytes/token"), expected, "{text}");
+    let expected = [&["128", "B", "256", "B"][..], &["0.500", "1.000"]];
+    assert_eq!(rows("KV cache/token"), expected, "{text}");
 }
 
 #[test]

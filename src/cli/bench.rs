@@ -262,16 +262,14 @@ fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output:
             r.spread.time_to_first_sentence_ms,
         ))
     });
-    row("KV bytes/token", &|r| {
-        r.kv_bytes_per_token.map(|bytes| format!("{bytes:.0}"))
+    row("KV cache/token", &|r| {
+        r.kv_bytes_per_token.map(output::size)
     });
-    row("measured bytes/token", &|r| {
-        r.measured_bytes_per_token
-            .map(|bytes| format!("{bytes:.0}"))
+    row("measured memory/token", &|r| {
+        r.measured_bytes_per_token.map(output::size)
     });
-    row("peak memory, MiB", &|r| {
-        let bytes = r.peak_memory_bytes?;
-        Some(format!("{:.0}", bytes as f64 / (1 << 20) as f64))
+    row("peak memory", &|r| {
+        r.peak_memory_bytes.map(|bytes| output::size(bytes as f64))
     });
     if let Some(baseline) = baseline {
         type Ratio = fn(&Ratios) -> Option<String>;
@@ -294,8 +292,8 @@ fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output:
                     r.spread.time_to_first_sentence_ms,
                 ))
             }),
-            ("KV bytes/token", |r| r.kv_bytes_per_token.map(ratio)),
-            ("measured bytes/token", |r| {
+            ("KV cache/token", |r| r.kv_bytes_per_token.map(ratio)),
+            ("measured memory/token", |r| {
                 r.measured_bytes_per_token.map(ratio)
             }),
             ("peak memory", |r| r.peak_memory_bytes.map(ratio)),

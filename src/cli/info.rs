@@ -36,7 +36,7 @@ pub fn run(args: &InfoArgs, verbose: bool) -> anyhow::Result<()> {
 fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
     let config = model.config();
     let number = |value: &Value| value.as_f64().unwrap_or(0.0);
-    let kib = |bytes: &Value| format!("{:.1} KiB", number(bytes) / 1024.0);
+    let size = |bytes: &Value| output::size(number(bytes));
     let names: Vec<&str> = model
         .bundle()
         .variants
@@ -81,10 +81,10 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
     }
     let entry = ["kv_bytes_per_sentence", "kv_bytes_per_token_of_text"];
     if let Some(bytes) = entry.into_iter().find_map(|key| memory[key].as_f64()) {
-        let full = kib(&memory["kv_bytes_full_context"]);
+        let full = size(&memory["kv_bytes_full_context"]);
         lines.push((
             "KV cache",
-            format!("{} a {unit}, {full} at most", kib(&json!(bytes))),
+            format!("{} a {unit}, {full} at most", output::size(bytes)),
         ));
     }
     lines.extend([

@@ -167,11 +167,16 @@ fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
         .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {name}"))?;
     if bytes.len() > MAX_TEXT_BYTES {
-        bail!("{name}: more than {MAX_TEXT_BYTES} bytes of text: give it in parts");
+        bail!("{name}: more than {} of text: give it in parts", most());
     }
     let text = utf8(bytes, name)?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
     Ok(with_line_feeds(text).into_owned())
+}
+
+/// Most text that is read at once, for a message.
+fn most() -> String {
+    output::size(MAX_TEXT_BYTES as f64)
 }
 
 fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
@@ -369,7 +374,7 @@ impl Lines {
             return Ok(());
         }
         if bytes.len() > MAX_TEXT_BYTES {
-            bail!("{place}: more than {MAX_TEXT_BYTES} bytes: give it in parts");
+            bail!("{place}: more than {} of text: give it in parts", most());
         }
         let mut lines = bytes.as_slice();
         if self.number == 0 {

@@ -51,6 +51,27 @@ pub fn placement(model: &Model) -> Value {
     })
 }
 
+/// A size for people, such as `1.2 MiB`, in the largest unit that it has one of.
+pub fn size(bytes: f64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    // What is rounded to 1024.0 of one unit is 1.0 of the next.
+    let next = 1024.0 - 0.05;
+    if bytes.round() < 1024.0 {
+        return format!("{} B", bytes.round());
+    }
+    let mut size = bytes / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    for larger in units {
+        if size < next {
+            break;
+        }
+        size /= 1024.0;
+        unit = Some(larger);
+    }
+    format!("{size:.1} {}", unit.unwrap_or(&"KiB"))
+}
+
 /// A share in percent.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
@@ -162,4 +183,29 @@ fn plain(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        for (bytes, expected) in [
+            (0.0, "0 B"),
+            (81.6, "82 B"),
+            (1023.0, "1023 B"),
+            (1023.7, "1.0 KiB"),
+            (1024.0, "1.0 KiB"),
+            (1536.0, "1.5 KiB"),
+            (1_048_524.0, "1023.9 KiB"),
+            (1_048_570.0, "1.0 MiB"),
+            (1_310_720.0, "1.2 MiB"),
+            (67_108_864.0, "64.0 MiB"),
+            (5e9, "4.7 GiB"),
+            (1e18, "888.2 PiB"),
+        ] {
+            assert_eq!(size(bytes), expected, "{bytes}");
+        }
+    }
 }

@@ -206,7 +206,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     if args.stats {
         eprintln!(
-            "{}, {} on {} ({} of {} nodes), {} threads; {}; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {} KiB",
+            "{}, {} on {} ({} of {} nodes), {} threads; {}; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {}",
             model.config().name,
             model.variant(),
             model.provider(),
@@ -219,7 +219,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             },
             reason.as_str(),
             timings.text(tokens),
-            session.memory_bytes() / 1024,
+            output::size(session.memory_bytes() as f64),
         );
     }
     Ok(interruptible.status())

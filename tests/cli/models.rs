@@ -35,7 +35,11 @@ fn info_describes_the_model() {
     assert_eq!(info["provider"], "cpu");
     assert_eq!(info["variants"].as_array().map(Vec::len), Some(2));
     let text = tiny(&["info"]).output().unwrap().stdout;
-    assert_eq!(String::from_utf8(text).unwrap().lines().count(), 10);
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().count(), 10);
+    // 512 and 18,432 bytes.
+    let sizes = "KV cache    512 B a sentence, 18.0 KiB at most\n";
+    assert!(text.contains(sizes), "{text}");
     tiny(&["info", "-v", "--log", "off"])
         .assert()
         .success()
