@@ -49,13 +49,18 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         degenerate += u64::from(kind.is_some());
         let text: String = sentences.iter().map(|s| s.text.as_str()).collect();
         if json {
-            output::json(&json!({
+            let mut line = json!({
                 "prompt": prompt,
                 "text": text,
                 "sentences": sentences.len(),
                 "finish_reason": reason.as_str(),
                 "degenerate": kind,
-            }))?;
+            });
+            // What `run` draws the same with.
+            if sampling.temperature() > 0.0 {
+                line["seed"] = seed.into();
+            }
+            output::json(&line)?;
         } else if let Some(kind) = kind {
             output::line(&format!("{kind}: {prompt:?} -> {text:?}"))?;
         }

@@ -193,10 +193,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             "tokens": tokens,
             "timings": timings.json(tokens),
         });
+        // What draws the same again.
+        if sampling.temperature() > 0.0 {
+            end["seed"] = sampling.seed().into();
+        }
         if args.stats {
-            if sampling.temperature() > 0.0 {
-                end["seed"] = sampling.seed().into();
-            }
             end["provider"] = model.provider().name().into();
             end["nodes"] = output::placement(&model);
         }

@@ -195,3 +195,33 @@ fn a_prompt_too_long_for_a_token_level_model_is_refused() {
     );
     assert!(error.contains("more tokens than fit"), "{error}");
 }
+
+/// Whatever drew a text, its seed is in the JSON and draws it again.
+#[test]
+fn json_has_the_seed_of_what_was_drawn() {
+    let drawn = ["run", PROMPT, "--ignore-stop", "-t", "3", "-n", "3"];
+    let texts = |lines: &[serde_json::Value]| -> Vec<String> {
+        let texts = lines.iter().filter_map(|line| line["text"].as_str());
+        texts.map(ToOwned::to_owned).collect()
+    };
+    let first = json_lines(&mut tiny(&drawn));
+    let seed = first.last().unwrap()["seed"].as_u64().unwrap().to_string();
+    let again = json_lines(tiny(&drawn).args(["--seed", &seed]));
+    assert_eq!(texts(&again), texts(&first));
+    assert_eq!(again.last().unwrap()["seed"], first.last().unwrap()["seed"]);
+    let greedy = json_lines(&mut tiny(&["run", PROMPT, "--greedy"]));
+    assert!(greedy.last().unwrap().get("seed").is_none());
+
+    // Each prompt that is checked has its own.
+    let mut check = tiny(&["check", "-f", "-", "-t", "3", "-n", "3"]);
+    check.write_stdin(format!("{PROMPT}\n{PROMPT}\n"));
+    let lines = json_lines(&mut check);
+    for line in &lines[..2] {
+        let seed = line["seed"].as_u64().unwrap().to_string();
+        let again = json_lines(&mut tiny(&[
+            "run", PROMPT, "-t", "3", "-n", "3", "--seed", &seed,
+        ]));
+        assert_eq!(texts(&again).concat(), line["text"].as_str().unwrap());
+    }
+    assert_eq!(lines[2]["seed"], lines[0]["seed"]);
+}
