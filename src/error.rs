@@ -467,7 +467,7 @@ pub enum Error {
     },
 
     /// A file could not be written.
-    #[error("cannot write {}: check that its folder exists and is writable", .path.display())]
+    #[error("cannot write {}: check that its folder exists, and that folder and file are writable", .path.display())]
     Write {
         /// The file.
         path: PathBuf,

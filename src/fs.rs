@@ -1,7 +1,7 @@
 //! Reading files with a limit, and writing them whole or not at all.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
@@ -50,14 +50,15 @@ const MAX_LINKS: usize = 32;
 
 /// Where a result goes.
 enum Target {
-    /// A file, there already or not, that is replaced by a whole one.
-    File(PathBuf),
+    /// A file, there already with these permissions or not, that is replaced by a whole one.
+    File(PathBuf, Option<Permissions>),
     /// A pipe or a device: it is written into.
     Stream(File),
 }
 
 /// Write a file beside `path` and put it in its place: whoever reads `path` finds the old content
-/// or the new one. A link stays one, and its file is written; a pipe or a device is written into.
+/// or the new one. A link stays one, and its file is written; a pipe or a device is written into. A
+/// read-only file is refused; the permissions of one that is replaced stay.
 ///
 /// # Errors
 /// [`Error::Write`], with the path as it was given.
@@ -76,14 +77,19 @@ pub(crate) fn write_whole(
                 .and_then(|()| buffered.flush())
                 .map_err(failed)
         }
-        Target::File(target) => {
+        Target::File(target, permissions) => {
             let mut partial = partial(&target).map_err(failed)?;
             let mut buffered = BufWriter::new(partial.as_file_mut());
             write(&mut buffered)
                 .and_then(|()| buffered.flush())
                 .map_err(failed)?;
             drop(buffered);
-            partial.as_file().sync_all().map_err(failed)?;
+            let file = partial.as_file();
+            // A private file stays one.
+            if let Some(permissions) = permissions {
+                file.set_permissions(permissions).map_err(failed)?;
+            }
+            file.sync_all().map_err(failed)?;
             partial
                 .persist(&target)
                 .map_err(|error| failed(error.error))?;
@@ -101,7 +107,7 @@ pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let checked = match fs::metadata(path) {
         Ok(data) if !data.is_file() && !data.is_dir() => Ok(()),
         _ => target(path).and_then(|target| match target {
-            Target::File(target) => partial(&target).map(|_| ()),
+            Target::File(target, _) => partial(&target).map(|_| ()),
             Target::Stream(_) => Ok(()),
         }),
     };
@@ -117,7 +123,11 @@ fn target(path: &Path) -> io::Result<Target> {
     for _ in 0..MAX_LINKS {
         match fs::metadata(&place) {
             Ok(data) if data.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(data) if data.is_file() => return fs::canonicalize(&place).map(Target::File),
+            Ok(data) if data.is_file() => {
+                check_replaceable(&place, &data)?;
+                let place = fs::canonicalize(&place)?;
+                return Ok(Target::File(place, Some(data.permissions())));
+            }
             Ok(_) => {
                 return OpenOptions::new()
                     .write(true)
@@ -128,11 +138,28 @@ fn target(path: &Path) -> io::Result<Target> {
             // A link to a file that is not there, or no link and no file.
             Err(_) => match fs::read_link(&place) {
                 Ok(link) => place = folder(&place).join(link),
-                Err(_) => return Ok(Target::File(place)),
+                Err(_) => return Ok(Target::File(place, None)),
             },
         }
     }
     Err(io::Error::other("too many links"))
+}
+
+/// Refuse to replace a file that could not be written into: whoever protected it meant that.
+fn check_replaceable(path: &Path, data: &Metadata) -> io::Result<()> {
+    let opened = OpenOptions::new().write(true).open(path);
+    let refused = opened.as_ref().is_err_and(|error| {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+    });
+    // An administrator may open it all the same.
+    if data.permissions().readonly() || refused {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the file is read-only: make it writable, or name another one",
+        ));
+    }
+    opened.map(|_| ())
 }
 
 /// A new file beside `target`. Its errors are the system's own: those of `tempfile` name a file that
@@ -217,6 +244,35 @@ mod tests {
             }
         }
         assert!(at("loop").is_symlink() && at("lost").is_symlink());
+    }
+
+    #[test]
+    fn a_read_only_file_is_refused_and_permissions_stay() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let link = folder.path().join("link");
+        symlink("file", &link).unwrap();
+        fs::write(&path, "old").unwrap();
+        for mode in [0o444, 0o400, 0o555] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            for path in [&path, &link] {
+                for result in [check_writable(path), write(path, "new")] {
+                    let Err(Error::Write { source, .. }) = result else {
+                        panic!("{result:?}");
+                    };
+                    assert!(source.to_string().contains("read-only"), "{source}");
+                }
+            }
+            assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        }
+        for mode in [0o600, 0o644, 0o664] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            write(&path, "new").unwrap();
+            let found = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(found & 0o777, mode);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

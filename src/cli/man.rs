@@ -1,7 +1,7 @@
 //! `man`: the manual pages.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_mangen::Man;
+use sllm_ort::check_writable;
 
 use super::output;
 
@@ -37,6 +38,9 @@ pub fn run(args: &ManArgs, program: Command) -> anyhow::Result<()> {
         .map(|man| Ok((dir.join(man.get_filename()), page(&man)?)))
         .collect::<io::Result<Vec<_>>>()?;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for (path, _) in &pages {
+        check_writable(path)?;
+    }
     for (path, page) in pages {
         write(dir, &path, &page).with_context(|| format!("cannot write {}", path.display()))?;
         output::line(&path.display().to_string())?;
@@ -52,12 +56,12 @@ fn page(man: &Man) -> io::Result<Vec<u8>> {
 
 /// Write a file whole or not at all.
 fn write(dir: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    // As for any other new file: what the process's mask leaves of these.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut partial = builder.tempfile_in(dir)?;
-    partial.write_all(content)?;
-    partial.persist(path)?;
+    // As for any other new file, the process's mask says who may read it.
+    let mut partial = tempfile::Builder::new().make_in(dir, |path| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).open(path)
+    })?;
+    partial.as_file_mut().write_all(content)?;
+    partial.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

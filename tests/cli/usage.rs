@@ -226,3 +226,49 @@ fn the_best_of_equal_candidates_is_refused() {
     ]);
     command.assert().success();
 }
+
+/// A file that is protected is not replaced by another one, whichever command writes it.
+#[cfg(unix)]
+#[test]
+fn read_only_files_are_not_replaced() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["file", "sllm-ort-run.1"];
+    for name in names {
+        let file = folder.path().join(name);
+        std::fs::write(&file, "kept").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    let file = folder.path().join("file");
+    let file = file.to_str().unwrap();
+    let text = "tests/data/stories.txt";
+    for arguments in [
+        &["run", "The cat. ", "--model", support::TINY, "--save", file][..],
+        &["stats", "-f", text, "--model", support::TINY, "--svg", file],
+        &[
+            "eval",
+            "-f",
+            text,
+            "--model",
+            support::TINY,
+            "--state",
+            file,
+        ],
+        &["bench", "--model", support::TINY, "--svg", file],
+        &["man", "--dir", folder.path().to_str().unwrap()],
+    ] {
+        let error = failure(program().args(arguments));
+        assert!(error.contains("cannot write "), "{arguments:?}: {error}");
+        assert!(
+            error.contains("the file is read-only: make it writable"),
+            "{error}"
+        );
+    }
+    for name in names {
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join(name)).unwrap(),
+            "kept"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
