@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde::Deserialize;
 use serde_json::json;
 use sllm_ort::{
@@ -26,7 +26,12 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
     /// Variant of the baseline [default: the first one made for the provider]
-    #[arg(long, value_name = "NAME", requires = "baseline")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "baseline",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     baseline_variant: Option<String>,
     /// Tokens of the prompt, which are random
     #[arg(long, value_name = "N", default_value_t = 320)]

@@ -5,7 +5,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 use sllm_ort::{
     Model, check_writable,
@@ -32,7 +32,12 @@ pub struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
     /// Variant of the baseline [default: the first one made for the provider]
-    #[arg(long, value_name = "NAME", requires = "baseline")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "baseline",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     baseline_variant: Option<String>,
     /// Keep the progress in a file, and go on from there if it exists; removed in the end
     #[arg(long, value_name = "FILE")]

@@ -55,6 +55,14 @@ pub fn text_argument(text: &str) -> Result<String, Infallible> {
     Ok(with_line_feeds(text).into_owned())
 }
 
+/// A text among the arguments that is none where it is empty.
+pub fn some_text_argument(text: &str) -> Result<String, String> {
+    match text.is_empty() {
+        true => Err("a text of one character or more is needed".into()),
+        false => text_argument(text).map_err(|never| match never {}),
+    }
+}
+
 /// The text that was given: as an argument, in a file, or on stdin. Its line breaks are LF.
 pub fn text(argument: Option<&str>, file: Option<&Path>) -> anyhow::Result<String> {
     let text = match (argument, file) {

@@ -38,9 +38,7 @@ impl LogArgs {
             1 => "info",
             _ => "debug",
         };
-        // A variable that is set to nothing is as good as none.
-        let log = self.log.as_deref().filter(|filter| !filter.is_empty());
-        let filter = EnvFilter::try_new(log.unwrap_or(level))?;
+        let filter = EnvFilter::try_new(self.log.as_deref().unwrap_or(level))?;
         if filter.max_level_hint() == Some(LevelFilter::OFF) {
             return Ok(());
         }
@@ -66,7 +64,7 @@ fn no_color() -> bool {
 fn checked(filter: &str) -> Result<String, String> {
     let is_word = |part: &str| part.chars().all(|c| c.is_alphanumeric() || c == '_');
     let is_level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
-    if is_word(filter) && !filter.is_empty() && !is_level(filter) {
+    if is_word(filter) && !is_level(filter) {
         return Err(format!("expected one of {}", LEVELS.join(", ")));
     }
     match EnvFilter::try_new(filter) {

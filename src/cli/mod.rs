@@ -34,7 +34,7 @@ use std::{
 
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-    builder::Resettable,
+    builder::{NonEmptyStringValueParser, Resettable},
 };
 use sllm_ort::{Error, LoadOptions, Model, ProviderChoice, VocabularyKernel};
 
@@ -151,13 +151,14 @@ struct ModelArgs {
         long,
         value_name = "NAME",
         default_value = "auto",
-        env = "SLLM_ORT_PROVIDER"
+        env = "SLLM_ORT_PROVIDER",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     provider: String,
     #[command(flatten)]
     provider_options: ProviderArgs,
     /// Variant of the bundle [default: the first one made for the provider]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     variant: Option<String>,
     /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
     #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]

@@ -77,7 +77,7 @@ pub struct RunArgs {
         help_heading = LENGTH,
         value_name = "TEXT",
         allow_hyphen_values = true,
-        value_parser = input::text_argument
+        value_parser = input::some_text_argument
     )]
     stop: Vec<String>,
     /// Save prompt and continuation to a session file

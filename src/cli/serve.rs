@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::bail;
-use clap::{Args, builder::FalseyValueParser};
+use clap::{
+    Args,
+    builder::{FalseyValueParser, NonEmptyStringValueParser},
+};
 
 use sllm_ort::{Model, VocabularyKernel};
 
@@ -43,7 +46,8 @@ pub struct ServeArgs {
         long,
         value_name = "HOST",
         default_value = "127.0.0.1",
-        env = "SLLM_ORT_HOST"
+        env = "SLLM_ORT_HOST",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     host: String,
     /// Port to listen on; 0 takes one that is free
@@ -155,6 +159,7 @@ pub struct ServeArgs {
         value_name = "ORIGIN",
         env = "SLLM_ORT_CORS",
         value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
         help_heading = ACCESS
     )]
     cors: Vec<String>,
@@ -171,13 +176,19 @@ pub struct ServeArgs {
         long,
         value_name = "NAME",
         default_value = "auto",
-        env = "SLLM_ORT_PROVIDER"
+        env = "SLLM_ORT_PROVIDER",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     provider: String,
     #[command(flatten)]
     provider_options: ProviderArgs,
     /// Variant of the bundles [default: the first one made for the provider]
-    #[arg(long, value_name = "NAME", env = "SLLM_ORT_VARIANT")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SLLM_ORT_VARIANT",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     variant: Option<String>,
     /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
     #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]

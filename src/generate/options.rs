@@ -138,8 +138,11 @@ impl GenerateOptions {
                 allowed,
             }
         };
+        if stop_text.is_empty() {
+            return Err(refused("a text of one character or more".into()));
+        }
         let sentences = segments(stop_text.trim_start(), Tail::Keep).count();
-        if stop_text.is_empty() || sentences > 1 {
+        if sentences > 1 {
             return Err(refused("a text that ends with its first sentence".into()));
         }
         if self.stop_texts.len() >= MAX_STOP_TEXTS {

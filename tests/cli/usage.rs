@@ -272,3 +272,69 @@ fn read_only_files_are_not_replaced() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
+
+/// An option that is given with nothing is wrong usage, and told with its name.
+#[test]
+fn empty_values_are_refused() {
+    let text = "tests/data/stories.txt";
+    let cases: [(&[&str], &[&str]); 7] = [
+        (
+            &["run", "The cat. "],
+            &[
+                "--stop",
+                "--model",
+                "--provider",
+                "--variant",
+                "--onnxruntime",
+                "--save",
+                "--load",
+                "--session",
+                "--log",
+                "--temperature",
+                "--seed",
+                "--top-k",
+                "--max-sentences",
+                "--time-limit",
+                "--best-of",
+                "--when-full",
+                "--format",
+                "--device",
+                "--engine-cache",
+                "--engine-sizes",
+            ],
+        ),
+        (&["run"], &["--file"]),
+        (&["stats", "-f", text], &["--svg"]),
+        (
+            &["eval", "-f", text, "--baseline", "x"],
+            &["--baseline-variant", "--state", "--limit"],
+        ),
+        (&["bench"], &["--svg", "--baseline"]),
+        (&["man"], &["--dir"]),
+        (
+            &["serve"],
+            &[
+                "--host",
+                "--cors",
+                "--variant",
+                "--model",
+                "--api-key-file",
+                "--provider",
+            ],
+        ),
+    ];
+    for (command, options) in cases {
+        for option in options {
+            let mut program = program();
+            let output = program.args(command).args([option, ""]).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(2),
+                "{command:?} {option}: {error}"
+            );
+            assert!(error.contains(option), "{command:?} {option}: {error}");
+            assert_eq!(output.stdout, b"");
+        }
+    }
+}
