@@ -23,6 +23,7 @@ from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, load_config
 from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
+from sllm_export.fitting import check_fits
 from sllm_export.generation import parse_generation
 from sllm_export.model_card import CardEntry
 from sllm_export.opt_config import check_opt_config
@@ -114,6 +115,7 @@ def _bundle(arguments: argparse.Namespace) -> None:
     for note in _notes(arguments, config):
         print(f"sllm_export: note: {note}", file=sys.stderr)
     state_dict, provenance, ignored = _weights(arguments, config)
+    check_fits(config, arguments.config, state_dict, ignored)
     if arguments.half_weights:
         state_dict = RoundedToHalf(state_dict)
     if arguments.data:

@@ -39,6 +39,7 @@ MAX_SLOTS = 1024
 MIN_SENTENCE_TOKENS = 2
 MAX_SENTENCE_TOKENS = 2**16
 MAX_POSITIONS = 2**20
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,9 @@ def _no_constant(name: str) -> None:
 
 def parse_config(raw: Any, source: str = "configuration") -> ModelConfig:
     """Checks a decoded JSON value against the schema; `source` names it in errors."""
+    other = _other_file(raw)
+    if other:
+        raise ConfigError(source, [other])
     problems: list[str] = []
     f = Fields(raw, "", problems)
     name = f.label("name", MAX_NAME_BYTES)
@@ -191,6 +195,25 @@ def parse_config(raw: Any, source: str = "configuration") -> ModelConfig:
         reencode_mask=reencode_mask,
         raw=raw,
     )
+
+
+def _other_file(raw: Any) -> str | None:
+    """What a file is that was taken for a configuration, and what to give in its place."""
+    if not isinstance(raw, dict) or "kind" in raw:
+        return None
+    if "format_version" in raw and "model" in raw:
+        return "is a bundle's manifest (expected a configuration: its key `model` holds one)"
+    if "model_type" in raw or "architectures" in raw:
+        kind = json.dumps(raw.get("model_type"))[:_SHOWN_CHARACTERS]
+        return (
+            f"is a configuration of transformers, model_type {kind} (expected one of ours, such as "
+            "configs/opt-125m.json; --opt takes the directory of this one)"
+        )
+    if "added_tokens" in raw and "model" in raw:
+        return "is a tokenizer (expected a configuration; --tokenizer takes this file)"
+    if "weight_map" in raw:
+        return "is the index of a checkpoint (expected a configuration; --checkpoint takes this)"
+    return None
 
 
 def _parse_tokens(f: Fields, vocab_size: int) -> Tokens:

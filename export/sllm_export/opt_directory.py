@@ -13,11 +13,15 @@ from sllm_export.errors import CheckpointError
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _SHORT_PREFIX = "decoder."
+_SHORT_STARTS = ("decoder.layers.", "decoder.embed_tokens.", "decoder.embed_positions.")
+"""What no checkpoint of ours has below its `decoder.`."""
 _TIED_HEADS = ("lm_head.weight", OPT_PREFIX + "output_projection.weight")
 """Hugging Face's name and fairseq's."""
 _EMBEDDING = OPT_PREFIX + "embed_tokens.weight"
 _VERSION = OPT_PREFIX + "version"
 """A number that fairseq left in some of OPT's first files."""
+OPT_IGNORED = frozenset({*_TIED_HEADS, _VERSION})
+"""Tensors of a checkpoint that hold nothing new."""
 
 
 def find_opt_weights(directory: Path) -> Path:
@@ -34,14 +38,20 @@ def open_opt(path: Path) -> tuple[StateDict, frozenset[str]]:
     """An OPT checkpoint with all names below `model.decoder.`, and the tensors to ignore: the
     output projection, which is the token embedding once more, and a version."""
     opened = open_checkpoint(path)
-    if all(not name.startswith(OPT_PREFIX) for name in opened.shapes):
-        long = {
-            f"model.{name}" if name.startswith(_SHORT_PREFIX) else name: name
-            for name in opened.shapes
-        }
-        opened = Renamed(opened, long)
+    opened = Renamed(opened, long_names(opened))
     _check_head(opened)
-    return opened, frozenset({*_TIED_HEADS, _VERSION})
+    return opened, OPT_IGNORED
+
+
+def long_names(opened: StateDict) -> dict[str, str]:
+    """The names in the checkpoint of its tensors by those below `model.decoder.`, where it is one
+    of OPT with the short prefix; else each name by itself."""
+    names = list(opened.shapes)
+    is_short = any(name.startswith(_SHORT_STARTS) for name in names)
+    return {
+        f"model.{name}" if is_short and name.startswith(_SHORT_PREFIX) else name: name
+        for name in names
+    }
 
 
 def _check_head(opened: StateDict) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -12,6 +16,7 @@ from sllm_export.errors import ExportError
 _FILE = "tokenizer.json"
 _OPT_BOS = "</s>"
 _OPT_PAD = "<pad>"
+_SHOWN_CHARACTERS = 300
 
 
 def find_tokenizer(tokenizer: Path | None, opt: Path | None) -> bytes:
@@ -34,10 +39,7 @@ def find_tokenizer(tokenizer: Path | None, opt: Path | None) -> bytes:
 
 def check_tokenizer(content: bytes, config: ModelConfig) -> None:
     """Refuses a tokenizer that cannot be loaded or does not fit the configuration."""
-    try:
-        tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # the library raises plain Exception
-        raise ExportError(f"the tokenizer cannot be loaded: {error}") from error
+    tokenizer = _loaded(lambda: Tokenizer.from_buffer(content), "the tokenizer cannot be loaded")
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= config.vocab_size:
         raise ExportError(
@@ -50,6 +52,41 @@ def check_tokenizer(content: bytes, config: ModelConfig) -> None:
             raise ExportError(f"the tokenizer has no token with tokens.{name}, which is {token}")
 
 
+def _loaded(load: Callable[[], Tokenizer], failed: str) -> Tokenizer:
+    """What `load` gives; any failure of the library is one ExportError that begins with `failed`.
+
+    The library raises plain Exception; where it panics, a BaseException, and it writes to stderr.
+    """
+    try:
+        with _silent_stderr():
+            return load()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        reason = str(error)
+        if len(reason) > _SHOWN_CHARACTERS:
+            reason = reason[:_SHOWN_CHARACTERS] + "..."
+        raise ExportError(f"{failed}: {reason}") from error
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what native code writes to stderr meanwhile."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -59,10 +96,10 @@ def _read(path: Path) -> bytes:
 
 def _from_opt_files(vocab: Path, merges: Path) -> bytes:
     """OPT's byte-level BPE, with `</s>` in front of every text."""
-    try:
-        tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
-    except Exception as error:  # the library raises plain Exception
-        raise ExportError(f"{vocab.parent}: not a BPE vocabulary: {error}") from error
+    tokenizer = _loaded(
+        lambda: Tokenizer(models.BPE.from_file(str(vocab), str(merges))),
+        f"{vocab.parent}: not a BPE vocabulary",
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     special = [AddedToken(text, normalized=True, special=True) for text in (_OPT_PAD, _OPT_BOS)]

@@ -253,6 +253,19 @@ def test_failures_are_one_line(config, tmp_path, capsys, arguments, message):
     assert left_over(tmp_path, config.name) == []
 
 
+@pytest.mark.parametrize("charsmap", ["/////w==", "AAAA", "not base64"])
+def test_a_tokenizer_that_makes_the_library_panic_is_one_line(config, tmp_path, charsmap):
+    content = json.loads(TOKENIZER.read_text())
+    content["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": charsmap}
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text(json.dumps(content))
+    arguments = ["--config", config, "--random", "0", "--tokenizer", tokenizer]
+    result = run_cli("bundle", *map(str, arguments), "--out", str(tmp_path / "out"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("sllm_export: error: the tokenizer cannot be loaded: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_tokenizer_must_fit_the_configuration(config, tmp_path, capsys):
     config.write_text(json.dumps(tiny(vocab_size=60)))
     assert export(config, tmp_path / "a") == 1
