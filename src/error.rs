@@ -1,5 +1,6 @@
 //! The one error type of the library.
 
+mod caught;
 mod kind;
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
 };
 
 use crate::kind::ModelKind;
+pub(crate) use caught::caught;
+pub use caught::panic_is_caught;
 pub use kind::ErrorKind;
 
 /// Most problems of a contract that a message lists.

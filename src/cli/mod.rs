@@ -26,7 +26,7 @@ mod signals;
 mod stats;
 
 use std::{
-    io,
+    io, panic,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -36,7 +36,9 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{NonEmptyStringValueParser, Resettable},
 };
-use sllm_ort::{Error, LoadOptions, Model, ProviderChoice, VocabularyKernel};
+use sllm_ort::{
+    Error, LoadOptions, Model, ProviderChoice, VocabularyKernel, error::panic_is_caught,
+};
 
 use provider_args::ProviderArgs;
 
@@ -230,6 +232,7 @@ fn pass_warnings(model: &Model) {
 pub fn main() -> ExitCode {
     let matches = without_empty_variables(Cli::command()).get_matches_from(input::arguments());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    keep_caught_panics_silent();
     let started = cli.log.start();
     match started.and_then(|()| cli.command.run(cli.log.is_verbose())) {
         Ok(status) => status,
@@ -242,6 +245,16 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// A panic that becomes an error is told by that, on its one line.
+fn keep_caught_panics_silent() {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !panic_is_caught() {
+            hook(info);
+        }
+    }));
 }
 
 /// The command in which a variable that is set to nothing is as good as none.

@@ -1,11 +1,14 @@
 //! What the tokenizer library may do with a tokenizer that nobody vouches for.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::BoxedError;
+use crate::error::{BoxedError, caught, one_line};
 
 /// How many times as long a text may become by the replacements of a tokenizer's normalizer, or of
 /// its decoder. SentencePiece's, `▁` for a space and one in front, make it 16 times as long at most.
@@ -14,8 +17,18 @@ const MAX_GROWTH: usize = 1 << 12;
 /// Calls the library, which panics on some tokenizers that contradict themselves; nothing that it
 /// was about to return is used then.
 pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, BoxedError> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|_| Err("the tokenizer library panicked".into()))
+    let called = catch_unwind(AssertUnwindSafe(|| caught(call)));
+    called.unwrap_or_else(|payload| Err(panicked(&*payload).into()))
+}
+
+/// What a panic said, on one line.
+fn panicked(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    match text {
+        Some(text) => format!("the tokenizer library panicked: {}", one_line(&text)),
+        None => "the tokenizer library panicked".to_owned(),
+    }
 }
 
 /// The parts of a tokenizer's file that are looked at before the library is.
@@ -73,6 +86,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::error::panic_is_caught;
 
     #[test]
     fn replacements_multiply() {
@@ -92,7 +106,27 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error() {
-        let error = guarded::<()>(|| panic!("on purpose")).unwrap_err();
+        let error = guarded::<()>(|| panic!("on\npurpose")).unwrap_err();
+        let expected = "the tokenizer library panicked: on purpose";
+        assert_eq!(error.to_string(), expected);
+        let error = guarded::<()>(|| panic!("{}, too", 1)).unwrap_err();
+        assert!(error.to_string().ends_with("panicked: 1, too"), "{error}");
+        let error = guarded::<()>(|| std::panic::panic_any(3)).unwrap_err();
         assert_eq!(error.to_string(), "the tokenizer library panicked");
+    }
+
+    /// A hook is told which panics come back as errors, also after one of them.
+    #[test]
+    fn a_hook_is_told_of_a_caught_panic() {
+        assert!(!panic_is_caught());
+        for _ in 0..2 {
+            let inside = guarded(|| Ok(panic_is_caught())).unwrap();
+            assert!(inside && !panic_is_caught());
+            guarded::<()>(|| panic!("on purpose")).unwrap_err();
+            assert!(!panic_is_caught());
+        }
+        // Of this thread only.
+        let other = guarded(|| Ok(std::thread::spawn(panic_is_caught).join().unwrap()));
+        assert!(!other.unwrap());
     }
 }

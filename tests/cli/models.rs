@@ -86,3 +86,54 @@ fn random_weights_are_said() {
             .stderr(contains("weights of this model are random").count(1));
     }
 }
+
+/// The tokenizer library panics on some files, which is one line all the same.
+#[test]
+fn a_tokenizer_that_makes_the_library_panic_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    support::copy_bundle(support::TINY, &bundle);
+    let file = bundle.join("tokenizer.json");
+    let content: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let mut refused = 0;
+    for (part, value) in [
+        (
+            "model",
+            json!({"type": "WordLevel", "vocab": {"<s>": 0}, "unk_token": "missing"}),
+        ),
+        (
+            "model",
+            json!({"type": "Unigram", "unk_id": 7, "vocab": [["a", -1.0]], "byte_fallback": true}),
+        ),
+        ("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
+        (
+            "padding",
+            json!({
+                "strategy": {"Fixed": 1u64 << 62}, "direction": "Right", "pad_to_multiple_of": 0,
+                "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>",
+            }),
+        ),
+        (
+            "decoder",
+            json!({"type": "Strip", "content": " ", "start": u32::MAX, "stop": u32::MAX}),
+        ),
+    ] {
+        let mut changed = content.clone();
+        changed[part] = value;
+        std::fs::write(&file, changed.to_string()).unwrap();
+        let hash = support::sha256(&file);
+        support::edit_manifest(&bundle, |manifest| {
+            manifest["tokenizer"]["sha256"] = hash.into()
+        });
+        for name in ["segment", "run"] {
+            let mut command = program();
+            command.args([name, "One day. ", "-m"]).arg(&bundle);
+            let output = command.output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.code().is_some_and(|code| code < 2), "{error}");
+            assert!(error.lines().count() <= 1, "{part}: {error}");
+            refused += usize::from(error.contains("panicked"));
+        }
+    }
+    assert!(refused > 0, "none of these makes the library panic");
+}
