@@ -86,8 +86,9 @@ FUZZ_LENGTH_text_file := 128
 CARGO_FUZZ_VERSION := 0.13.1
 CARGO_FUZZ_ROOT := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 CARGO_FUZZ = RUSTUP_TOOLCHAIN=nightly ORT_DYLIB_PATH=$(CURDIR)/$(RUNTIME)/$(LIBRARY) $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz
-# No address sanitizer: the parsers are safe Rust, and run much faster without it.
-FUZZ_BUILD := --sanitizer none --target-dir target/fuzz
+# No address sanitizer: the parsers are safe Rust, and run much faster without it. With --release,
+# fuzz/Cargo.toml says which crates keep their debug assertions.
+FUZZ_BUILD := --release --sanitizer none --target-dir target/fuzz
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## Fuzz each parser for a minute (10 minutes after the build; FUZZ_SECONDS=600 changes it)
 

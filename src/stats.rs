@@ -15,7 +15,7 @@ use crate::{
     bundle::Bundle,
     error::{Error, Result},
     eval::records::{Piece, Position, Records},
-    text::{Segmentation, TextPipeline, TextSentence, segments},
+    text::{Segmentation, SentenceTokenizer, TextPipeline, TextSentence, segments},
 };
 use lengths::Lengths;
 use vocabulary::TokenCounts;
@@ -44,12 +44,25 @@ pub use vocabulary::{TokenCount, VocabularyUse};
 pub fn text_stats(
     bundle: &Bundle,
     text: impl AsRef<Path>,
+    progress: impl FnMut(u64),
+) -> Result<TextStats> {
+    text_stats_with(bundle, &bundle.load_tokenizer()?, text, progress)
+}
+
+/// The same with the bundle's tokenizer, which takes a while to load: for several files.
+///
+/// # Errors
+/// Those of [`text_stats`] for the text.
+pub fn text_stats_with(
+    bundle: &Bundle,
+    tokenizer: &SentenceTokenizer,
+    text: impl AsRef<Path>,
     mut progress: impl FnMut(u64),
 ) -> Result<TextStats> {
     let text = text.as_ref();
     let limit = bundle.config.require_max_sentence_tokens().ok();
     let pipeline = TextPipeline::new(
-        bundle.load_tokenizer()?,
+        tokenizer.clone(),
         bundle.segmentation,
         limit.unwrap_or(usize::MAX),
     )?;

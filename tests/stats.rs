@@ -12,7 +12,7 @@ use serde_json::json;
 use sllm_ort::{
     Error, Result,
     bundle::Bundle,
-    stats::{TextStats, text_stats},
+    stats::{TextStats, text_stats, text_stats_with},
     text::TextPipeline,
 };
 use support::{TINY, TINY_ORIGINAL, copy_bundle, edit_manifest, failure, json_lines, program};
@@ -291,4 +291,18 @@ fn the_command_fails_with_one_line() {
         assert!(!svg.exists());
     }
     program().args(["stats", "--model", TINY]).assert().code(2);
+}
+
+/// One tokenizer serves several files.
+#[test]
+fn a_loaded_tokenizer_counts_the_same() {
+    let folder = Folder::new();
+    let bundle = Bundle::open(TINY).unwrap();
+    let tokenizer = bundle.load_tokenizer().unwrap();
+    for text in ["Hello, the cat. ", LONG, "One.\r\n<|endoftext|>\r\nSo."] {
+        let file = folder.file("text.txt", text);
+        let found = text_stats_with(&bundle, &tokenizer, &file, |_| ()).unwrap();
+        let expected = text_stats(&bundle, &file, |_| ()).unwrap();
+        assert_eq!(json!(found), json!(expected), "{text}");
+    }
 }
