@@ -202,12 +202,7 @@ impl App {
 
     /// Queue the parts of a request.
     pub fn submit(&self, served: &Served, requests: Vec<Request>) -> Result<Events, ApiError> {
-        let Some(scheduler) = &served.scheduler else {
-            let error = served.model.session().err();
-            return Err(error.map_or_else(ApiError::internal, |error| {
-                ApiError::of_library(&error, "model")
-            }));
-        };
+        let scheduler = served.scheduler()?;
         let (answers, events) = answers(
             requests.len(),
             self.settings.request_timeout,
@@ -252,6 +247,21 @@ impl App {
 impl Served {
     pub fn name(&self) -> &str {
         &self.model.config().name
+    }
+
+    /// Most texts of a request that generates: those that run at a time, and those that wait.
+    pub fn max_texts(&self) -> Result<usize, ApiError> {
+        self.scheduler().map(Scheduler::capacity)
+    }
+
+    /// What generates, if the model can.
+    fn scheduler(&self) -> Result<&Scheduler, ApiError> {
+        self.scheduler.as_ref().ok_or_else(|| {
+            let error = self.model.session().err();
+            error.map_or_else(ApiError::internal, |error| {
+                ApiError::of_library(&error, "model")
+            })
+        })
     }
 
     /// A place among those that wait, of which there are so many.

@@ -191,13 +191,7 @@ pub fn submit(
     mut generation: Generation,
 ) -> Result<Events, ApiError> {
     app.check_bytes("prompt", prompts)?;
-    let limit = app.settings.max_queue + app.settings.max_batch;
-    if prompts.is_empty() || prompts.len() * n > limit {
-        return Err(ApiError::invalid(
-            "prompt",
-            format!("{} prompts, allowed are 1 to {}", prompts.len(), limit / n),
-        ));
-    }
+    check_texts(served.max_texts()?, prompts.len(), n)?;
     generation.draw_seed();
     let options = (0..n).map(|choice| generation.options(&served.model, choice));
     let options = options.collect::<Result<Vec<_>, _>>()?;
@@ -209,6 +203,25 @@ pub fn submit(
         })
     });
     app.submit(served, requests.collect())
+}
+
+/// Refuse what could never be admitted.
+fn check_texts(limit: usize, prompts: usize, n: usize) -> Result<(), ApiError> {
+    let texts = prompts.saturating_mul(n);
+    match (prompts, texts <= limit) {
+        (0, _) => Err(ApiError::invalid("prompt", "the list of prompts is empty")),
+        (_, true) => Ok(()),
+        (1, false) => Err(ApiError::invalid(
+            "n",
+            format!("n is {n}, this server continues at most {limit} texts of a request"),
+        )),
+        (_, false) => Err(ApiError::invalid(
+            "prompt",
+            format!(
+                "{prompts} prompts with n = {n} are too many, this server continues at most {limit} texts of a request"
+            ),
+        )),
+    }
 }
 
 /// A prompt as it stands before its continuation.

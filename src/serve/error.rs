@@ -175,6 +175,16 @@ impl ApiError {
         )
     }
 
+    /// A session that does not fit whatever else is deleted.
+    pub fn session_too_large(bytes: usize, limit: usize) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            INVALID,
+            "session_too_large",
+            format!("{bytes} bytes of sessions are needed, all sessions have {limit}"),
+        )
+    }
+
     pub fn too_many_sessions(limit: usize) -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,

@@ -47,6 +47,11 @@ impl Queue {
         self.threads
     }
 
+    /// Most jobs that a request may have: with more it would never be admitted.
+    pub fn capacity(&self) -> usize {
+        self.max_running + self.max_waiting
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,7 +63,7 @@ impl Queue {
             return Err(ApiError::draining());
         }
         let jobs_after = state.running + state.waiting.len() + jobs.len();
-        if jobs_after > self.max_running + self.max_waiting {
+        if jobs_after > self.capacity() {
             return Err(ApiError::busy());
         }
         state.waiting.extend(jobs);

@@ -73,6 +73,11 @@ impl Scheduler {
         &self.post
     }
 
+    /// Most jobs of a request.
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
     /// Queue the jobs of a request, all or none.
     pub fn submit(&self, jobs: Vec<Job>) -> Result<(), ApiError> {
         self.queue.push(jobs)

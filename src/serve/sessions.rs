@@ -265,6 +265,7 @@ pub async fn fork(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<Json<SessionInfo>, ApiError> {
+    app.sessions.check_copy(&id)?;
     app.sessions.check_memory()?;
     let fork = with(&app, &id, |session| session.fork()).await?;
     let id = app.sessions.insert(fork)?;

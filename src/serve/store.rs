@@ -69,10 +69,25 @@ impl Store {
         }
     }
 
+    /// Refuse to copy a session that would not fit beside its copy.
+    pub fn check_copy(&self, id: &str) -> Result<(), ApiError> {
+        let bytes = self.entries().get(id).map(|entry| entry.bytes);
+        self.check_size(2 * bytes.ok_or_else(|| ApiError::no_session(id))?)
+    }
+
+    /// Refuse what would not fit if there was nothing else.
+    fn check_size(&self, bytes: usize) -> Result<(), ApiError> {
+        match bytes <= self.max_bytes {
+            true => Ok(()),
+            false => Err(ApiError::session_too_large(bytes, self.max_bytes)),
+        }
+    }
+
     /// Keep a new session; returns its id.
     pub fn insert(&self, session: Session) -> Result<String, ApiError> {
         let id = format!("sess-{:032x}", rand::random::<u128>());
         let bytes = bytes_of(&session);
+        self.check_size(bytes)?;
         let mut entries = self.entries();
         if entries.len() >= MAX_SESSIONS {
             return Err(ApiError::too_many_sessions(MAX_SESSIONS));
