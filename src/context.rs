@@ -3,11 +3,14 @@
 mod cached;
 mod legacy;
 mod limits;
+mod runs;
 mod sentences;
 mod snapshot;
 mod tokens;
 
 pub(crate) use cached::CachedContext;
+pub use runs::AppendProgress;
+pub(crate) use runs::{NextRun, at_once};
 pub(crate) use sentences::{ContextSentence, SentenceContext};
 pub(crate) use snapshot::{from_bytes, load, save, to_bytes};
 pub(crate) use tokens::TokenContext;

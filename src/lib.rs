@@ -91,7 +91,7 @@ pub mod text;
 
 pub use batch::{Batch, BatchEvent, JoinError};
 pub use cancel::CancelHandle;
-pub use context::Appended;
+pub use context::{AppendProgress, Appended};
 pub use embed::{Reconstruction, cosine_similarity};
 pub use error::{Error, ErrorKind, Result};
 pub use fs::check_writable;

@@ -1,6 +1,6 @@
 //! A context that grows: a prompt and generated sentences.
 
-use std::{fmt, path::Path};
+use std::{fmt, ops::ControlFlow, path::Path};
 
 use tracing::{field, info_span};
 
@@ -8,7 +8,10 @@ use tracing::{field, info_span};
 use crate::error::Error;
 use crate::{
     cancel::CancelHandle,
-    context::{self, Appended, CachedContext as _, Context, SentenceContext, TokenContext},
+    context::{
+        self, AppendProgress, Appended, CachedContext as _, Context, NextRun, SentenceContext,
+        TokenContext, at_once,
+    },
     error::Result,
     model::{Model, Network},
     text::TextSentence,
@@ -139,7 +142,7 @@ impl Session {
     /// [`TextPipeline::sentences`](crate::text::TextPipeline::sentences),
     /// [`Error::GraphRun`]. The context is then as it was before.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
-        self.append_inner(text, None)
+        self.append_in_runs(text, &mut at_once)
     }
 
     /// The same, until the handle is cancelled: looked at every 256 sentences (in kind `opt` 4,096
@@ -148,10 +151,29 @@ impl Session {
     /// # Errors
     /// As [`append`](Self::append); [`Error::Cancelled`].
     pub fn append_cancellable(&mut self, text: &str, cancel: &CancelHandle) -> Result<Appended> {
-        self.append_inner(text, Some(cancel))
+        self.append_with(text, |_| match cancel.is_cancelled() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(usize::MAX),
+        })
     }
 
-    fn append_inner(&mut self, text: &str, cancel: Option<&CancelHandle>) -> Result<Appended> {
+    /// The same, with a callback before each run: to do something else in between, or to end it.
+    ///
+    /// `next_run` returns the most sentences (in kind `opt` tokens) that the run takes: 1 to 256
+    /// (4,096 tokens). A model with bidirectional prefill takes all in one run. The context does not
+    /// depend on the runs, but for rounding.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); [`Error::Cancelled`] if `next_run` breaks.
+    pub fn append_with(
+        &mut self,
+        text: &str,
+        mut next_run: impl FnMut(AppendProgress) -> ControlFlow<(), usize>,
+    ) -> Result<Appended> {
+        self.append_in_runs(text, &mut next_run)
+    }
+
+    fn append_in_runs(&mut self, text: &str, next_run: NextRun<'_>) -> Result<Appended> {
         let span = info_span!(
             "prefill",
             model = self.model.config().name,
@@ -161,8 +183,8 @@ impl Session {
         .entered();
         let held = (!span.is_disabled()).then(|| self.context.tokens());
         let appended = match &mut self.context {
-            Context::Sentences(context) => context.append(text, cancel),
-            Context::Tokens(context) => context.append(text, cancel),
+            Context::Sentences(context) => context.append(text, next_run),
+            Context::Tokens(context) => context.append(text, next_run),
         }?;
         if let Some(held) = held {
             span.record("sentences", appended.sentences);
@@ -181,7 +203,7 @@ impl Session {
             Context::Tokens(context) => {
                 let texts = sentences.iter().map(|sentence| sentence.text);
                 let text: String = texts.collect();
-                context.append(&text, None).map(|_| ())
+                context.append(&text, &mut at_once).map(|_| ())
             }
         }
     }

@@ -1,5 +1,10 @@
 //! Graph runs that fail, in any place: each context holds what it held, and can be continued.
 
+use std::{
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
 use super::*;
 use crate::{LoadOptions, OverflowPolicy, runtime::Graph};
 
@@ -185,6 +190,53 @@ fn a_prompt_can_be_cancelled() {
     let cancelled = session.append_cancellable("He ran. ", &cancel);
     assert!(matches!(cancelled, Err(Error::Cancelled)), "{cancelled:?}");
     assert_eq!(session.text(), text);
+}
+
+/// A prompt in short runs, with something between them, is the prompt in one; broken off, or with a
+/// panic between its runs, it is as if it had never been.
+#[test]
+fn a_prompt_in_runs_is_the_prompt_at_once() {
+    let text = "He ran. So. A cat. It is. ";
+    for bundle in ["bundle", "bundle-original", "bundle-opt"] {
+        let model = load(bundle);
+        let whole = || {
+            let mut session = model.session().unwrap();
+            session.append("A cat. ").unwrap();
+            session
+        };
+        let held = rest(&mut whole(), options(&model), 2);
+        let mut session = whole();
+        session.append(text).unwrap();
+        let expected = rest(&mut session, options(&model), 2);
+        let mut session = whole();
+        let mut runs = 0;
+        let appended = session.append_with(text, |progress| {
+            assert!(progress.remaining() > 0);
+            runs += 1;
+            ControlFlow::Continue(1)
+        });
+        assert_eq!(appended.unwrap().sentences, 4, "{bundle}");
+        assert_eq!(runs > 1, bundle != "bundle-original", "{bundle}: {runs}");
+        assert_eq!(rest(&mut session, options(&model), 2), expected, "{bundle}");
+        for panics in [false, true] {
+            let mut session = whole();
+            let broken = catch_unwind(AssertUnwindSafe(|| {
+                session.append_with(text, |progress| match progress.done {
+                    0 => ControlFlow::Continue(1),
+                    _ if panics => panic!("between the runs"),
+                    _ => ControlFlow::Break(()),
+                })
+            }));
+            if bundle == "bundle-original" {
+                assert!(broken.unwrap().is_ok());
+                continue;
+            }
+            assert_eq!(broken.is_err(), panics);
+            assert!(panics || matches!(broken.unwrap(), Err(Error::Cancelled)));
+            assert_eq!(session.text(), "A cat. ", "{bundle}");
+            assert_eq!(rest(&mut session, options(&model), 2), held, "{bundle}");
+        }
+    }
 }
 
 #[test]

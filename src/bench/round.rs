@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 use super::{BenchOptions, memory};
 use crate::{
     config::{ModelConfig, ModelKind, SpecialTokens},
-    context::{Context, ContextSentence},
+    context::{Context, ContextSentence, at_once},
     error::{Error, Result},
     generate::GenerateOptions,
     graphs::DecodeBuffers,
@@ -167,7 +167,7 @@ impl Workload {
                     ids: ids.clone(),
                 };
                 let sentences = sentences.iter().map(sentence).collect();
-                context.append_sentences(sentences, None)
+                context.append_sentences(sentences, &mut at_once)
             }
             Context::Tokens(context) => {
                 let bos = Some(self.tokens.bos).filter(|_| context.ids().is_empty());

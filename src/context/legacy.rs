@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Context, ContextSentence, SentenceContext, TokenContext, limits::Limits};
+use super::{Context, ContextSentence, SentenceContext, TokenContext, at_once, limits::Limits};
 use crate::{
     error::{Error, Result, one_line},
     model::{Model, Network},
@@ -88,7 +88,7 @@ pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Contex
                     });
                     encoder_ids.push(sentence.ids);
                 }
-                context.append_encoded(sentences, encoder_ids, None)?;
+                context.append_encoded(sentences, encoder_ids, &mut at_once)?;
             }
             Context::Sentences(Box::new(context))
         }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, s};
 use tracing::{debug, debug_span};
 
-use super::{Appended, CachedContext, PREFILL_SENTENCES};
+use super::{Appended, CachedContext, NextRun, PREFILL_SENTENCES, at_once, runs::in_runs};
 use crate::{
-    cancel::CancelHandle,
     error::{Error, Result},
     graphs::{CachedGraph, Prediction},
     model::SentenceModel,
@@ -125,7 +124,7 @@ impl SentenceContext {
         self.prediction.as_ref()
     }
 
-    pub fn append(&mut self, text: &str, cancel: Option<&CancelHandle>) -> Result<Appended> {
+    pub fn append(&mut self, text: &str, next_run: NextRun<'_>) -> Result<Appended> {
         let mut pieces = self.model.shared().pipeline.sentences(text)?;
         let (mut sentences, mut appended) = (Vec::new(), Appended::default());
         for piece in pieces.by_ref() {
@@ -141,7 +140,7 @@ impl SentenceContext {
         }
         pieces.dropped().clone_into(&mut appended.dropped);
         appended.sentences = sentences.len();
-        self.append_sentences(sentences, cancel)?;
+        self.append_sentences(sentences, next_run)?;
         Ok(appended)
     }
 
@@ -150,19 +149,19 @@ impl SentenceContext {
             text: sentence.text.to_owned(),
             ids: sentence.ids.clone(),
         };
-        self.append_sentences(sentences.iter().map(sentence).collect(), None)
+        self.append_sentences(sentences.iter().map(sentence).collect(), &mut at_once)
     }
 
-    /// Append sentences of a text, in one run or, where the model is causal, in runs of
+    /// Append sentences of a text, in one run or, where the model is causal, in runs of at most
     /// [`PREFILL_SENTENCES`].
     pub fn append_sentences(
         &mut self,
         sentences: Vec<ContextSentence>,
-        cancel: Option<&CancelHandle>,
+        next_run: NextRun<'_>,
     ) -> Result<()> {
         let prompt_ids = |s: &ContextSentence| self.model.shared().prompt_ids(s.ids.clone());
         let encoder_ids = sentences.iter().map(prompt_ids).collect();
-        self.append_encoded(sentences, encoder_ids, cancel)
+        self.append_encoded(sentences, encoder_ids, next_run)
     }
 
     /// Append sentences that the encoder sees as `encoder_ids`.
@@ -170,7 +169,7 @@ impl SentenceContext {
         &mut self,
         sentences: Vec<ContextSentence>,
         encoder_ids: Vec<Vec<u32>>,
-        cancel: Option<&CancelHandle>,
+        next_run: NextRun<'_>,
     ) -> Result<()> {
         if sentences.is_empty() {
             return Ok(());
@@ -191,7 +190,7 @@ impl SentenceContext {
             Some(cache) => cache,
             None => self.graph().cache(1)?,
         };
-        let appended = self.run_in_chunks(&mut cache, &encoder_ids, cancel);
+        let appended = self.run_all(&mut cache, &encoder_ids, next_run);
         if appended.is_err()
             && model
                 .backbone
@@ -213,25 +212,23 @@ impl SentenceContext {
 
     /// Encode sentences and append them to `cache`; returns their vectors and the prediction after
     /// the last.
-    fn run_in_chunks(
+    fn run_all(
         &self,
         cache: &mut KvCache,
         encoder_ids: &[Vec<u32>],
-        cancel: Option<&CancelHandle>,
+        next_run: NextRun<'_>,
     ) -> Result<(Vec<f32>, Option<Prediction>)> {
         let (mut vectors, mut prediction) = (Vec::new(), None);
-        let chunk = match self.model.backbone.is_causal() {
-            true => PREFILL_SENTENCES,
-            false => encoder_ids.len(),
+        let lengths = match self.model.backbone.is_causal() {
+            true => 1..=PREFILL_SENTENCES,
+            false => encoder_ids.len()..=encoder_ids.len(),
         };
-        for ids in encoder_ids.chunks(chunk) {
-            if cancel.is_some_and(CancelHandle::is_cancelled) {
-                return Err(Error::Cancelled);
-            }
+        in_runs(encoder_ids, lengths, next_run, |ids| {
             let new = self.model.autoencoder.encoder.encode(ids)?;
             prediction = Some(self.model.backbone.append(cache, new.view())?);
             vectors.extend(new.iter());
-        }
+            Ok(())
+        })?;
         Ok((vectors, prediction))
     }
 

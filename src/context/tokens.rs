@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Appended, CachedContext};
+use super::{Appended, CachedContext, NextRun, at_once, runs::in_runs};
 use crate::{
-    cancel::CancelHandle,
     error::{Error, Result},
     graphs::CachedGraph,
     logits::Logits,
@@ -119,7 +118,7 @@ impl TokenContext {
     }
 
     /// Append a text. Its tokens do not depend on those of the context.
-    pub fn append(&mut self, text: &str, cancel: Option<&CancelHandle>) -> Result<Appended> {
+    pub fn append(&mut self, text: &str, next_run: NextRun<'_>) -> Result<Appended> {
         let pipeline = &self.model.shared.pipeline;
         // A text that is far too long is not tokenized at all.
         if pipeline.tokenizer().min_tokens(text.len()) > self.remaining() {
@@ -132,7 +131,7 @@ impl TokenContext {
         if self.ids.is_empty() {
             ids = self.model.shared.prompt_ids(ids);
         }
-        self.append_ids(&ids, cancel)?;
+        self.append_ids(&ids, next_run)?;
         let sentences = self.push_text(text);
         Ok(Appended {
             sentences,
@@ -165,7 +164,7 @@ impl TokenContext {
     }
 
     /// Append tokens without text.
-    pub fn append_ids(&mut self, ids: &[u32], cancel: Option<&CancelHandle>) -> Result<()> {
+    pub fn append_ids(&mut self, ids: &[u32], next_run: NextRun<'_>) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -181,26 +180,23 @@ impl TokenContext {
             return Ok(());
         };
         // After an error the context is prepared when it is used again.
-        for ids in ids.chunks(PREFILL_TOKENS) {
-            if cancel.is_some_and(CancelHandle::is_cancelled) {
-                return Err(Error::Cancelled);
-            }
-            model.graph.append(cache, ids, logits)?;
-        }
+        in_runs(ids, 1..=PREFILL_TOKENS, next_run, |ids| {
+            model.graph.append(cache, ids, logits)
+        })?;
         self.ids.extend_from_slice(ids);
         Ok(())
     }
 
     /// Append tokens, from bos on, of a text that were saved.
     pub(super) fn append_stored(&mut self, ids: &[u32], text: &str) -> Result<()> {
-        self.append_ids(ids, None)?;
+        self.append_ids(ids, &mut at_once)?;
         self.push_text(text);
         Ok(())
     }
 
     /// Append a sentence of tokens, for the benchmark.
     pub fn append_sentence_ids(&mut self, ids: &[u32]) -> Result<()> {
-        self.append_ids(ids, None)?;
+        self.append_ids(ids, &mut at_once)?;
         self.push_generated(&[], "");
         Ok(())
     }
@@ -249,7 +245,10 @@ impl TokenContext {
             logits: Logits::default(),
         };
         shorter.prepare()?;
-        shorter.append(self.text.get(bytes..end.bytes).unwrap_or_default(), None)?;
+        shorter.append(
+            self.text.get(bytes..end.bytes).unwrap_or_default(),
+            &mut at_once,
+        )?;
         *self = shorter;
         Ok(())
     }
@@ -270,13 +269,16 @@ impl TokenContext {
         };
         let whole = whole.map_or(sentences, |index| sentences + index + 1);
         let (bytes, tokens) = self.start(whole);
-        context.append(self.text.get(start..bytes).unwrap_or_default(), None)?;
+        context.append(
+            self.text.get(start..bytes).unwrap_or_default(),
+            &mut at_once,
+        )?;
         let bos = Some(self.model.shared.special_tokens().bos);
         let bos = bos.filter(|_| context.ids.is_empty());
         let rest = self.ids.get(tokens..).unwrap_or_default();
         let ids: Vec<u32> = bos.into_iter().chain(rest.iter().copied()).collect();
         if !rest.is_empty() {
-            context.append_ids(&ids, None)?;
+            context.append_ids(&ids, &mut at_once)?;
         }
         let dropped = self.ids.len() - context.ids.len();
         context
