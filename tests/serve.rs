@@ -6,6 +6,8 @@
 mod access;
 #[path = "serve/completions.rs"]
 mod completions;
+#[path = "serve/killed.rs"]
+mod killed;
 #[path = "serve/load.rs"]
 mod load;
 #[path = "serve/malformed.rs"]
