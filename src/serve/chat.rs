@@ -15,7 +15,8 @@ use super::{
     app::{App, new_id, unix_seconds},
     body::{Body, Fields, Neutral},
     completions::{StreamOptions, choices, submit},
-    error::{ApiError, ErrorBody},
+    contract::Refusals,
+    error::ApiError,
     options::Generation,
     sse::{self, Gone, Writer},
 };
@@ -170,15 +171,7 @@ impl ChatRequest {
     responses(
         (status = 200, description = "The continuations; pieces of them as a stream",
          content((ChatCompletion = "application/json"), (ChatCompletion = "text/event-stream"))),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
-        (status = 429, body = ErrorBody),
-        (status = 500, body = ErrorBody),
-        (status = 503, body = ErrorBody),
-        (status = 504, body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn create(

@@ -15,7 +15,8 @@ use super::{
     answer::{Answered, Piece, Usage},
     app::{App, Request, Served, new_id, unix_seconds},
     body::{Body, Fields, Neutral},
-    error::{ApiError, ErrorBody},
+    contract::Refusals,
+    error::ApiError,
     job::Events,
     options::{Generation, OneOrMany},
     sse::{self, Gone, Writer},
@@ -121,15 +122,7 @@ pub struct CompletionChoice {
     responses(
         (status = 200, description = "The continuations; pieces of them as a stream",
          content((Completion = "application/json"), (Completion = "text/event-stream"))),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
-        (status = 429, body = ErrorBody),
-        (status = 500, body = ErrorBody),
-        (status = 503, body = ErrorBody),
-        (status = 504, body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn create(

@@ -15,7 +15,8 @@ use utoipa::ToSchema;
 use super::{
     app::App,
     body::{Body, Fields, Neutral},
-    error::{ApiError, ErrorBody},
+    contract::Refusals,
+    error::ApiError,
     options::OneOrMany,
 };
 
@@ -104,15 +105,7 @@ pub struct EmbeddingUsage {
     request_body = EmbeddingRequest,
     responses(
         (status = 200, body = Embeddings, description = "A vector of each text"),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody),
-        (status = 429, body = ErrorBody),
-        (status = 500, body = ErrorBody),
-        (status = 503, body = ErrorBody),
-        (status = 504, body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn create(

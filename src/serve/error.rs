@@ -203,6 +203,34 @@ impl ApiError {
         )
     }
 
+    /// A head that is no HTTP.
+    pub fn bad_head() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            INVALID,
+            "invalid_request",
+            "the head of the request is not in the form of HTTP/1.1",
+        )
+    }
+
+    pub fn long_url() -> Self {
+        Self::new(
+            StatusCode::URI_TOO_LONG,
+            INVALID,
+            "url_too_long",
+            "the path of the request is too long",
+        )
+    }
+
+    pub fn long_head() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            INVALID,
+            "head_too_large",
+            "the head of the request is too large",
+        )
+    }
+
     pub fn no_method() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,

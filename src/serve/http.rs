@@ -11,6 +11,8 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
+use super::connection::Connection;
+
 /// Most connections at a time. Others wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
 /// A client that sends the head of its request more slowly is cut off.
@@ -45,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             .timer(TokioTimer::new())
             .header_read_timeout(SLOWEST_HEAD)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(Connection::new(TokioIo::new(stream)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

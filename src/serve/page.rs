@@ -3,13 +3,12 @@
 use std::sync::LazyLock;
 
 use axum::{
-    extract::Path,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use sha2::{Digest as _, Sha256};
 
-use super::error::ApiError;
+use super::{error::ApiError, path::Name};
 
 /// The page runs its own scripts, and talks with this server alone.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -77,7 +76,7 @@ pub async fn root(headers: HeaderMap) -> Response {
 }
 
 /// A file that the page loads.
-pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub async fn file(Name(name): Name, headers: HeaderMap) -> Result<Response, ApiError> {
     let index = FILES.iter().skip(1).position(|file| file.name == name);
     let index = index.ok_or_else(ApiError::no_path)?;
     Ok(answer(index + 1, &headers))

@@ -11,48 +11,19 @@ use axum::{
     routing::{get, post},
 };
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::OpenApi as _;
 
 use super::{
     app::{App, new_id},
-    chat, completions, embeddings,
+    chat, completions,
+    contract::Contract,
+    embeddings,
     error::ApiError,
     metrics::Timer,
     page, sentences, sessions, status,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The contract.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "sllm-ort", description = "Sentence-level language models."),
-    modifiers(&BearerKey),
-    security(("key" = [])),
-    paths(
-        status::health, status::ready, status::metrics, status::models, status::model,
-        completions::create, chat::create, embeddings::create,
-        sentences::segment, sentences::reconstruct, sentences::decode, sentences::interpolate,
-        sentences::similarity,
-        sessions::create, sessions::describe, sessions::delete, sessions::append,
-        sessions::generate, sessions::fork, sessions::rewind, sessions::snapshot,
-        sessions::restore,
-    )
-)]
-struct Contract;
-
-struct BearerKey;
-
-impl Modify for BearerKey {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("key", scheme);
-    }
-}
 
 /// The router of the whole server.
 pub fn router(app: Arc<App>) -> anyhow::Result<Router> {

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 use super::{
     app::App,
     body::{Body, Fields},
-    error::{ApiError, ErrorBody},
+    contract::Refusals,
+    error::ApiError,
 };
 
 /// Most vectors to decode.
@@ -64,7 +65,7 @@ pub struct Segment {
     request_body = TextRequest,
     responses(
         (status = 200, body = Segments, description = "The sentences"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn segment(
@@ -137,7 +138,7 @@ impl From<Reconstruction> for Reconstructed {
     request_body = TextRequest,
     responses(
         (status = 200, body = Reconstructions, description = "The sentences as they come back"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn reconstruct(
@@ -207,7 +208,7 @@ pub struct DecodedSentence {
     request_body = DecodeRequest,
     responses(
         (status = 200, body = Decoded, description = "A sentence of each vector"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn decode(
@@ -269,7 +270,7 @@ pub struct Interpolated {
     request_body = InterpolateRequest,
     responses(
         (status = 200, body = Interpolated, description = "The sentences, from one to the other"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn interpolate(
@@ -323,7 +324,7 @@ pub struct Similarity {
     request_body = SimilarityRequest,
     responses(
         (status = 200, body = Similarity, description = "A row for each text"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn similarity(

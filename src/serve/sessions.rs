@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
@@ -18,8 +18,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     app::{App, Request},
     body::{self, Body, Fields},
-    error::{ApiError, ErrorBody},
+    contract::Refusals,
+    error::ApiError,
     job::Event,
+    path::Name,
     store::Lease,
 };
 pub use generate::*;
@@ -113,7 +115,7 @@ impl SessionInfo {
     request_body = NewSession,
     responses(
         (status = 200, body = SessionInfo, description = "The session"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn create(
@@ -167,12 +169,12 @@ async fn append_text(app: &App, id: &str, text: String) -> Result<SessionInfo, A
     params(("id" = String, Path, description = "The session's id")),
     responses(
         (status = 200, body = SessionInfo, description = "The session"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn describe(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Json<SessionInfo>, ApiError> {
     SessionInfo::of(&app, &id).map(Json)
 }
@@ -191,12 +193,12 @@ pub struct Deleted {
     params(("id" = String, Path, description = "The session's id")),
     responses(
         (status = 200, body = Deleted, description = "It is forgotten"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn delete(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Json<Deleted>, ApiError> {
     app.sessions.remove(&id)?;
     Ok(Json(Deleted { id, deleted: true }))
@@ -222,12 +224,12 @@ impl Fields for AppendRequest {
     request_body = AppendRequest,
     responses(
         (status = 200, body = SessionInfo, description = "The session afterwards"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn append(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Name(id): Name,
     Body(request): Body<AppendRequest>,
 ) -> Result<Json<SessionInfo>, ApiError> {
     app.check_bytes("text", &[&request.text])?;
@@ -258,12 +260,12 @@ async fn with<T: Send + 'static>(
     params(("id" = String, Path, description = "The session's id")),
     responses(
         (status = 200, body = SessionInfo, description = "The new session"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn fork(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Json<SessionInfo>, ApiError> {
     app.sessions.check_copy(&id)?;
     app.sessions.check_memory()?;
@@ -293,12 +295,12 @@ impl Fields for RewindRequest {
     request_body = RewindRequest,
     responses(
         (status = 200, body = SessionInfo, description = "The session afterwards"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn rewind(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Name(id): Name,
     Body(request): Body<RewindRequest>,
 ) -> Result<Json<SessionInfo>, ApiError> {
     with(&app, &id, move |session| session.rewind(request.sentences)).await?;
@@ -314,13 +316,10 @@ pub async fn rewind(
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
          description = "A session file, which `sllm-ort run --load` reads too"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
-pub async fn snapshot(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
+pub async fn snapshot(State(app): State<Arc<App>>, Name(id): Name) -> Result<Response, ApiError> {
     let bytes = with(&app, &id, |session| session.to_bytes()).await?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(SNAPSHOT)),
@@ -349,7 +348,7 @@ pub struct RestoreQuery {
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = SessionInfo, description = "The new session"),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn restore(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use super::{
     app::{App, Served},
+    contract::Refusals,
     error::{ApiError, ErrorBody},
+    path::Name,
 };
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,7 +65,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError
     tag = "Operation",
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "The figures"),
-        (status = 401, body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
@@ -162,8 +164,7 @@ impl ModelInfo {
     tag = "OpenAI",
     responses(
         (status = 200, body = Models, description = "The models"),
-        (status = 401, body = ErrorBody),
-        (status = 503, body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn models(State(app): State<Arc<App>>) -> Json<Models> {
@@ -182,14 +183,12 @@ pub async fn models(State(app): State<Arc<App>>) -> Json<Models> {
     params(("model" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = ModelInfo, description = "The model"),
-        (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn model(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<ModelInfo>, ApiError> {
     let served = app.model(Some(&name))?;
     Ok(Json(ModelInfo::new(served)))

@@ -128,6 +128,50 @@ fn a_bad_body_is_refused() {
     assert_eq!(server.metric("sllm_batch_rows"), 0.0);
 }
 
+/// Heads that never come to a handler.
+#[test]
+fn a_bad_head_is_refused_with_a_body() {
+    let server = Server::start(&["--model", TINY]);
+    let long = "x".repeat(70 << 10);
+    let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for (head, status, code) in [
+        ("\x01\x02 /\r\n\r\n".to_owned(), 400, "invalid_request"),
+        ("GET / HTTP/9.9\r\n\r\n".into(), 400, "invalid_request"),
+        ("GET /a b HTTP/1.1\r\n\r\n".into(), 400, "invalid_request"),
+        (
+            "GET / HTTP/1.1\r\na b: 1\r\n\r\n".into(),
+            400,
+            "invalid_request",
+        ),
+        (
+            "GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n".into(),
+            400,
+            "invalid_request",
+        ),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), 414, "url_too_long"),
+        (
+            format!("GET / HTTP/1.1\r\n{many}\r\n"),
+            431,
+            "head_too_large",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nx: {long}{long}\r\n\r\n"),
+            431,
+            "head_too_large",
+        ),
+    ] {
+        let mut stream = server.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = Response::read(stream);
+        assert_eq!(answer.error(status)["code"], code, "{}", answer.head);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+    for path in ["/v1/models/%ff", "/v1/sessions/%ff%fe", "/page/%ff"] {
+        assert_eq!(refused(&server.get(path)), (404, json!("unknown_url")));
+    }
+    assert_eq!(server.get("/health").status, 200);
+}
+
 #[test]
 fn a_context_that_is_too_long_is_refused() {
     let server = Server::start(&["--model", TINY]);

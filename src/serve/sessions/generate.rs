@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,11 @@ use utoipa::ToSchema;
 use super::super::{
     app::{App, Request},
     body::{Body, Fields},
-    error::{ApiError, ErrorBody},
+    contract::Refusals,
+    error::ApiError,
     job::{End, Event, Events},
     options::Generation,
+    path::Name,
     sse::{self, Gone, Writer},
 };
 
@@ -83,12 +85,12 @@ pub struct Continuation {
     responses(
         (status = 200, description = "Pieces of the continuation; as one answer without `stream`",
          content((Piece = "text/event-stream"), (Continuation = "application/json"))),
-        (status = "default", body = ErrorBody),
+        Refusals,
     )
 )]
 pub async fn generate(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Name(id): Name,
     Body(request): Body<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     app.sessions.check_memory()?;
