@@ -27,6 +27,8 @@ pub const FORMAT_VERSION: u64 = 1;
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Largest tokenizer file, in bytes.
 pub const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
+/// Largest chat template, in bytes.
+pub const MAX_CHAT_TEMPLATE_BYTES: u64 = 1 << 20;
 /// Largest graph, in bytes: a protobuf message is shorter than 2 GiB; larger weights are external
 /// data.
 pub const MAX_GRAPH_BYTES: u64 = (1 << 31) - 1;
@@ -155,6 +157,9 @@ pub struct Bundle {
     pub generation: GenerationDefaults,
     /// The tokenizer's file.
     pub tokenizer: BundleFile,
+    /// The file of the template that makes a prompt of chat messages, if the model has one: Jinja, as
+    /// in Hugging Face's `chat_template.jinja`. Only the server uses it.
+    pub chat_template: Option<BundleFile>,
     /// At least one; the order is the order of preference.
     pub variants: Vec<Variant>,
     /// Where the model came from, as its exporter wrote it; may be empty.
@@ -248,6 +253,23 @@ impl Bundle {
                     available: available(),
                 }),
         }
+    }
+
+    /// Reads and verifies the chat template; `None` if the model has none.
+    ///
+    /// # Errors
+    /// Those of [`BundleFile::read_verified`], [`Error::NotText`].
+    pub fn read_chat_template(&self) -> Result<Option<String>> {
+        let Some(file) = &self.chat_template else {
+            return Ok(None);
+        };
+        let bytes = file.read_verified(MAX_CHAT_TEMPLATE_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|error| Error::NotText {
+            path: file.path.clone(),
+            byte: error.utf8_error().valid_up_to() as u64,
+            line: None,
+        })?;
+        Ok(Some(text))
     }
 
     /// Reads, verifies and loads the tokenizer.

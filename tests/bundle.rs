@@ -163,6 +163,34 @@ fn a_good_bundle() {
 }
 
 #[test]
+fn a_chat_template_is_read_if_there_is_one() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.open().unwrap().read_chat_template().unwrap(), None);
+    fixture.put("chat.jinja", "{{ messages }}".as_bytes());
+    let mut manifest = fixture.manifest();
+    manifest["chat_template"] = fixture.entry("chat.jinja");
+    fixture.write(&manifest);
+    let bundle = fixture.open().unwrap();
+    let text = bundle.read_chat_template().unwrap().unwrap();
+    assert_eq!(text, "{{ messages }}");
+    fixture.put("chat.jinja", b"{{ message }}");
+    assert!(matches!(
+        bundle.read_chat_template(),
+        Err(Error::HashMismatch { .. })
+    ));
+    fixture.put("chat.jinja", b"\xff");
+    manifest["chat_template"] = fixture.entry("chat.jinja");
+    fixture.write(&manifest);
+    assert!(matches!(
+        fixture.open().unwrap().read_chat_template(),
+        Err(Error::NotText { byte: 0, .. })
+    ));
+    manifest["chat_template"] = json!("{{ messages }}");
+    let (message, _) = fixture.refusal(&manifest.to_string());
+    assert!(message.contains("chat_template"), "{message}");
+}
+
+#[test]
 fn variants_are_chosen_by_provider_or_name() {
     let bundle = Fixture::new().open().unwrap();
     let name = |provider, variant| {

@@ -53,6 +53,7 @@ pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
         "segmentation",
         "generation",
         "tokenizer",
+        "chat_template",
         "variants",
         "provenance",
     ])?;
@@ -73,6 +74,10 @@ pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
         f.required("tokenizer", "an object with file, sha256")?,
         "tokenizer",
     )?;
+    let chat_template = match f.optional("chat_template") {
+        Some(value) => Some(reader.file(value, "chat_template")?),
+        None => None,
+    };
     let variants = f.required("variants", "a list of variants")?;
     let variants = reader.variants(variants, config.kind)?;
     let provenance = match f.optional("provenance") {
@@ -92,6 +97,7 @@ pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
         segmentation,
         generation,
         tokenizer,
+        chat_template,
         variants,
         provenance,
     })

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use sllm_ort::{
     Error, LoadOptions, Model, Provider, VocabularyKernel,
-    bundle::{Bundle, GraphFile},
+    bundle::{Bundle, BundleFile, GraphFile},
     config::ModelKind,
 };
 
@@ -71,7 +71,10 @@ pub fn run(args: &DoctorArgs, verbose: bool) -> anyhow::Result<bool> {
 fn describe(bundle: &Bundle) -> Value {
     let check = |graph: &GraphFile| graph.verify_external_data(&graph.read_verified()?);
     let graphs = bundle.variants.iter().flat_map(|v| v.graphs.values());
-    let checks = graphs.map(check).chain([bundle.tokenizer.verify()]);
+    let checks = graphs
+        .map(check)
+        .chain([bundle.tokenizer.verify()])
+        .chain(bundle.chat_template.iter().map(BundleFile::verify));
     let problems: Vec<String> = checks
         .filter_map(Result::err)
         .map(|e| output::with_cause(&e))

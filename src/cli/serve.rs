@@ -24,6 +24,9 @@ const LIMITS: &str = "Limits";
 const SESSIONS: &str = "Sessions";
 const ACCESS: &str = "Access";
 
+/// The file of a chat template as Hugging Face's libraries name it.
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
 /// Most seconds of an option.
 const MAX_SECONDS: f64 = 1e7;
 
@@ -253,11 +256,23 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
             let options = model_args.load_options(model_args.variant.as_deref())?;
             let model = Model::load(dir, options.with_parallel_runs(batches)?)?;
             pass_warnings(&model);
+            warn_of_template(&model);
             Ok((model, started.elapsed()))
         };
         bundles.iter().map(load).collect()
     };
     serve::run(settings, load, output::warn)
+}
+
+/// Chat messages are joined by line breaks where a template was only put beside the manifest.
+fn warn_of_template(model: &Model) {
+    let bundle = model.bundle();
+    if bundle.chat_template.is_none() && bundle.dir.join(CHAT_TEMPLATE).exists() {
+        output::warn(&format!(
+            "{CHAT_TEMPLATE} of {} is not used: its manifest has no key `chat_template`",
+            bundle.config.name
+        ));
+    }
 }
 
 impl ServeArgs {

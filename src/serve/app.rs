@@ -15,6 +15,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use super::{
     Settings,
     auth::Keys,
+    chat::ChatTemplate,
     error::ApiError,
     job::{Events, Job, answers},
     metrics::{Gauges, Metrics, ModelGauges},
@@ -42,6 +43,8 @@ pub struct Served {
     /// When it was loaded, in seconds since 1970.
     pub created: u64,
     load: Duration,
+    /// What makes a prompt of chat messages; `None` where their texts are joined.
+    pub chat_template: Option<ChatTemplate>,
     /// `None` for a model that cannot generate.
     scheduler: Option<Scheduler>,
     workers: Arc<Semaphore>,
@@ -84,6 +87,7 @@ impl App {
                 }
             };
             served.push(Arc::new(Served {
+                chat_template: ChatTemplate::of(model.bundle())?,
                 model,
                 created: unix_seconds(),
                 load,

@@ -1,5 +1,8 @@
 //! `POST /v1/chat/completions`.
 
+mod messages;
+mod template;
+
 use std::sync::Arc;
 
 use axum::{
@@ -21,7 +24,11 @@ use super::{
     sse::{self, Gone, Writer},
 };
 
-/// Messages, whose texts are joined by line breaks and continued. The models are no chat models.
+use messages::Message;
+pub use template::ChatTemplate;
+
+/// Messages, of which the model's chat template makes a text that is continued; without a template
+/// their texts are joined by line breaks.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ChatRequest {
     /// May be left out where one model is served.
@@ -40,40 +47,6 @@ pub struct ChatRequest {
     user: Option<String>,
     #[serde(flatten)]
     generation: Generation,
-}
-
-/// A message; who wrote it makes no difference.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Message {
-    #[allow(dead_code)]
-    role: Role,
-    content: Content,
-    #[allow(dead_code)]
-    name: Option<String>,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    System,
-    Developer,
-    User,
-    Assistant,
-}
-
-/// A text, or parts of type `text`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a text or a list of parts of type text")]
-pub enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Part {
-    Text { text: String },
 }
 
 impl Fields for ChatRequest {
@@ -147,21 +120,6 @@ pub struct Said {
     content: Option<String>,
 }
 
-impl ChatRequest {
-    /// The texts of all messages, joined by line breaks.
-    fn prompt(&self) -> String {
-        let text = |message: &Message| match &message.content {
-            Content::Text(text) => text.clone(),
-            Content::Parts(parts) => parts
-                .iter()
-                .map(|Part::Text { text }| text.as_str())
-                .collect(),
-        };
-        let texts: Vec<String> = self.messages.iter().map(text).collect();
-        texts.join("\n")
-    }
-}
-
 /// Continue the texts of messages
 #[utoipa::path(
     post,
@@ -182,7 +140,7 @@ pub async fn create(
     let stream = request.stream.unwrap_or(false);
     let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
     let n = choices(request.n)?;
-    let prompt = request.prompt();
+    let prompt = messages::prompt(&request.messages, served)?;
     if request.max_completion_tokens.is_some() {
         request.generation.max_tokens = request.max_completion_tokens;
     }

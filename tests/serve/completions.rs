@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    server::{PROMPT, STORIES, Server, streamed},
-    support::{TINY_OPT, program},
+    server::{PROMPT, STORIES, Server, command, streamed},
+    support::{TINY, TINY_OPT, copy_bundle, edit_manifest, program, sha256},
 };
 
 /// What `run` prints.
@@ -169,6 +169,77 @@ fn the_limit_of_tokens_is_kept() {
         &json!({"prompt": PROMPT, "max_sentences": 128}),
     );
     assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+}
+
+/// A bundle with a chat template; `named` if its manifest names it.
+fn with_template(template: &str, named: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_bundle(TINY, folder.path());
+    let file = folder.path().join("chat_template.jinja");
+    std::fs::write(&file, template).unwrap();
+    if named {
+        let hash = sha256(&file);
+        edit_manifest(folder.path(), |manifest| {
+            manifest["chat_template"] = json!({"file": "chat_template.jinja", "sha256": hash});
+        });
+    }
+    folder
+}
+
+#[test]
+fn a_chat_template_makes_the_prompt() {
+    let template = "{% for message in messages %}\n\
+        {% if message.role == 'system' %}{{ raise_exception('no system message') }}{% endif %}\n\
+        {{ message['content'].strip() }} the cat sat. {% endfor %}";
+    let folder = with_template(template, true);
+    let server = Server::start(&["--model", folder.path().to_str().unwrap()]);
+    let chat = |role: &str| {
+        let messages = json!([{"role": role, "content": " hello world. "}]);
+        let body = json!({"messages": messages, "max_sentences": 2, "temperature": 0});
+        server.post("/v1/chat/completions", &body)
+    };
+    let expected =
+        json!({"prompt": "hello world. the cat sat. ", "max_sentences": 2, "temperature": 0});
+    let expected = server.ok("/v1/completions", &expected);
+    let answer = chat("user").json(200);
+    assert_eq!(
+        answer["choices"][0]["message"]["content"],
+        expected["choices"][0]["text"]
+    );
+    assert_eq!(answer["usage"], expected["usage"]);
+    let error = chat("system").error(400);
+    assert_eq!(error["param"], "messages");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("no system message")
+    );
+}
+
+#[test]
+fn a_chat_template_that_cannot_be_used_is_told_at_the_start() {
+    let (bad, beside) = (
+        with_template("{% if messages", true),
+        with_template("{{ messages }}", false),
+    );
+    let output = command(&["--model", bad.path().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("the chat template of tiny-causal cannot be used"),
+        "{error}"
+    );
+    // One that the manifest does not name is not used, and a warning says so.
+    let mut command = command(&["--model", beside.path().to_str().unwrap()]);
+    command.stderr(std::process::Stdio::piped());
+    let error = Server::spawn(command).end();
+    assert!(
+        error.contains("chat_template.jinja of tiny-causal is not used"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -173,6 +173,15 @@ impl Server {
         assert!(killed.success());
     }
 
+    /// End it; returns what it wrote to stderr, which must be a pipe.
+    pub fn end(mut self) -> String {
+        self.kill();
+        let mut text = String::new();
+        let stderr = self.child.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut text).unwrap();
+        text
+    }
+
     /// The exit status, which must come soon.
     pub fn wait(mut self) -> ExitStatus {
         let started = Instant::now();
