@@ -18,7 +18,8 @@ use super::{
     contract::Refusals,
     error::ApiError,
     job::Events,
-    options::{Generation, OneOrMany},
+    options::Generation,
+    prompts::Prompts,
     sse::{self, Gone, Writer},
 };
 
@@ -30,7 +31,8 @@ const MAX_CHOICES: usize = 64;
 pub struct CompletionRequest {
     /// May be left out where one model is served.
     model: Option<String>,
-    prompt: OneOrMany,
+    /// What is continued. Token ids are taken as the text that they stand for.
+    prompt: Prompts,
     /// Continuations of each prompt.
     #[schema(minimum = 1, maximum = 64)]
     n: Option<usize>,
@@ -132,7 +134,7 @@ pub async fn create(
     let served = app.model(request.model.as_deref())?;
     let stream = request.stream.unwrap_or(false);
     let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
-    let prompts = request.prompt.into_vec();
+    let prompts = request.prompt.into_texts("prompt", &served.model)?;
     let n = choices(request.n)?;
     let events = submit(&app, served, &prompts, n, request.generation)?;
     let answered = Answered::begin(events, n).await?;

@@ -17,7 +17,7 @@ use super::{
     body::{Body, Fields, Neutral},
     contract::Refusals,
     error::ApiError,
-    options::OneOrMany,
+    prompts::Prompts,
 };
 
 /// Most texts of a request, as in OpenAI's API.
@@ -30,7 +30,8 @@ const TOGETHER: usize = 64;
 pub struct EmbeddingRequest {
     /// May be left out where one model is served.
     model: Option<String>,
-    input: OneOrMany,
+    /// One text or several; token ids are refused.
+    input: Prompts,
     encoding_format: Option<Encoding>,
     /// What becomes of a text of several sentences: refused, or the mean of their vectors.
     pooling: Option<Pooling>,
@@ -113,7 +114,7 @@ pub async fn create(
     Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<Embeddings>, ApiError> {
     let served = app.model(request.model.as_deref())?;
-    let texts = request.input.into_vec();
+    let texts = request.input.only_texts("input")?;
     if !(1..=MAX_INPUTS).contains(&texts.len()) {
         return Err(ApiError::invalid(
             "input",

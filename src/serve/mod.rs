@@ -16,6 +16,7 @@ mod metrics;
 mod options;
 mod page;
 mod path;
+mod prompts;
 mod queue;
 mod routes;
 mod scheduler;

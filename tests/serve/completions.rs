@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     server::{PROMPT, STORIES, Server, command, streamed},
-    support::{TINY, TINY_OPT, copy_bundle, edit_manifest, program, sha256},
+    support::{TINY, TINY_OPT, copy_bundle, edit_manifest, load, program, sha256},
 };
 
 /// What `run` prints.
@@ -108,6 +108,55 @@ fn a_token_level_model_is_served_too() {
         .post("/v1/completions", &json!({"prompt": prompt}))
         .error(400);
     assert_eq!(unnamed["param"], "model");
+}
+
+/// Token ids are the text that they stand for, with and without the tokens of the model itself.
+#[test]
+fn a_prompt_may_be_token_ids() {
+    let server = Server::start(&["--model", TINY_OPT, "--model", STORIES]);
+    let texts = ["Tom had a big dog. ", "It was late. Lily ran home. "];
+    let models = server.get("/v1/models").json(200);
+    let token_level = models["data"][0]["id"].as_str().unwrap();
+    for (model, bundle, texts) in [
+        ("sllm-stories", STORIES, texts),
+        (
+            token_level,
+            TINY_OPT,
+            ["hello world. ", "the cat sat. the dog "],
+        ),
+    ] {
+        let pipeline = load(bundle, "portable").text_pipeline().clone();
+        let tokens = pipeline.tokenizer().special_tokens();
+        let body = |prompt: Value| {
+            json!({"model": model, "prompt": prompt, "max_tokens": 12, "temperature": 0, "echo": true,
+                "ignore_eos": true})
+        };
+        let expected = server.ok("/v1/completions", &body(json!(texts)));
+        // As a client encodes a text, and with bos in front.
+        let whole = texts.map(|text| match bundle {
+            // It takes white space as it is.
+            TINY_OPT => pipeline.tokenizer().encode(text).unwrap(),
+            _ => pipeline.tokenizer().encode(text.trim_end()).unwrap(),
+        });
+        let with_bos = whole.clone().map(|ids| [vec![tokens.bos], ids].concat());
+        // As the server gives the ids of sentences.
+        let sentences = texts.map(|text| {
+            let sentences = pipeline.sentences(text).unwrap();
+            let ids = sentences.map(|sentence| [sentence.unwrap().ids, vec![tokens.eos]].concat());
+            ids.collect::<Vec<_>>().concat()
+        });
+        for ids in [&whole, &with_bos, &sentences] {
+            let found = server.ok("/v1/completions", &body(json!(ids)));
+            for (index, text) in texts.iter().enumerate() {
+                let found = found["choices"][index]["text"].as_str().unwrap();
+                let expected = expected["choices"][index]["text"].as_str().unwrap();
+                assert!(found.starts_with(text.trim_end()), "{found}");
+                assert_eq!(found.trim_end(), expected.trim_end(), "{model}: {ids:?}");
+            }
+        }
+        let one = server.ok("/v1/completions", &body(json!(whole[0])));
+        assert_eq!(one["choices"].as_array().unwrap().len(), 1);
+    }
 }
 
 #[test]

@@ -48,6 +48,16 @@ fn embeddings_are_sentence_vectors() {
     for (number, column) in mean.iter().zip(expected.columns()) {
         assert!((number - column.mean().unwrap()).abs() < 1e-4);
     }
+    for input in [json!([1, 2]), json!([[1, 2], [3]])] {
+        let error = server
+            .post("/v1/embeddings", &json!({"input": input}))
+            .error(400);
+        assert_eq!(error["param"], "input");
+        assert!(
+            error["message"].as_str().unwrap().contains("token ids"),
+            "{error}"
+        );
+    }
     for body in [
         json!({"input": []}),
         json!({"input": ""}),
