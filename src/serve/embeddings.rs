@@ -5,11 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use sllm_ort::{
-    Model,
-    ndarray::{Array1, Axis},
-    text::TextSentence,
-};
+use sllm_ort::{Model, ndarray::Array1, text::TextSentence};
 use utoipa::ToSchema;
 
 use super::{
@@ -22,7 +18,7 @@ use super::{
 
 /// Most texts of a request, as in OpenAI's API.
 const MAX_INPUTS: usize = 2048;
-/// Sentences that are encoded together.
+/// Sentences that are encoded in one run, which may hold up a step of the scheduler.
 const TOGETHER: usize = 64;
 
 /// Texts whose vectors are asked for.
@@ -123,12 +119,7 @@ pub async fn create(
     }
     app.check_bytes("input", &texts)?;
     let pooling = request.pooling.unwrap_or_default();
-    let work = move |model: &Model| {
-        let mut tokens = 0;
-        let vector = |text: &String| encode(model, text, pooling, &mut tokens);
-        let vectors = texts.iter().map(vector).collect::<Result<Vec<_>, _>>()?;
-        Ok((vectors, tokens))
-    };
+    let work = move |model: &Model| encode(model, &texts, pooling);
     let (vectors, tokens) = app.run(served, work).await?;
     let encoding = request.encoding_format.unwrap_or_default();
     let data = vectors.into_iter().enumerate();
@@ -163,42 +154,56 @@ impl Vector {
     }
 }
 
-/// The vector of a text; its tokens are added to `tokens`.
+/// The vectors of texts, and the number of their tokens.
 fn encode(
     model: &Model,
-    text: &str,
+    texts: &[String],
     pooling: Pooling,
-    tokens: &mut usize,
-) -> Result<Array1<f32>, ApiError> {
+) -> Result<(Vec<Array1<f32>>, usize), ApiError> {
     let refused = |error| ApiError::of_library(&error, "input");
-    let sentences = model.text_pipeline().sentences(text).map_err(refused)?;
-    let sentences: Vec<TextSentence<'_>> = sentences.collect::<Result<_, _>>().map_err(refused)?;
-    *tokens += sentences
-        .iter()
-        .map(|sentence| sentence.ids.len())
-        .sum::<usize>();
-    match (sentences.len(), pooling) {
+    // Each sentence with the number of its text.
+    let (mut sentences, mut counts) = (Vec::new(), Vec::with_capacity(texts.len()));
+    for (number, text) in texts.iter().enumerate() {
+        let found = model.text_pipeline().sentences(text).map_err(refused)?;
+        let before = sentences.len();
+        for sentence in found {
+            sentences.push((number, sentence.map_err(refused)?));
+        }
+        let count = sentences.len() - before;
+        check_count(count, pooling)?;
+        counts.push(count as f32);
+    }
+    let tokens = sentences.iter().map(|(_, sentence)| sentence.ids.len());
+    let tokens = tokens.sum();
+    // Little padding.
+    sentences.sort_by_key(|(_, sentence)| sentence.ids.len());
+    let (numbers, sentences): (Vec<usize>, Vec<TextSentence<'_>>) = sentences.into_iter().unzip();
+    let mut vectors = vec![Array1::zeros(model.config().hidden_size); texts.len()];
+    for (numbers, sentences) in numbers.chunks(TOGETHER).zip(sentences.chunks(TOGETHER)) {
+        let encoded = model.encode_sentences(sentences).map_err(refused)?;
+        for (&number, vector) in numbers.iter().zip(encoded.outer_iter()) {
+            vectors[number] += &vector;
+        }
+    }
+    for (vector, count) in vectors.iter_mut().zip(counts) {
+        *vector /= count;
+    }
+    Ok((vectors, tokens))
+}
+
+/// Whether a text may have so many sentences.
+fn check_count(sentences: usize, pooling: Pooling) -> Result<(), ApiError> {
+    match (sentences, pooling) {
         (0, _) => Err(ApiError::invalid(
             "input",
             "a text of the input has no sentence",
         )),
-        (1, _) => {
-            let vectors = model.encode_sentences(&sentences).map_err(refused)?;
-            Ok(vectors.row(0).to_owned())
-        }
+        (1, _) | (_, Pooling::Mean) => Ok(()),
         (count, Pooling::None) => Err(ApiError::invalid(
             "input",
             format!(
                 "a text of the input has {count} sentences: send them one by one, or set `pooling` to \"mean\""
             ),
         )),
-        (count, Pooling::Mean) => {
-            let mut sum = Array1::zeros(model.config().hidden_size);
-            for sentences in sentences.chunks(TOGETHER) {
-                let vectors = model.encode_sentences(sentences).map_err(refused)?;
-                sum += &vectors.sum_axis(Axis(0));
-            }
-            Ok(sum / count as f32)
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! Sentences and their vectors are those of the library.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::json;
+use serde_json::{Value, json};
 use sllm_ort::{LoadOptions, Model};
 
-use super::server::{STORIES, Server};
+use super::server::{Response, STORIES, Server};
 
 const TEXTS: [&str; 3] = ["The fox was happy. ", "The fox was sad. ", "It rained. "];
 
@@ -66,6 +66,34 @@ fn embeddings_are_sentence_vectors() {
         json!({"input": "x", "encoding_format": "int8"}),
     ] {
         server.post("/v1/embeddings", &body).error(400);
+    }
+}
+
+/// Texts that are encoded together, of different lengths, are those that are encoded alone.
+#[test]
+fn many_embeddings_are_those_of_each_and_let_others_pass() {
+    let server = Server::stories(&[]);
+    let text = |number: usize| format!("The {}fox was happy. ", "little ".repeat(number % 9));
+    let texts: Vec<String> = (0..2048).map(text).collect();
+    let vector =
+        |data: &Value| -> Vec<f32> { serde_json::from_value(data["embedding"].clone()).unwrap() };
+    let all = json!({"input": texts});
+    let running = server.begin("/v1/embeddings", &all);
+    let body = json!({"prompt": "The fox was happy. ", "max_sentences": 1, "ignore_eos": true});
+    assert_ne!(server.complete(&body), "");
+    running.set_nonblocking(true).unwrap();
+    let ended = running.peek(&mut [0]).is_ok();
+    running.set_nonblocking(false).unwrap();
+    assert!(!ended, "the embeddings are faster than a sentence");
+    let together = Response::read(running).json(200);
+    for number in [0, 1, 8, 100, 2047] {
+        let alone = server.ok("/v1/embeddings", &json!({"input": texts[number]}));
+        let alone = vector(&alone["data"][0]);
+        let together = &together["data"][number];
+        assert_eq!(together["index"], number);
+        for (one, other) in vector(together).iter().zip(alone) {
+            assert!((one - other).abs() < 1e-4, "{number}");
+        }
     }
 }
 
