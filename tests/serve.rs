@@ -22,4 +22,6 @@ mod sentences;
 mod server;
 #[path = "serve/sessions.rs"]
 mod sessions;
+#[path = "serve/slow.rs"]
+mod slow;
 mod support;

@@ -54,7 +54,7 @@ pub struct Served {
 /// What is to be continued, before it is a job.
 pub struct Request {
     pub home: Option<Lease>,
-    pub text: String,
+    pub text: Arc<str>,
     pub options: Option<sllm_ort::GenerateOptions>,
 }
 

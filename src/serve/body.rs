@@ -14,7 +14,7 @@ use tokio_stream::StreamExt as _;
 
 use super::{app::App, error::ApiError};
 
-/// A body that is slower than this is refused.
+/// A body that is slower than this is refused, or slower than a request may be.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// Bytes of a body besides its texts.
 const OVERHEAD_BYTES: usize = 1 << 20;
@@ -86,13 +86,13 @@ impl<T: Fields> FromRequest<Arc<App>> for Body<T> {
             return Err(ApiError::media_type("application/json"));
         }
         let limit = OVERHEAD_BYTES + JSON_BYTES * app.settings.max_prompt_bytes;
-        let bytes = read(request, limit).await?;
+        let bytes = read(request, limit, app).await?;
         parse(&bytes).map(Self)
     }
 }
 
 /// The whole body, of at most `limit` bytes.
-pub async fn read(request: Request, limit: usize) -> Result<Vec<u8>, ApiError> {
+pub async fn read(request: Request, limit: usize, app: &App) -> Result<Vec<u8>, ApiError> {
     let body = request.into_body();
     let most = limit.saturating_add(DISCARDED_BYTES);
     if body.size_hint().lower() > most as u64 {
@@ -116,7 +116,8 @@ pub async fn read(request: Request, limit: usize) -> Result<Vec<u8>, ApiError> {
             false => Ok(bytes),
         }
     };
-    let whole = timeout(SLOWEST_BODY, whole).await;
+    let slowest = SLOWEST_BODY.min(app.settings.request_timeout);
+    let whole = timeout(slowest, whole).await;
     whole.unwrap_or_else(|_| Err(ApiError::slow_body()))
 }
 

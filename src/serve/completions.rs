@@ -143,23 +143,25 @@ pub async fn create(
         created: unix_seconds(),
         model: served.name().to_owned(),
     };
-    let echoes: Vec<String> = match request.echo {
-        Some(true) => prompts
-            .iter()
-            .flat_map(|prompt| std::iter::repeat_n(echo(&served.model, prompt), n))
+    let choices = prompts.len() * n;
+    let echo = request.echo == Some(true);
+    let echoes = prompts.into_iter().filter(|_| echo);
+    let echoes = Echoes {
+        prompts: echoes
+            .map(|prompt| as_begun(&served.model, prompt))
             .collect(),
-        _ => vec![String::new(); prompts.len() * n],
+        n,
     };
     if stream {
         return Ok(sse::stream(|writer| {
             write(writer, answered, form, echoes, include_usage)
         }));
     }
-    let (answers, usage) = answered.collect(echoes.len()).await?;
-    let choices = answers.into_iter().zip(echoes).enumerate();
-    let choices = choices.map(|(index, (answer, echo))| CompletionChoice {
+    let (answers, usage) = answered.collect(choices).await?;
+    let choices = answers.into_iter().enumerate();
+    let choices = choices.map(|(index, answer)| CompletionChoice {
         index,
-        text: echo + &answer.text,
+        text: echoes.of(index).to_owned() + &answer.text,
         logprobs: None,
         finish_reason: Some(answer.end.openai()),
     });
@@ -191,9 +193,10 @@ pub fn submit(
     let options = (0..n).map(|choice| generation.options(&served.model, choice));
     let options = options.collect::<Result<Vec<_>, _>>()?;
     let requests = prompts.iter().flat_map(|prompt| {
+        let text: Arc<str> = prompt.as_str().into();
         options.iter().map(move |options| Request {
             home: None,
-            text: prompt.clone(),
+            text: Arc::clone(&text),
             options: Some(options.clone()),
         })
     });
@@ -220,12 +223,26 @@ fn check_texts(limit: usize, prompts: usize, n: usize) -> Result<(), ApiError> {
 }
 
 /// A prompt as it stands before its continuation.
-fn echo(model: &Model, prompt: &str) -> String {
+fn as_begun(model: &Model, mut prompt: String) -> String {
     let separated = prompt.ends_with(char::is_whitespace);
     let canonical = model.bundle().segmentation.white_space == WhiteSpace::Canonical;
-    match canonical && !separated {
-        true => format!("{prompt} "),
-        false => prompt.to_owned(),
+    if canonical && !separated {
+        prompt.push(' ');
+    }
+    prompt
+}
+
+/// What stands before the choices.
+struct Echoes {
+    /// None, if no echo is asked for.
+    prompts: Vec<String>,
+    n: usize,
+}
+
+impl Echoes {
+    fn of(&self, choice: usize) -> &str {
+        let prompt = self.prompts.get(choice / self.n);
+        prompt.map_or("", String::as_str)
     }
 }
 
@@ -263,14 +280,14 @@ async fn write(
     writer: Arc<Writer>,
     answered: Answered,
     form: Form,
-    echoes: Vec<String>,
+    echoes: Echoes,
     include_usage: bool,
 ) -> Result<(), Gone> {
-    for (index, echo) in echoes.into_iter().enumerate() {
-        if !echo.is_empty() {
-            writer.json(&form.piece(index, echo, None)).await?;
-        }
+    for index in 0..echoes.prompts.len() * echoes.n {
+        let echo = echoes.of(index).to_owned();
+        writer.json(&form.piece(index, echo, None)).await?;
     }
+    drop(echoes);
     let piece = |piece| match piece {
         Piece::Text(index, text) => form.piece(index, text, None),
         Piece::End(index, end) => form.piece(index, String::new(), Some(end.openai())),

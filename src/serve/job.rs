@@ -25,8 +25,8 @@ const TEXT_PAUSE: Duration = Duration::from_millis(10);
 pub struct Job {
     /// The session to continue; `None` for a new one.
     pub home: Option<Lease>,
-    /// Text to append first.
-    pub text: String,
+    /// Text to append first; the choices of a prompt share it.
+    pub text: Arc<str>,
     /// `None` if the text is only appended.
     pub options: Option<GenerateOptions>,
     pub answer: Answer,

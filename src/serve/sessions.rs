@@ -144,7 +144,7 @@ async fn append_text(app: &App, id: &str, text: String) -> Result<SessionInfo, A
     let served = Arc::clone(app.model(Some(lease.model()))?);
     let request = Request {
         home: Some(lease),
-        text,
+        text: text.into(),
         options: None,
     };
     let mut events = app.submit(&served, vec![request])?;
@@ -363,7 +363,7 @@ pub async fn restore(
         return Err(ApiError::media_type(SNAPSHOT));
     }
     app.sessions.check_memory()?;
-    let bytes = body::read(request, app.sessions.max_bytes()).await?;
+    let bytes = body::read(request, app.sessions.max_bytes(), &app).await?;
     let work = move |model: &Model| {
         let session = Session::from_bytes(model, &bytes);
         session.map_err(|error| ApiError::of_library(&error, "body"))

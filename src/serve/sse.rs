@@ -79,3 +79,38 @@ where
     let events = Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default());
     ([NO_BUFFERING], events).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// Whoever writes waits for a reader that does not read, and ends when it leaves.
+    #[test]
+    fn an_answer_waits_for_its_reader() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let written = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&written);
+            let response = stream(|writer| async move {
+                loop {
+                    writer.json(&"event").await?;
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(written.load(Ordering::Relaxed), BUFFERED);
+            drop(response);
+            while Arc::strong_count(&written) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+}

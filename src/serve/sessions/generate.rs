@@ -101,7 +101,7 @@ pub async fn generate(
     let parts = Request {
         options: Some(generation.options(&served.model, 0)?),
         home: Some(lease),
-        text: String::new(),
+        text: "".into(),
     };
     let mut events = app.submit(&served, vec![parts])?;
     match events.next().await {
