@@ -8,10 +8,10 @@ use std::{
 use anyhow::bail;
 use clap::{
     Args,
-    builder::{FalseyValueParser, NonEmptyStringValueParser},
+    builder::{FalseyValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
 };
 
-use sllm_ort::{Model, VocabularyKernel};
+use sllm_ort::{Model, VocabularyKernel, text::MAX_TEXT_BYTES};
 
 use super::{
     BundleArgs, Format, ModelArgs, models, output, pass_warnings, provider_args::ProviderArgs,
@@ -27,7 +27,8 @@ const ACCESS: &str = "Access";
 /// The file of a chat template as Hugging Face's libraries name it.
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
-/// Most seconds of an option.
+/// Least and most seconds of an option.
+const MIN_SECONDS: f64 = 0.001;
 const MAX_SECONDS: f64 = 1e7;
 
 #[derive(Args, Debug)]
@@ -58,7 +59,8 @@ pub struct ServeArgs {
         long,
         value_name = "PORT",
         default_value_t = 8080,
-        env = "SLLM_ORT_PORT"
+        env = "SLLM_ORT_PORT",
+        allow_negative_numbers = true
     )]
     port: u16,
     /// Time to end running answers in after SIGTERM or Ctrl-C
@@ -77,7 +79,8 @@ pub struct ServeArgs {
         value_name = "N",
         default_value_t = 64,
         env = "SLLM_ORT_MAX_BATCH",
-        value_parser = batch_size,
+        allow_negative_numbers = true,
+        value_parser = integer(1, 1024),
         help_heading = LIMITS
     )]
     max_batch: usize,
@@ -88,7 +91,8 @@ pub struct ServeArgs {
         value_name = "N",
         default_value_t = 4,
         env = "SLLM_ORT_BATCHES",
-        value_parser = batches,
+        allow_negative_numbers = true,
+        value_parser = integer(1, 64),
         help_heading = LIMITS
     )]
     batches: usize,
@@ -99,6 +103,8 @@ pub struct ServeArgs {
         value_name = "BYTES",
         default_value_t = 4 << 30,
         env = "SLLM_ORT_KV_MEMORY",
+        allow_negative_numbers = true,
+        value_parser = integer(1, usize::MAX),
         help_heading = LIMITS
     )]
     kv_memory: usize,
@@ -108,7 +114,8 @@ pub struct ServeArgs {
         value_name = "N",
         default_value_t = 128,
         env = "SLLM_ORT_MAX_QUEUE",
-        value_parser = queue_size,
+        allow_negative_numbers = true,
+        value_parser = integer(0, 1 << 20),
         help_heading = LIMITS
     )]
     max_queue: usize,
@@ -118,7 +125,8 @@ pub struct ServeArgs {
         value_name = "BYTES",
         default_value_t = 256 << 10,
         env = "SLLM_ORT_MAX_PROMPT_BYTES",
-        value_parser = prompt_bytes,
+        allow_negative_numbers = true,
+        value_parser = integer(1, MAX_TEXT_BYTES),
         help_heading = LIMITS
     )]
     max_prompt_bytes: usize,
@@ -129,7 +137,7 @@ pub struct ServeArgs {
         default_value = "300",
         env = "SLLM_ORT_REQUEST_TIMEOUT",
         allow_negative_numbers = true,
-        value_parser = seconds,
+        value_parser = some_seconds,
         help_heading = LIMITS
     )]
     request_timeout: Duration,
@@ -140,7 +148,7 @@ pub struct ServeArgs {
         default_value = "3600",
         env = "SLLM_ORT_SESSION_TTL",
         allow_negative_numbers = true,
-        value_parser = seconds,
+        value_parser = some_seconds,
         help_heading = SESSIONS
     )]
     session_ttl: Duration,
@@ -150,6 +158,8 @@ pub struct ServeArgs {
         value_name = "BYTES",
         default_value_t = 1 << 30,
         env = "SLLM_ORT_SESSION_MEMORY",
+        allow_negative_numbers = true,
+        value_parser = integer(1, usize::MAX),
         help_heading = SESSIONS
     )]
     session_memory: usize,
@@ -194,11 +204,22 @@ pub struct ServeArgs {
     )]
     variant: Option<String>,
     /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
-    #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLLM_ORT_THREADS",
+        allow_negative_numbers = true,
+        value_parser = integer(1, 1024)
+    )]
     threads: Option<usize>,
     /// How long a thread without work looks for some before it sleeps, in microseconds; 0 for never
     /// [default: 200]
-    #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLLM_ORT_SPIN",
+        allow_negative_numbers = true
+    )]
     spin: Option<u64>,
     /// What ranks a large vocabulary of 4 bits on the processor: onnxruntime, plain, avx2,
     /// avx512-vnni [default: the fastest that the processor has]
@@ -287,35 +308,26 @@ impl ServeArgs {
     }
 }
 
+/// Seconds, 0 too.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed")?;
-    match (0.0..=MAX_SECONDS).contains(&seconds) {
-        true => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
-        false => Err("0 or more seconds are needed".into()),
-    }
+    duration(text, 0.0)
 }
 
-fn number(text: &str, allowed: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
-    let refused = format!("{} to {} is allowed", allowed.start(), allowed.end());
-    let number: Option<usize> = text.parse().ok();
-    number
-        .filter(|number| allowed.contains(number))
-        .ok_or(refused)
+/// Seconds, not 0.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    duration(text, MIN_SECONDS)
 }
 
-fn batch_size(text: &str) -> Result<usize, String> {
-    number(text, 1..=1024)
+fn duration(text: &str, min: f64) -> Result<Duration, String> {
+    let allowed = format!("{min} to {MAX_SECONDS} seconds are allowed");
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (min..=MAX_SECONDS).contains(seconds));
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or(allowed)
 }
 
-fn batches(text: &str) -> Result<usize, String> {
-    number(text, 1..=64)
-}
-
-fn queue_size(text: &str) -> Result<usize, String> {
-    number(text, 0..=1 << 20)
-}
-
-/// No more than the library takes at once.
-fn prompt_bytes(text: &str) -> Result<usize, String> {
-    number(text, 1..=sllm_ort::text::MAX_TEXT_BYTES)
+fn integer(min: usize, max: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(min as u64..=max as u64)
 }

@@ -96,9 +96,6 @@ fn a_server_that_cannot_start_says_why() {
         ),
         (vec!["--model", TINY, "--host", "192.0.2.1"], 1, "192.0.2.1"),
         (vec!["--model", TINY, "--cors", "*"], 1, "--cors"),
-        (vec!["--max-batch", "0"], 2, "--max-batch"),
-        (vec!["--request-timeout", "-1"], 2, "--request-timeout"),
-        (vec!["--grace", "soon"], 2, "--grace"),
     ] {
         let (found, error) = failure(&arguments);
         assert_eq!(found, Some(status), "{error}");
@@ -111,6 +108,31 @@ fn a_server_that_cannot_start_says_why() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"));
+}
+
+#[test]
+fn a_number_that_is_not_allowed_is_a_usage_error() {
+    for (option, values) in [
+        ("--grace", &["-1", "NaN", "inf", "1e8", "soon", ""][..]),
+        ("--request-timeout", &["-1", "0", "1e-9", "NaN"]),
+        ("--session-ttl", &["-1", "0", "nan"]),
+        ("--max-batch", &["-1", "0", "1025", "1.5"]),
+        ("--batches", &["-1", "0", "65"]),
+        ("--kv-memory", &["-1", "0", "4G"]),
+        ("--max-queue", &["-1", "2000000"]),
+        ("--max-prompt-bytes", &["-1", "0", "99999999999"]),
+        ("--session-memory", &["-1", "0"]),
+        ("--threads", &["-1", "0", "9999"]),
+        ("--spin", &["-1", "NaN"]),
+    ] {
+        for value in values {
+            let (status, error) = failure(&[option, value]);
+            assert_eq!(status, Some(2), "{option} {value}: {error}");
+            let said = format!("invalid value '{value}' for '{option} ");
+            let missing = format!("a value is required for '{option} ");
+            assert!(error.contains(&said) || error.contains(&missing), "{error}");
+        }
+    }
 }
 
 #[test]
