@@ -1,23 +1,18 @@
 //! `/v1/sessions...`: contexts that stay.
 
 mod generate;
+mod snapshot;
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderValue, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use sllm_ort::{Appended, Model, Session};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
     app::{App, Request},
-    body::{self, Body, Fields},
+    body::{Body, Fields},
     contract::Refusals,
     error::ApiError,
     job::Event,
@@ -25,9 +20,7 @@ use super::{
     store::Lease,
 };
 pub use generate::*;
-
-/// The type of a snapshot.
-const SNAPSHOT: &str = "application/octet-stream";
+pub use snapshot::*;
 
 /// A new session.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -304,71 +297,5 @@ pub async fn rewind(
     Body(request): Body<RewindRequest>,
 ) -> Result<Json<SessionInfo>, ApiError> {
     with(&app, &id, move |session| session.rewind(request.sentences)).await?;
-    SessionInfo::of(&app, &id).map(Json)
-}
-
-/// Download a session as a file
-#[utoipa::path(
-    get,
-    path = "/v1/sessions/{id}/snapshot",
-    tag = "Sessions",
-    params(("id" = String, Path, description = "The session's id")),
-    responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
-         description = "A session file, which `sllm-ort run --load` reads too"),
-        Refusals,
-    )
-)]
-pub async fn snapshot(State(app): State<Arc<App>>, Name(id): Name) -> Result<Response, ApiError> {
-    let bytes = with(&app, &id, |session| session.to_bytes()).await?;
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(SNAPSHOT)),
-        (
-            header::CONTENT_DISPOSITION,
-            HeaderValue::from_static("attachment; filename=\"story.session\""),
-        ),
-    ];
-    Ok((headers, Bytes::from(bytes)).into_response())
-}
-
-/// Whose snapshot it is.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct RestoreQuery {
-    /// May be left out where one model is served.
-    model: Option<String>,
-}
-
-/// Restore a session from a file
-#[utoipa::path(
-    post,
-    path = "/v1/sessions/restore",
-    tag = "Sessions",
-    params(RestoreQuery),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses(
-        (status = 200, body = SessionInfo, description = "The new session"),
-        Refusals,
-    )
-)]
-pub async fn restore(
-    State(app): State<Arc<App>>,
-    query: Result<Query<RestoreQuery>, QueryRejection>,
-    request: axum::extract::Request,
-) -> Result<Json<SessionInfo>, ApiError> {
-    let query = query.map_err(|error| ApiError::invalid("model", error.body_text()))?;
-    let served = app.model(query.model.as_deref())?;
-    let media_type = request.headers().get(header::CONTENT_TYPE);
-    if media_type.is_none_or(|value| value.as_bytes() != SNAPSHOT.as_bytes()) {
-        return Err(ApiError::media_type(SNAPSHOT));
-    }
-    app.sessions.check_memory()?;
-    let bytes = body::read(request, app.sessions.max_bytes(), &app).await?;
-    let work = move |model: &Model| {
-        let session = Session::from_bytes(model, &bytes);
-        session.map_err(|error| ApiError::of_library(&error, "body"))
-    };
-    let session = app.run(served, work).await?;
-    let id = app.sessions.insert(session)?;
     SessionInfo::of(&app, &id).map(Json)
 }

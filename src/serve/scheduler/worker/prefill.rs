@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::atomic::Ordering, time::Instant};
 use sllm_ort::{Appended, Session, config::ModelKind};
 
 use super::{
-    super::{
+    super::super::{
         error::ApiError,
         job::{Event, Job},
         metrics::Timer,
