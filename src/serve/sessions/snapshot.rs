@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 use sllm_ort::{Model, Session};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{app::App, body, contract::Refusals, error::ApiError, path::Name},
@@ -21,6 +21,12 @@ use super::{
 /// The type of a snapshot.
 const SNAPSHOT: &str = "application/octet-stream";
 
+/// The bytes of a session file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code)]
+pub struct SnapshotFile(Vec<u8>);
+
 /// Download a session as a file
 #[utoipa::path(
     get,
@@ -28,7 +34,7 @@ const SNAPSHOT: &str = "application/octet-stream";
     tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, body = inline(SnapshotFile), content_type = "application/octet-stream",
          description = "A session file, which `sllm-ort run --load` reads too"),
         Refusals,
     )
@@ -59,7 +65,7 @@ pub struct RestoreQuery {
     path = "/v1/sessions/restore",
     tag = "Sessions",
     params(RestoreQuery),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = inline(SnapshotFile), content_type = "application/octet-stream"),
     responses(
         (status = 200, body = SessionInfo, description = "The new session"),
         Refusals,
