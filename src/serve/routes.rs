@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
+    body::HttpBody as _,
     extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, header},
     middleware::{Next, from_fn_with_state},
@@ -116,10 +117,17 @@ async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     let endpoint = endpoint.map_or("other", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let id = new_id("req");
+    let has_body = !request.body().is_end_stream();
     let mut response = next.run(request).await;
     let time = started.elapsed();
     let status = response.status().as_u16();
     app.metrics.count_request(&endpoint, status);
+    // A refusal may come before the body was read. The connection ends then, which the client has to
+    // know: it would send its next request into it.
+    if has_body && !response.status().is_success() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     app.metrics.time(Timer::Request, time);
     tracing::info!(id, %method, endpoint, status, milliseconds = time.as_millis() as u64, "request");
     if let Ok(id) = HeaderValue::from_str(&id) {

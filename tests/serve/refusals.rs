@@ -1,6 +1,6 @@
 //! What is refused, and how.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 
@@ -132,6 +132,34 @@ fn a_bad_body_is_refused() {
     // The server works on.
     assert_eq!(server.get("/ready").status, 200);
     assert_eq!(server.metric("sllm_batch_rows"), 0.0);
+}
+
+/// A client that keeps its connections must not use one whose body was not read.
+#[test]
+fn a_refusal_of_a_body_ends_the_connection() {
+    let server = Server::start(&["--model", TINY]);
+    for (head, close) in [
+        (
+            "DELETE /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
+            true,
+        ),
+        (
+            "POST /v2 HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
+            true,
+        ),
+        ("GET /v2 HTTP/1.1\r\nhost: x\r\n\r\n", false),
+        ("GET /health HTTP/1.1\r\nhost: x\r\n\r\n", false),
+    ] {
+        let mut stream = server.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        let (mut answer, mut piece) = (String::new(), [0; 4096]);
+        while !answer.contains('}') {
+            let read = stream.read(&mut piece).unwrap();
+            answer += std::str::from_utf8(&piece[..read]).unwrap();
+        }
+        let says_so = answer.to_lowercase().contains("connection: close");
+        assert_eq!(says_so, close, "{answer}");
+    }
 }
 
 /// Heads that never come to a handler.
