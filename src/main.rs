@@ -4,8 +4,16 @@ mod cli;
 #[cfg(feature = "serve")]
 mod serve;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
+
+/// Microsoft's builds of ONNX Runtime keep files about their use in the home folder, whatever a
+/// program asks of them, unless this is set before they are loaded.
+const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 fn main() -> ExitCode {
+    if env::var_os(NO_TELEMETRY).is_none() {
+        // SAFETY: the program has no other thread yet that could read the environment.
+        unsafe { env::set_var(NO_TELEMETRY, "1") };
+    }
     cli::main()
 }

@@ -225,3 +225,17 @@ fn json_has_the_seed_of_what_was_drawn() {
     }
     assert_eq!(lines[2]["seed"], lines[0]["seed"]);
 }
+
+/// ONNX Runtime would keep a device id and a database there.
+#[test]
+fn nothing_is_written_to_the_home_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let mut run = tiny(&["run", PROMPT, "--max-sentences", "1"]);
+    run.env("HOME", home.path()).env("TMPDIR", home.path());
+    for variable in ["ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_DATA_HOME"] {
+        run.env_remove(variable);
+    }
+    run.assert().success();
+    let found: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
+    assert!(found.is_empty(), "{found:?}");
+}

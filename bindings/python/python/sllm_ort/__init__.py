@@ -1,5 +1,6 @@
 """Sentence-level language models (SentenceVAE, SLLM) on ONNX Runtime."""
 
+from . import _environment as _environment
 from ._errors import (
     ArgumentError,
     BundleError,
