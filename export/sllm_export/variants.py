@@ -13,7 +13,7 @@ from sllm_export.graph.builder import GraphBuilder
 from sllm_export.graph.decoder import build_decoder
 from sllm_export.graph.encoder import build_encoder
 from sllm_export.graph.opt import build_opt
-from sllm_export.graph.precision import Float16, Float32, Precision, Quantized
+from sllm_export.graph.precision import Float16, Float32, Half, Int4Half, Precision, Quantized
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ VARIANTS = (
     Variant("cpu-int8", "int8", Quantized(8), True, ("cpu",), 0.2),
     Variant("cpu-int4", "int4", Quantized(4), True, ("cpu",), 1.0, usual=False),
     Variant("cuda-fp16", "fp16", Float16(), True, ("cuda",), 0.005, usual=False),
+    Variant("cuda-int4", "int4", Int4Half(), True, ("cuda",), 1.0, usual=False),
+    Variant("portable-fp16", "fp16", Half(), False, ("tensorrt", "cuda"), 0.005, usual=False),
     Variant("portable", "fp32", Float32(), False, _EVERYWHERE, 1e-4),
 )
 """In the order of the manifest: the first that suits a provider is taken."""
@@ -100,3 +102,21 @@ def build_graph(
     if graph == "backbone":
         return build_backbone(config, Weights(state_dict), precision, in_place)
     return build_opt(config, opt_weights(state_dict), precision, in_place)
+
+
+def build_step_graph(
+    config: ModelConfig, state_dict: StateDict, variant: Variant, graph: str
+) -> GraphBuilder:
+    """Builds a decoder, backbone or opt graph for greedy steps alone, for capture as a CUDA graph.
+
+    It takes one position of each row and gives the best tokens only. It lacks the inputs
+    `all_logits`, `logits_to_keep` and `bidirectional`, the output `logits`, and every `If`; no
+    output's shape depends on more than the batch. Its other inputs and outputs, and its weights,
+    are those of the variant's graph. The caller may give the capacity of the caches as
+    `total_sequence_length` in every step. Raises ExportError for a variant that has no such graph.
+    """
+    precision = variant.precision
+    if not isinstance(precision, Float16 | Int4Half) or graph == "encoder":
+        raise ExportError(f"{variant.name} has no {graph} graph for greedy steps")
+    steps = replace(variant, precision=replace(precision, steps=True))
+    return build_graph(config, state_dict, steps, graph)

@@ -17,7 +17,7 @@ from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig, parse_config
-from sllm_export.graph.precision import Float16, Quantized
+from sllm_export.graph.precision import Float16, Int4Half, Quantized
 from sllm_export.variants import Variant
 from sllm_export.verify.runner import GraphRunner
 
@@ -58,7 +58,7 @@ def choosing(variant: Variant) -> Variant:
     """The variant with a coarse-to-fine output projection, which tiny models do not have else."""
     if isinstance(variant.precision, Float16):
         return replace(variant, precision=replace(variant.precision, candidates=8))
-    if not isinstance(variant.precision, Quantized):
+    if not isinstance(variant.precision, Quantized | Int4Half):
         return variant
     return replace(variant, precision=replace(variant.precision, coarse_from=0, candidates=8))
 

@@ -16,7 +16,7 @@ LENGTHS = {"seqlens_k": (I32, ["batch"]), "total_sequence_length": (I32, [])}
 def caches(variant: str, heads: int, size: int):
     """The cache inputs and outputs of two layers."""
     past, present = axes(variant)
-    element = F16 if variant == "cuda-fp16" else F32
+    element = F32 if variant in ("portable", "cpu-int8", "cpu-int4") else F16
     names = [f"{layer}.{part}" for layer in range(2) for part in ("key", "value")]
     inputs = {f"past_key_values.{n}": (element, ["batch", heads, past, size]) for n in names}
     outputs = {f"present.{n}": (element, ["batch", heads, present, size]) for n in names}
@@ -25,12 +25,17 @@ def caches(variant: str, heads: int, size: int):
 
 def axes(variant):
     """The dimensions of a cache that vary."""
-    return ("cached", "total") if variant == "portable" else ("capacity", "capacity")
+    return ("cached", "total") if concatenates(variant) else ("capacity", "capacity")
+
+
+def concatenates(variant):
+    """Whether its graphs have standard operators only, and so return longer caches."""
+    return variant.startswith("portable")
 
 
 def scores(variant, positions):
     """Inputs and outputs by which tokens are chosen, of a vocabulary of 64."""
-    if variant != "cuda-fp16":
+    if not variant.startswith("cuda"):
         return {}, {"logits": (F32, ["batch", positions, 64])}
     chosen = ["batch", positions, 64]
     return {"all_logits": (BOOL, [])}, {
@@ -51,7 +56,7 @@ def backbone(variant, bidirectional):
         "inputs_embeds": (F32, ["batch", "sentences", 32]),
         "position_ids": (I64, ["batch", "sentences"]),
     }
-    if variant == "portable":
+    if concatenates(variant):
         inputs["attention_mask"] = (BOOL, ["batch", "sentences", "total"])
     else:
         inputs |= LENGTHS
@@ -71,7 +76,7 @@ def decoder(variant):
         "position_ids": TOKENS,
         "sentence_embedding": (F32, ["batch", 32]),
     }
-    if variant != "portable":
+    if not concatenates(variant):
         inputs |= LENGTHS
     past, present = caches(variant, 4, 8)
     asked, found = scores(variant, "tokens")
@@ -80,7 +85,7 @@ def decoder(variant):
 
 def opt(variant):
     inputs = {"input_ids": TOKENS, "position_ids": TOKENS, "logits_to_keep": (I64, [])}
-    if variant == "portable":
+    if concatenates(variant):
         inputs["attention_mask"] = (BOOL, ["batch", "tokens", "total"])
     else:
         inputs |= LENGTHS

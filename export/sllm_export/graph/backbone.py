@@ -31,15 +31,17 @@ def build_backbone(
     backbone, hidden = config.require_backbone(), config.hidden_size
     heads = Heads(backbone.heads, hidden // backbone.heads)
     b = GraphBuilder("backbone", config.name, precision.half)
-    x = b.input("inputs_embeds", FLOAT, ["batch", "sentences", hidden])
-    position_ids = b.input("position_ids", INT64, ["batch", "sentences"])
+    sentences = 1 if precision.steps else "sentences"
+    x = b.input("inputs_embeds", FLOAT, ["batch", sentences, hidden])
+    position_ids = b.input("position_ids", INT64, ["batch", sentences])
     attention: CachedAttention
     if in_place:
-        attention = InPlaceAttention(b, heads, backbone.prefill_attention == "bidirectional")
+        both_ways = backbone.prefill_attention == "bidirectional" and not precision.steps
+        attention = InPlaceAttention(b, heads, both_ways)
     else:
         attention = masked_attention(b, heads, "sentences")
-    b.output("hidden", FLOAT, ["batch", "sentences", hidden])
-    b.output("stop_logits", FLOAT, ["batch", "sentences", 2])
+    b.output("hidden", FLOAT, ["batch", sentences, hidden])
+    b.output("stop_logits", FLOAT, ["batch", sentences, 2])
 
     x = add_positions(b, precision, x, position_ids, weights["llm_pe.weight"])
     for layer in range(backbone.layers):

@@ -47,8 +47,9 @@ def build_decoder(
     svae, hidden = config.require_svae(), config.hidden_size
     heads = Heads(svae.heads, hidden // svae.heads)
     b = GraphBuilder("decoder", config.name, precision.half)
-    ids = b.input("input_ids", INT64, ["batch", "tokens"])
-    position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
+    tokens = 1 if precision.steps else "tokens"
+    ids = b.input("input_ids", INT64, ["batch", tokens])
+    position_ids = b.input("position_ids", INT64, ["batch", tokens])
     sentence = b.input("sentence_embedding", FLOAT, ["batch", hidden])
     attention: CachedAttention
     if in_place:
@@ -92,5 +93,5 @@ def build_decoder(
         x = layers.layer_norm(b, x, "decoder.norm", weights)
     name = f"{weights.prefix}linear"
     weight, bias = weights["linear.weight"], weights.optional("linear.bias")
-    precision.vocabulary(b, x, OutputLayer(name, weight, bias, name, "tokens"))
+    precision.vocabulary(b, x, OutputLayer(name, weight, bias, name, tokens))
     return b

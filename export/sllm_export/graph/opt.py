@@ -28,9 +28,10 @@ def build_opt(
     backbone, hidden = config.require_backbone(), config.hidden_size
     heads = Heads(backbone.heads, hidden // backbone.heads)
     b = GraphBuilder("opt", config.name, precision.half)
-    ids = b.input("input_ids", INT64, ["batch", "tokens"])
-    position_ids = b.input("position_ids", INT64, ["batch", "tokens"])
-    logits_to_keep = b.input("logits_to_keep", INT64, [])
+    tokens = 1 if precision.steps else "tokens"
+    ids = b.input("input_ids", INT64, ["batch", tokens])
+    position_ids = b.input("position_ids", INT64, ["batch", tokens])
+    logits_to_keep = None if precision.steps else b.input("logits_to_keep", INT64, [])
     attention: CachedAttention
     attention = InPlaceAttention(b, heads) if in_place else masked_attention(b, heads, "tokens")
 
@@ -42,12 +43,14 @@ def build_opt(
     for layer in range(backbone.layers):
         below = weights.under(f"layers.{layer}.")
         x = opt_layer(b, precision, x, (attention, layer), below, backbone)
-    x = _last_positions(b, x, logits_to_keep)
+    if logits_to_keep is not None:
+        x = _last_positions(b, x, logits_to_keep)
     if backbone.norm_first:
         x = layers.layer_norm(b, x, "final_layer_norm", weights)
     if "project_out.weight" in weights:
         x = layers.linear(b, precision, x, "project_out", weights)
-    precision.vocabulary(b, x, OutputLayer("lm_head", table, None, "embed_tokens", "kept"))
+    kept = 1 if precision.steps else "kept"
+    precision.vocabulary(b, x, OutputLayer("lm_head", table, None, "embed_tokens", kept))
     return b
 
 

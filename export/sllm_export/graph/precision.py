@@ -13,6 +13,7 @@ from sllm_export.graph.vocabulary import (
     all_logits,
     best_logits,
     coarse_logits,
+    only_best_logits,
     quantized_product,
     whole_product,
 )
@@ -22,6 +23,7 @@ _SMALL_WEIGHT = 2**18
 that matters more than others not to 8 bit."""
 _LARGE_BLOCK, _SMALL_BLOCK, _LARGE_FROM = 128, 16, 768
 _FOUR_BIT_BLOCK = 64
+_CUDA_BLOCK = 32
 _MIN_HALF_SIZE = 1024
 
 
@@ -30,6 +32,10 @@ class Precision(Protocol):
 
     half: bool
     """Whether those are float16."""
+
+    @property
+    def steps(self) -> bool:
+        """Whether the graphs are for greedy steps of one position; see `build_step_graph`."""
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
@@ -59,6 +65,7 @@ class Plain:
     """Weights as the builder keeps them, float32 or float16, and standard operators."""
 
     half = False
+    steps = False
 
     def weight(self, b: GraphBuilder, name: str, values: np.ndarray) -> str:
         """A weight as a value of the graph's own floats."""
@@ -94,25 +101,71 @@ class Float32(Plain):
 
 
 @dataclass(frozen=True)
+class Half(Plain):
+    """Float16 throughout, in standard operators; logits of the whole vocabulary."""
+
+    half = True
+
+
+@dataclass(frozen=True)
 class Float16(Plain):
     """Float16 throughout; the vocabulary is ranked in float16, the best tokens get their logits in
     float32."""
 
     half = True
     candidates: int = 64
+    steps: bool = False
 
     def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
-        rows = f"{layer.rows}.weight"
-        if not b.has_weight(rows):
-            b.weight(rows, layer.weight)
-        best_logits(b, x, layer, rows, whole_product(b, x, rows, layer), self.candidates)
+        rows = _rows(b, layer)
+        best = only_best_logits if self.steps else best_logits
+        best(b, x, layer, rows, whole_product(b, x, rows, layer), self.candidates)
+
+
+@dataclass(frozen=True)
+class Int4Half(Plain):
+    """Float16, with the large weights in 4 bit: MatMulNBits as CUDA's kernels take it.
+
+    Weights of up to `small` elements, embeddings, and the layers of a sentence vector stay in
+    float16. Output projections from `coarse_from` elements on are ranked with 4 bit.
+    """
+
+    half = True
+    small: int = _SMALL_WEIGHT
+    coarse_from: int = 2**22
+    candidates: int = 64
+    steps: bool = False
+
+    def linear(
+        self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None
+    ) -> str:
+        if weight.size <= self.small:
+            return super().linear(b, x, name, weight, bias)
+        return quantized_product(b, x, name, (weight, bias), (4, _CUDA_BLOCK))
+
+    def vocabulary(self, b: GraphBuilder, x: str, layer: OutputLayer) -> None:
+        rows = _rows(b, layer)
+        if layer.weight.size < self.coarse_from:
+            coarse = whole_product(b, x, rows, layer)
+        else:
+            coarse = quantized_product(
+                b, x, layer.name, (layer.weight, layer.bias), (4, _CUDA_BLOCK)
+            )
+        best = only_best_logits if self.steps else best_logits
+        best(b, x, layer, rows, coarse, self.candidates)
+
+
+def _rows(b: GraphBuilder, layer: OutputLayer) -> str:
+    """The output projection's rows; where it is the embedding too it is kept once."""
+    rows = f"{layer.rows}.weight"
+    return rows if b.has_weight(rows) else b.weight(rows, layer.weight)
 
 
 class Fine:
     """A precision whose every linear layer is the other's `fine_linear`."""
 
     def __init__(self, precision: Precision) -> None:
-        self.half = precision.half
+        self.half, self.steps = precision.half, precision.steps
         self.linear = self.fine_linear = precision.fine_linear
         self.embedding = precision.embedding
         self.vocabulary = precision.vocabulary
@@ -131,6 +184,7 @@ class Quantized:
     coarse_from: int = 2**22
     candidates: int = 64
     half = False
+    steps = False
 
     def linear(
         self, b: GraphBuilder, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None

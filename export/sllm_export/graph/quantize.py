@@ -16,12 +16,13 @@ Codes = NDArray[np.uint8]
 INT8_ACCURACY = 4
 """The operator's `accuracy_level` that rounds activations to 8 bit: integer kernels."""
 _ROWS_AT_ONCE = 4096
+_LEAST_HALF = np.float32(2**-24)
 _SHRINKS = (1.0, 0.93, 0.86, 0.79)
 """Scales that are tried for a block of few codes: what clips its largest weight serves the rest."""
 
 
-def quantize(weight: np.ndarray, bits: int, block: int) -> tuple[Codes, Floats]:
-    """Quantises a float32 [N, K] weight in blocks of K.
+def quantize(weight: np.ndarray, bits: int, block: int, half: bool = False) -> tuple[Codes, Floats]:
+    """Quantises a float32 [N, K] weight in blocks of K; with `half`, to scales of float16.
 
     Returns codes u8 [N, blocks, block * bits / 8] with `weight = (code - zero) * scale`, where
     `zero` is the middle of the codes and the lower half of a byte comes first, and scales f32
@@ -36,6 +37,9 @@ def quantize(weight: np.ndarray, bits: int, block: int) -> tuple[Codes, Floats]:
         part[:, :columns] = weight[start : start + len(part)]
         grouped = part.reshape(len(part), blocks, block)
         scale = _scales(grouped, bits)
+        if half:
+            # The codes are those of the scales that are stored. Below 2^-24 there is none but 0.
+            scale = np.maximum(scale, _LEAST_HALF).astype(np.float16).astype(np.float32)
         rounded = _codes(grouped, scale, bits)
         packed = rounded if bits == 8 else rounded[..., ::2] | rounded[..., 1::2] << 4
         codes[start : start + len(part)] = packed

@@ -7,6 +7,7 @@ vocabulary is ranked with 4-bit weights or in float16, and the best tokens get t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,14 @@ class OutputLayer:
     """The weight [vocab, K] and bias [vocab] that make logits, and how they are called.
 
     `rows` names the table in which the weight's rows are looked up: the token embedding, where that
-    is the output projection too. `tokens` names the outputs' second dimension.
+    is the output projection too. `tokens` is the outputs' second dimension.
     """
 
     name: str
     weight: np.ndarray
     bias: np.ndarray | None
     rows: str
-    tokens: str
+    tokens: str | int
 
 
 def all_logits(b: GraphBuilder, logits: str, layer: OutputLayer) -> None:
@@ -64,13 +65,32 @@ def best_logits(
     and `logits` f32 [batch, tokens, vocab], where the candidates' are exact and the others coarse,
     if the input `all_logits` (bool scalar) is true; else its last dimension is 0.
     """
-    count = min(candidates, len(layer.weight))
     wanted = b.input("all_logits", BOOL, [])
-    for name, element in (("candidate_ids", INT64), ("candidate_logits", FLOAT)):
-        b.output(name, element, ["batch", layer.tokens, count], cast=False)
+    ids, exact = only_best_logits(b, x, layer, rows, coarse, candidates)
     shape = ["batch", layer.tokens, "scored"]
     b.output("logits", FLOAT, shape, cast=False)
 
+    then = b.branch("all_tokens")
+    scattered = then.op("ScatterElements", [in_float32(then, coarse), ids, exact], axis=-1)
+    then.output(scattered, FLOAT, shape)
+    other = b.branch("no_tokens")
+    nothing = b.constant([0], np.int64)
+    none = other.op("Slice", [coarse, nothing, nothing, b.constant([-1], np.int64)])
+    other.output(in_float32(other, none), FLOAT, shape)
+    b.ops("If", [wanted], ["logits"], then_branch=then.body(), else_branch=other.body())
+
+
+def only_best_logits(
+    b: GraphBuilder, x: str, layer: OutputLayer, rows: str, coarse: str, candidates: int
+) -> tuple[str, str]:
+    """`best_logits` without the input `all_logits` and the output `logits`: there is no branch, and
+    no output's shape depends on an input's values.
+
+    Returns the ids and the exact logits of the best tokens, in no order.
+    """
+    count = min(candidates, len(layer.weight))
+    for name, element in (("candidate_ids", INT64), ("candidate_logits", FLOAT)):
+        b.output(name, element, ["batch", layer.tokens, count], cast=False)
     best = b.constant([count], np.int64)
     _, ids = b.ops("TopK", [coarse, best], [None, None], axis=-1, sorted=0)
     last = b.constant([-1], np.int64)
@@ -82,15 +102,7 @@ def best_logits(
         exact = b.op("Add", [exact, in_float32(b, bias)])
     _, order = b.ops("TopK", [exact, best], ["candidate_logits", None], axis=-1)
     b.op("GatherElements", [ids, order], "candidate_ids", axis=-1)
-
-    then = b.branch("all_tokens")
-    scattered = then.op("ScatterElements", [in_float32(then, coarse), ids, exact], axis=-1)
-    then.output(scattered, FLOAT, shape)
-    other = b.branch("no_tokens")
-    nothing = b.constant([0], np.int64)
-    none = other.op("Slice", [coarse, nothing, nothing, last])
-    other.output(in_float32(other, none), FLOAT, shape)
-    b.ops("If", [wanted], ["logits"], then_branch=then.body(), else_branch=other.body())
+    return ids, exact
 
 
 def in_float32(b: GraphBuilder, x: str) -> str:
@@ -107,15 +119,17 @@ def quantized_product(
 ) -> str:
     """x [..., K] times a layer's weight [N, K] plus its bias [N], [..., N].
 
-    `form` is the bits of a weight and the size of its blocks; see `quantize`.
+    `form` is the bits of a weight and the size of its blocks; see `quantize`. In a graph of float16
+    activations are not rounded further, and the bias is added apart: CUDA's fast kernels take none.
     """
     (weight, bias), (bits, block) = layer, form
     rows, columns = weight.shape
-    codes, scales = quantize(weight, bits, block)
+    codes, scales = quantize(weight, bits, block, b.half)
     inputs = [x, *b.quantized_weight(name, weight, codes, scales)]
-    if bias is not None:
+    if bias is not None and not b.half:
         inputs += ["", "", b.weight(f"{name}.bias", bias)]
-    return b.op(
+    accuracy: dict[str, Any] = {} if b.half else {"accuracy_level": INT8_ACCURACY}
+    product = b.op(
         "MatMulNBits",
         inputs,
         domain=MICROSOFT,
@@ -123,5 +137,8 @@ def quantized_product(
         N=rows,
         bits=bits,
         block_size=block,
-        accuracy_level=INT8_ACCURACY,
+        **accuracy,
     )
+    if bias is None or not b.half:
+        return product
+    return b.op("Add", [product, b.weight(f"{name}.bias", bias)])

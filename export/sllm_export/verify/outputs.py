@@ -23,7 +23,7 @@ def check_graph(path: Path, case: Case, tolerance: float) -> float:
     """
     where = f"{path.parent.name}/{path.name}"
     try:
-        found = _run(GraphRunner(path), case)
+        found = run_case(GraphRunner(path), case)
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise VerificationError(f"{where}: ONNX Runtime refuses the graph: {error}") from error
     pairs = [(name, found[name], expected) for name, expected in case.expected.items()]
@@ -63,7 +63,8 @@ def _check_candidates(where: str, expected: np.ndarray, ids: np.ndarray) -> None
         raise VerificationError(f"{where}: the tokens that it chooses are not the best first")
 
 
-def _run(runner: GraphRunner, case: Case) -> Arrays:
+def run_case(runner: GraphRunner, case: Case) -> Arrays:
+    """The outputs of a graph for a case, those of the prefill and the steps concatenated."""
     if not case.prompt:
         return runner.run(case.feeds)
     # Inputs with a position dimension are fed in steps; sentence vectors are fed in every step.

@@ -5,12 +5,16 @@ Only the exporter's checks and tests use it; the runtime is the Rust library.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 Arrays = dict[str, np.ndarray]
+Provider = str | tuple[str, dict[str, Any]]
+CPU = "CPUExecutionProvider"
 _ERROR_LEVEL = 3
 _THREADS = 2
 
@@ -18,20 +22,28 @@ _THREADS = 2
 class GraphRunner:
     """One graph with its KV cache, for batches whose rows have the same length.
 
-    `run` takes token ids or vectors and fills in masks, positions, lengths and caches.
+    `run` takes token ids or vectors and fills in masks, positions, lengths and caches. Caches in
+    place are on `device`, `cpu` or `cuda`.
     """
 
-    def __init__(self, path: Path, capacity: int = 16) -> None:
+    def __init__(
+        self,
+        path: Path,
+        capacity: int = 16,
+        providers: Sequence[Provider] = (CPU,),
+        device: str = "cpu",
+    ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = _ERROR_LEVEL
         options.intra_op_num_threads = _THREADS
-        self.session = ort.InferenceSession(
-            path, sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self.session = ort.InferenceSession(path, sess_options=options, providers=list(providers))
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.outputs = [value.name for value in self.session.get_outputs()]
         self.in_place = "seqlens_k" in self.inputs
         self.capacity = capacity
+        self.device = device
+        self.constant_total: int | None = None
+        """`total_sequence_length` in every run, if not the length after it."""
         self.length = 0
         self._arrays: Arrays = {}
         self._buffers: dict[str, ort.OrtValue] = {}
@@ -89,7 +101,7 @@ class GraphRunner:
 
     def _run_in_place(self, feeds: Arrays, batch: int, total: int) -> Arrays:
         feeds["seqlens_k"] = np.full(batch, total - 1, dtype=np.int32)
-        feeds["total_sequence_length"] = np.array(total, dtype=np.int32)
+        feeds["total_sequence_length"] = np.array(self.constant_total or total, dtype=np.int32)
         binding = self.session.io_binding()
         bound: list[str] = []
         for name, array in feeds.items():
@@ -99,7 +111,9 @@ class GraphRunner:
                 # The OrtValue may point into the array: both stay alive with the runner.
                 shape = self._past_shape(name, batch, self.capacity)
                 self._arrays[name] = np.zeros(shape, dtype=self._element(name))
-                self._buffers[name] = ort.OrtValue.ortvalue_from_numpy(self._arrays[name])
+                self._buffers[name] = ort.OrtValue.ortvalue_from_numpy(
+                    self._arrays[name], self.device, 0
+                )
             binding.bind_ortvalue_input(name, self._buffers[name])
             present = name.replace("past_key_values", "present")
             binding.bind_ortvalue_output(present, self._buffers[name])
