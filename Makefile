@@ -16,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test bench bench-peers paper-table scaling memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ run: build ## Build, and tell a story with the shipped model
 build: runtime ## Build the release binary
 	cargo build --release --locked
 
-test: lint rust-test embedding export-test python-test c-test serve-test ## All checks and tests (fast)
+test: lint rust-test embedding export-test python-test c-test serve-test gpu-test ## All checks and tests (fast)
 
 lint: need-cargo ## Formatting and clippy
 	cargo fmt --check
@@ -251,6 +251,26 @@ scaling: $(VENV)/ready-train ## Train 9 SentenceVAEs and 3 SLLMs, and draw docs/
 	@test -n "$(SCALING_TEXT)" -a -n "$(SCALING_VALID)" || { echo "name texts to train and to evaluate on: make scaling SCALING_TEXT=FILE SCALING_VALID=FILE" >&2; exit 1; }
 	PYTHONPATH=export $(VENV)/bin/python export/scaling.py --text $(SCALING_TEXT) --valid $(SCALING_VALID) --out $(SCALING) --svg docs/scaling.svg $(SCALING_OPTIONS)
 
+# What a machine with a GPU needs to run gpu/check.sh, which has Python 3.12 and no registry.
+GPU_WHEEL := target/gpu-wheel
+GPU_PACK := target/gpu-pack
+
+gpu-pack: build $(GPU_WHEEL)/$(ORT_VERSION) need-zstd ## Pack all that gpu/check.sh needs on a machine with a GPU (a large download)
+	$(PYTHON) gpu/pack.py --out $(GPU_PACK) --binary $(BINARY) --wheel $(GPU_WHEEL)/onnxruntime_gpu-$(ORT_VERSION)-*.whl
+
+$(GPU_WHEEL)/$(ORT_VERSION): | need-python
+	rm -rf $(GPU_WHEEL)
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		--platform manylinux_2_28_x86_64 --dest $(GPU_WHEEL) onnxruntime-gpu==$(ORT_VERSION)
+	touch $@
+
+gpu-test: runtime $(VENV)/ready need-zstd ## The check for a GPU, with the CPU provider, from an empty folder
+	$(RUFF) check gpu
+	$(RUFF) format --check gpu
+	$(VENV)/bin/mypy --config-file export/pyproject.toml gpu
+	cargo build --locked
+	SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir gpu gpu/tests
+
 # The paper's systems with random weights, which are as fast as trained ones;
 # PAPER_VARIANT=cpu-int4 for the other variant.
 PAPER_SIZES ?= 125m
@@ -317,8 +337,8 @@ fmt: $(VENV)/ready ## Format all sources
 	cargo fmt
 	cargo fmt --manifest-path bindings/python/Cargo.toml
 	cargo fmt --all --manifest-path bindings/c/Cargo.toml
-	$(RUFF) format bindings/c tests/serve benches/serve
-	$(RUFF) check --fix bindings/c tests/serve benches/serve
+	$(RUFF) format bindings/c tests/serve benches/serve gpu
+	$(RUFF) check --fix bindings/c tests/serve benches/serve gpu
 	$(VENV)/bin/ruff format export benches/peers bindings/python examples/ray
 	$(VENV)/bin/ruff check --fix export benches/peers bindings/python examples/ray
 
@@ -368,7 +388,7 @@ $(SERVE_VENV)/ready: tests/serve/requirements.txt | need-python
 	$(SERVE_VENV)/bin/python -m pip install --quiet --requirement tests/serve/requirements.txt
 	touch $@
 
-.PHONY: need-cargo need-cc need-python need-node need-chromium
+.PHONY: need-cargo need-cc need-python need-node need-chromium need-zstd
 need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }
 need-cc:
@@ -380,6 +400,9 @@ need-python:
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -n)
 INSTALL = { command -v apt-get >/dev/null && { $(AS_ROOT) apt-get update -qq || true; \
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } >&2; }
+need-zstd:
+	@command -v zstd >/dev/null || $(call INSTALL,zstd) || true
+	@command -v zstd >/dev/null || { echo "zstd is missing: install it" >&2; exit 1; }
 need-node:
 	@command -v npm >/dev/null || $(call INSTALL,nodejs npm) || true
 	@node -e 'const [major, minor] = process.versions.node.split("."); process.exitCode = Number(major < 20 || (major == 20 && minor < 15))' \

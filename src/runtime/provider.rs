@@ -128,7 +128,8 @@ pub(crate) struct EngineSettings {
 }
 
 fn cuda(options: &ProviderOptions) -> ep::CUDA {
-    let mut provider = ep::CUDA::default();
+    // TF32 would round the products of `portable`, which is the reference, to 10 bits.
+    let mut provider = ep::CUDA::default().with_tf32(false);
     if let Some(device) = options.device {
         provider = provider.with_device_id(device as i32);
     }
@@ -226,7 +227,13 @@ mod tests {
             shapes: Some(["a:1", "a:2", "a:3"].map(String::from)),
         };
         let told = format!("{:?}", cuda(&options));
-        for text in ["device_id", "\"3\"", "gpu_mem_limit", "1073741824"] {
+        for text in [
+            "device_id",
+            "\"3\"",
+            "gpu_mem_limit",
+            "1073741824",
+            "use_tf32",
+        ] {
             assert!(told.contains(text), "{text}: {told}");
         }
         let told = format!("{:?}", tensorrt(&options, &engine));
