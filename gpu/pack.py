@@ -8,6 +8,7 @@ parts of ONNX Runtime's libraries.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from gpu_check.plan import MODELS, SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_PART = 60 * 2**20
+MANIFEST = "sllm.json"
 _PLAIN = "libonnxruntime.so"
 _DROPPED = ("backend", "datasets", "quantization", "tools", "transformers")
 """Parts of the Python package that are not needed."""
@@ -82,10 +84,16 @@ def copy_files(target: Path, binary: Path) -> None:
     for model in MODELS:
         shutil.copy(ROOT / "configs" / f"{model}.json", target / "configs")
     shutil.copy(ROOT / "tests" / "golden" / "tokenizer.json", target)
-    # Its other variant is for the processor.
-    shipped = target / "models" / SHIPPED
-    only_portable = shutil.ignore_patterns("cpu-*")
-    shutil.copytree(ROOT / "models" / SHIPPED, shipped, ignore=only_portable)
+    copy_portable(ROOT / "models" / SHIPPED, target / "models" / SHIPPED)
+
+
+def copy_portable(source: Path, target: Path) -> None:
+    """A bundle with its variant `portable` alone: a bundle's graphs must all be there."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("cpu-*", "cuda-*"))
+    manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+    manifest["variants"] = [v for v in manifest["variants"] if v["name"] == "portable"]
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (target / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def unpack_wheel(wheel: Path, target: Path) -> None:

@@ -101,7 +101,7 @@ class Check:
                 raise StepError(f"the pack's onnxruntime is not imported: {error}", found) from None
         else:
             found["python"] = self.python_runtime()
-        if found.get("missing_for_cuda"):
+        if self.plan.provider == "cuda" and found.get("missing_for_cuda"):
             missing = ", ".join(found["missing_for_cuda"])
             raise StepError(f"CUDA's provider lacks {missing}", found)
         return found
@@ -243,7 +243,7 @@ class Check:
     def _program(self, arguments: Sequence[str | Path]) -> list[str | Path]:
         if self.library is None:
             raise StepError("there is no ONNX Runtime: see the step runtime")
-        return [self.program, *arguments, "--onnxruntime", self.library]
+        return [self.program, *arguments, "--onnxruntime", self.library / "libonnxruntime.so"]
 
     def _seconds(self, most: float) -> float:
         return min(most, self.steps.remaining())

@@ -46,7 +46,7 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some((environment, present)) = &*loaded {
         return match path {
-            Some(asked) if !same_file(asked, present) => Err(Error::RuntimeConflict {
+            Some(asked) if !is_at(asked, present) => Err(Error::RuntimeConflict {
                 loaded: present.clone(),
                 requested: asked.to_owned(),
             }),
@@ -86,6 +86,12 @@ pub fn library_info() -> Option<LibraryInfo> {
         path: path.clone(),
         build: ort::info().to_owned(),
     })
+}
+
+/// Whether `place`, a file or a folder that has one, is the library at `present`.
+fn is_at(place: &Path, present: &Path) -> bool {
+    let mut found = search::candidates(Some(place)).into_iter();
+    found.any(|found| same_file(&found, present))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -138,6 +144,18 @@ fn load(path: &Path) -> std::result::Result<Environment, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_can_be_named_again() {
+        let loaded = || library_info().map(|library| library.path);
+        environment(None).unwrap();
+        let file = loaded().unwrap();
+        for place in [file.as_path(), file.parent().unwrap()] {
+            assert!(environment(Some(place)).is_ok(), "{}", place.display());
+        }
+        let other = environment(Some(Path::new("src")));
+        assert!(matches!(other, Err(Error::RuntimeConflict { .. })));
+    }
 
     #[test]
     fn every_attempt_is_reported() {
