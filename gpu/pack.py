@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gpu_check.archive import PARTS, SUMS, sha256
-from gpu_check.plan import MODELS, SHIPPED
+from gpu_check.plan import MODELS, SHIPPED, TRAINED
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_PART = 60 * 2**20
@@ -83,7 +83,12 @@ def copy_files(target: Path, binary: Path) -> None:
     (target / "configs").mkdir()
     for model in MODELS:
         shutil.copy(ROOT / "configs" / f"{model}.json", target / "configs")
-    shutil.copy(ROOT / "tests" / "golden" / "tokenizer.json", target)
+    golden = ROOT / "tests" / "golden"
+    shutil.copy(golden / "tokenizer.json", target)
+    for model in TRAINED:
+        (target / "trained" / model).mkdir(parents=True)
+        for name in ("config.json", "checkpoint.safetensors"):
+            shutil.copy(golden / model / name, target / "trained" / model)
     copy_portable(ROOT / "models" / SHIPPED, target / "models" / SHIPPED)
 
 

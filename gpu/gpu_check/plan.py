@@ -10,6 +10,9 @@ from typing import Any
 MODELS = ("sllm-125m-h1", "opt-125m")
 VARIANTS = ("cuda-fp16", "cuda-int4", "portable", "portable-fp16")
 SEED = 0
+TRAINED = ("tiny-causal", "tiny-original", "tiny-slots", "tiny-opt")
+"""Small trained models, whose logits have no near ties: see tests/golden."""
+PROMPTS = ("the dog. ", "the cat sat on the hill. a dog ran. ", "a cat. the dog sat. the cat ran. ")
 SHIPPED = "sllm-stories"
 _SMALL_WIDTH, _SMALL_HEADS, _SMALL_VOCABULARY = 64, 4, 300
 
@@ -24,6 +27,8 @@ class Plan:
     """Sentences whose greedy ids are compared."""
     greedy_tokens: int
     """Tokens of each in models with random weights, which do not end a sentence."""
+    prompts: int
+    """Of PROMPTS, for each trained model."""
     batches: tuple[int, ...]
     repetitions: int
     prompt_tokens: int
@@ -35,8 +40,8 @@ class Plan:
 def plan(provider: str) -> Plan:
     """The sizes for a GPU's provider, or small ones for `cpu`."""
     if provider == "cpu":
-        return Plan(provider, True, 12, 4, (1, 2), 1, 20, 2, 3)
-    return Plan(provider, False, 200, 24, (1, 8, 64), 3, 320, 16, 200)
+        return Plan(provider, True, 12, 4, 1, (1, 2), 1, 20, 2, 3)
+    return Plan(provider, False, 200, 24, len(PROMPTS), (1, 8, 64), 3, 320, 16, 200)
 
 
 def write_config(source: Path, target: Path, small: bool) -> None:

@@ -11,10 +11,21 @@ from pathlib import Path
 
 from gpu_check import archive, machine
 from gpu_check.machine import GpuMemory
-from gpu_check.plan import MODELS, SEED, SHIPPED, VARIANTS, Plan, sentences, write_config
+from gpu_check.plan import (
+    MODELS,
+    PROMPTS,
+    SEED,
+    SHIPPED,
+    TRAINED,
+    VARIANTS,
+    Plan,
+    sentences,
+    write_config,
+)
 from gpu_check.steps import Result, StepError, Steps, call, call_json
 
 _BUNDLE_SECONDS, _STEP_SECONDS, _SHORT_SECONDS = 240.0, 90.0, 45.0
+WEIGHTS = "checkpoint.safetensors"
 _STEPS_OF = {"sllm-125m-h1": ("decoder", "backbone"), "opt-125m": ("opt",)}
 _STEP_VARIANTS = ("cuda-fp16", "cuda-int4")
 _CAPACITY = {"decoder": 64, "backbone": 64, "opt": 512}
@@ -45,6 +56,8 @@ class Check:
         step(("doctor",), self.doctor)
         step(("greedy", SHIPPED, "portable"), self.reconstruct)
         pairs = [(model, variant) for variant in VARIANTS for model in MODELS]
+        trained = [(model, variant) for variant in VARIANTS for model in TRAINED]
+        self.together("trained", self.trained, trained)
         self.write_configs()
         self.together("bundle", self.make_bundle, pairs)
         self.together("parity", self.parity, pairs)
@@ -141,6 +154,31 @@ class Check:
         differ = [number for number, (ids, expected) in enumerate(pairs) if ids != expected]
         return {"sentences": len(pairs), "sentences_that_differ": len(differ)}
 
+    def trained(self, model: str, variant: str) -> Result:
+        """Greedy ids of a small trained model by the program, as on the processor or a failure."""
+        source, bundle = self.pack / "trained" / model, self._bundle(model, variant)
+        self._export(source / "config.json", variant, bundle, "--checkpoint", source / WEIGHTS)
+        differ, tokens = [], 0
+        for prompt in PROMPTS[: self.plan.prompts]:
+            found = []
+            for provider in (self.plan.provider, "cpu"):
+                arguments = ["run", "--model", str(bundle), "--variant", variant]
+                arguments += ["--provider", provider, "--format", "json", "--ignore-eos", prompt]
+                out = call(self._program(arguments), self.env, self._seconds(_SHORT_SECONDS))
+                lines = [json.loads(line) for line in out.splitlines()]
+                found.append([line["token_ids"] for line in lines if "token_ids" in line])
+            tokens += sum(map(len, found[1]))
+            if found[0] != found[1]:
+                differ.append(prompt)
+        result: Result = {
+            "prompts": self.plan.prompts,
+            "tokens": tokens,
+            "prompts_that_differ": differ,
+        }
+        if differ:
+            raise StepError(f"other ids than on the processor after {differ[0]!r}", result)
+        return result
+
     def write_configs(self) -> None:
         """The configurations of the models, smaller ones to try the script."""
         configs = self.work / "configs"
@@ -152,10 +190,7 @@ class Check:
     def make_bundle(self, model: str, variant: str) -> Result:
         """One bundle, and its graphs for greedy steps; the exporter checks the bundle's graphs."""
         folder = self._bundle(model, variant)
-        arguments = [sys.executable, "-m", "sllm_export", "bundle", "--random", str(SEED)]
-        arguments += ["--config", str(self._config(model)), "--variant", variant]
-        arguments += ["--tokenizer", str(self.pack / "tokenizer.json"), "--out", str(folder)]
-        call(arguments, self.env, self._seconds(_BUNDLE_SECONDS))
+        self._export(self._config(model), variant, folder, "--random", str(SEED))
         self.made.add((model, variant))
         if variant in _STEP_VARIANTS:
             graphs = [word for graph in _STEPS_OF[model] for word in ("--graph", graph)]
@@ -219,6 +254,12 @@ class Check:
         sizes = {"sentences": self.plan.sentences, "tokens": self.plan.greedy_tokens}
         arguments = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
         return self._worker("greedy", model, variant, arguments)
+
+    def _export(self, config: Path, variant: str, out: Path, *weights: str | Path) -> None:
+        arguments = [sys.executable, "-m", "sllm_export", "bundle", "--config", config, *weights]
+        arguments += ["--variant", variant, "--out", out]
+        arguments += ["--tokenizer", self.pack / "tokenizer.json"]
+        call(arguments, self.env, self._seconds(_BUNDLE_SECONDS))
 
     def _worker(self, name: str, model: str, variant: str, arguments: list[str]) -> Result:
         """A part of the check in a process of its own, which may crash."""

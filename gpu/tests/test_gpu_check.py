@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gpu_check import archive
-from gpu_check.plan import MODELS, VARIANTS, plan, sentences
+from gpu_check.plan import MODELS, TRAINED, VARIANTS, plan, sentences
 from gpu_check.steps import StepError, Steps, call, call_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,11 @@ def test_everything_works_on_the_processor(pack):
         "sentences": 12,
         "sentences_that_differ": 0,
     }
+    for model in TRAINED:
+        for variant in VARIANTS:
+            found = report["trained"][model][variant]
+            assert found["tokens"] > 20
+            assert found["prompts_that_differ"] == []
     for model in MODELS:
         for variant in VARIANTS:
             for graph, found in report["parity"][model][variant].items():

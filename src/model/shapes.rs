@@ -7,8 +7,8 @@ use crate::{
     runtime::{ShapeProfiles, past_name},
 };
 
-/// The least, usual and largest shapes of a graph of the variant `portable`, in the form that
-/// TensorRT's provider reads: `input_ids:1x4,attention_mask:1x4`.
+/// The least, usual and largest shapes of a graph of the variant `portable` or `portable-fp16`, in
+/// the form that TensorRT's provider reads: `input_ids:1x4,attention_mask:1x4`.
 ///
 /// A graph with a cache is usually run on one further position, at most on the whole context.
 pub(super) fn shapes_of_graph(
