@@ -198,9 +198,9 @@ fn a_signal_lets_answers_end_whole() {
 
 #[test]
 fn a_signal_ends_long_answers_with_a_sentence() {
-    let server = Server::stories(&["--grace", "2"]);
+    let server = Server::stories(&["--grace", "4"]);
     let long = json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "stream": true,
-        "best_of": 20, "temperature": 1});
+        "best_of": 8, "temperature": 1});
     let running = server.begin("/v1/completions", &long);
     server.wait_for("sllm_batch_rows", 1.0);
     server.terminate();
