@@ -16,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers paper-table scaling memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers peers-test paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -292,8 +292,12 @@ paper-table: build $(VENV)/ready ## Speed and memory of SLLMs beside OPT; PAPER_
 PEERS_ROUNDS ?= 7
 PEERS_OPTIONS ?=
 
-bench-peers: build $(PEERS_VENV)/ready models/random/sllm-125m-h1/sllm.json models/random/opt-125m/sllm.json ## Speed beside CTranslate2, Transformers and PyTorch (a large download)
+bench-peers: build $(PEERS_VENV)/ready models/random/sllm-125m-h1/sllm.json models/random/opt-125m/sllm.json ## Speed beside CTranslate2, llama.cpp, Transformers and PyTorch (a large download)
 	$(PEERS_PATH) $(PEERS_VENV)/bin/python -m peers --binary $(BINARY) --rounds $(PEERS_ROUNDS) $(PEERS_OPTIONS)
+
+# llama.cpp is installed in no other environment.
+peers-test: $(PEERS_VENV)/ready ## Python tests of the peers in llama.cpp (a large download)
+	$(PEERS_PATH) $(PEERS_VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers benches/peers/llama_tests
 
 GRAPH_SOURCES := $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py
 define RANDOM_BUNDLE
@@ -378,9 +382,10 @@ $(VENV)/ready-train: $(VENV)/ready export/requirements-train.txt
 	$(VENV)/bin/python -m pip install --quiet --requirement export/requirements-train.txt
 	touch $@
 
-$(PEERS_VENV)/ready: benches/peers/requirements.txt | need-python
+# llama.cpp is compiled for this processor, without its libraries for images.
+$(PEERS_VENV)/ready: benches/peers/requirements.txt | need-python need-cc
 	$(PYTHON) -m venv $(PEERS_VENV)
-	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" $(PEERS_VENV)/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
 	touch $@
 
 $(SERVE_VENV)/ready: tests/serve/requirements.txt | need-python

@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peers.machine import machine
@@ -14,7 +14,7 @@ from peers.measure import Outcome, measure
 from peers.random_model import RandomModel, Task
 from peers.report import heading, results, table, write
 from peers.sllm_ort import Program, SllmOrt
-from peers.system import KINDS, NAMES, Description, PeerError, System
+from peers.system import KINDS, LLAMA_CPP, NAMES, Description, PeerError, System
 from peers.worker import WorkerSystem
 from peers.workload import Workload
 
@@ -81,10 +81,15 @@ def _make(name: str, options: Options, folder: Path) -> System:
     model = RandomModel.of_bundle(bundle)
     if model.config.kind != wanted:
         raise PeerError(f"{bundle}: is of kind {model.config.kind} (expected {wanted})")
-    description = Description(name, model.config.name, *kind)
+    model_name = model.config.name
+    if kind.runtime == LLAMA_CPP:
+        # llama.cpp has no OPT.
+        model_name += " as GPT-2"
+    description = Description(name, model_name, *kind)
+    workload = replace(options.workload, batch=kind.batch)
     if kind.ours:
-        return SllmOrt(description, options.program, bundle, options.workload)
-    return WorkerSystem(description, Task(model, options.workload, folder))
+        return SllmOrt(description, options.program, bundle, workload)
+    return WorkerSystem(description, Task(model, workload, folder))
 
 
 def _say(text: str) -> None:

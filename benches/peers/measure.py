@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from peers.system import Description, PeerError, System
 from peers.workload import Speed
@@ -76,8 +76,9 @@ class Comparison:
 def comparisons(outcomes: Sequence[Outcome]) -> Iterator[Comparison]:
     """Compare our systems with the others.
 
-    Our sentence-level systems are compared with all systems but each other. Our token-level system
-    is compared with those that run the same model, which shows the difference of the runtimes.
+    Our sentence-level systems are compared with all systems of the same batch but each other. Our
+    token-level system is compared with those that run the same model, which shows the difference of
+    the runtimes. A batch is also compared with the same system at batch 1.
     """
     done = [outcome for outcome in outcomes if outcome.summary is not None]
     for own in done:
@@ -88,6 +89,8 @@ def comparisons(outcomes: Sequence[Outcome]) -> Iterator[Comparison]:
 
 
 def _compared(own: Description, other: Description) -> bool:
+    if own.batch != other.batch:
+        return own.ours and other == replace(own, name=other.name, batch=1)
     if not own.ours or (other.ours and own.level == other.level):
         return False
     return own.level == "sentences" or own.level == other.level

@@ -18,8 +18,10 @@ from peers.workload import Workload
 Row = tuple[str, str, str]
 _HEAD = ("output", "input")
 _NOTES = (
-    "batch 1, greedy; eos is never chosen, so that all lengths are as asked for",
+    "greedy; eos is never chosen, so that all lengths are as asked for",
+    "batch: continuations generated together, tokens/s of all of them; 1 where none is named",
     "weights: the same random ones in all systems, in the system's precision; as fast as trained",
+    "llama.cpp: the weights of OPT in GPT-2's architecture, which has GELU in place of ReLU",
     "prompt: the same random ids in all systems but sllm-ort's, which draws its own",
     "time: from ids to ids; loading, tokenizing and detokenizing are left out, but sllm-ort makes "
     "text of the tokens",
@@ -31,7 +33,7 @@ def heading(workload: Workload, rounds: int) -> str:
     """Describe the workload in one line."""
     lengths = f"prompt of {workload.prompt_tokens} tokens"
     lengths += f", {workload.sentences} new sentences of {workload.sentence_tokens}"
-    return f"{lengths}, batch 1, greedy, threads: {workload.threads}, rounds in turn: {rounds}"
+    return f"{lengths}, greedy, threads: {workload.threads}, rounds in turn: {rounds}"
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -81,7 +83,8 @@ def results(
     return {
         "format_version": 1,
         "machine": machine,
-        "workload": asdict(workload),
+        # Each system has a batch of its own.
+        "workload": {key: value for key, value in asdict(workload).items() if key != "batch"},
         "rounds": rounds,
         "notes": list(_NOTES),
         "systems": [_system(outcome) for outcome in outcomes],

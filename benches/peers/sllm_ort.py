@@ -37,6 +37,7 @@ class Program:
             "--prompt-tokens": workload.prompt_tokens,
             "--sentence-tokens": workload.sentence_tokens,
             "--sentences": workload.sentences,
+            "--batch": workload.batch,
             "--seed": workload.seed,
             "--format": "json",
         }
@@ -106,6 +107,7 @@ def read_speed(found: dict[str, Any], workload: Workload) -> Speed:
         "prompt_tokens": workload.prompt_tokens,
         "sentence_tokens": workload.sentence_tokens,
         "sentences": workload.sentences,
+        "batch": workload.batch,
     }
     for key, value in asked.items():
         if found.get(key) != value:

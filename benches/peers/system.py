@@ -10,6 +10,8 @@ from peers.workload import Speed
 Level = Literal["sentences", "tokens"]
 """What a model predicts at a time."""
 
+LLAMA_CPP = "llama.cpp"
+
 LIMIT_SECONDS = 1800.0
 """Time limit for loading a system, and for one turn."""
 
@@ -25,13 +27,20 @@ class Kind(NamedTuple):
     runtime: str
     precision: str
     ours: bool = False
+    batch: int = 1
 
 
 KINDS = {
     "sllm-ort-sllm": Kind("sentences", "sllm-ort", "int8", ours=True),
     "sllm-ort-sllm-int4": Kind("sentences", "sllm-ort", "int4", ours=True),
+    "sllm-ort-sllm-batch8": Kind("sentences", "sllm-ort", "int8", ours=True, batch=8),
+    "sllm-ort-sllm-int4-batch8": Kind("sentences", "sllm-ort", "int4", ours=True, batch=8),
     "sllm-ort-opt": Kind("tokens", "sllm-ort", "int8", ours=True),
     "ctranslate2-opt": Kind("tokens", "CTranslate2", "int8"),
+    "llama-cpp-gpt2-q8": Kind("tokens", LLAMA_CPP, "Q8_0"),
+    "llama-cpp-gpt2-q4": Kind("tokens", LLAMA_CPP, "Q4_0"),
+    "llama-cpp-gpt2-q8-batch8": Kind("tokens", LLAMA_CPP, "Q8_0", batch=8),
+    "llama-cpp-gpt2-q4-batch8": Kind("tokens", LLAMA_CPP, "Q4_0", batch=8),
     "transformers-opt": Kind("tokens", "Transformers", "fp32"),
     "pytorch-sllm": Kind("sentences", "PyTorch as the original", "fp32"),
 }
@@ -40,7 +49,10 @@ NAMES = tuple(KINDS)
 
 @dataclass(frozen=True)
 class Description:
-    """What a system is. `ours` is true for sllm-ort, false for its peers."""
+    """What a system is. `ours` is true for sllm-ort, false for its peers.
+
+    `batch` is the number of texts that are generated together.
+    """
 
     name: str
     model: str
@@ -48,11 +60,13 @@ class Description:
     runtime: str
     precision: str
     ours: bool
+    batch: int = 1
 
     @property
     def title(self) -> str:
         """The system's name in tables."""
-        return f"{self.model}, {self.runtime} {self.precision}"
+        batch = f", batch {self.batch}" if self.batch > 1 else ""
+        return f"{self.model}, {self.runtime} {self.precision}{batch}"
 
 
 class System(Protocol):

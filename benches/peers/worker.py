@@ -25,6 +25,10 @@ from peers.workload import Seconds, Speed
 
 PEERS = {
     "ctranslate2-opt": ("peers.ctranslate2_opt", "CTranslate2Opt"),
+    "llama-cpp-gpt2-q8": ("peers.llama_gpt2", "LlamaQ8"),
+    "llama-cpp-gpt2-q4": ("peers.llama_gpt2", "LlamaQ4"),
+    "llama-cpp-gpt2-q8-batch8": ("peers.llama_gpt2", "LlamaQ8"),
+    "llama-cpp-gpt2-q4-batch8": ("peers.llama_gpt2", "LlamaQ4"),
     "transformers-opt": ("peers.torch_peers", "TransformersOpt"),
     "pytorch-sllm": ("peers.torch_peers", "PytorchSllm"),
 }

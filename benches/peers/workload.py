@@ -1,4 +1,4 @@
-"""The work of a round: a random prompt and a greedy continuation of fixed length, batch 1."""
+"""The work of a round: a random prompt and a greedy continuation of fixed length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Workload:
     """A prompt of `prompt_tokens` in sentences of `sentence_tokens`, then `sentences` new ones.
 
     New sentences have the same length; a token-level model generates as many tokens. `warmup`
-    rounds precede each measured round. `seed` is the seed of the prompt.
+    rounds precede each measured round. `seed` is the seed of the prompt. `batch` continuations of
+    the same prompt are generated together; each takes in the prompt for itself.
     """
 
     prompt_tokens: int = 320
@@ -23,10 +24,11 @@ class Workload:
     threads: int = 2
     warmup: int = 1
     seed: int = 0
+    batch: int = 1
 
     @property
     def new_tokens(self) -> int:
-        """Tokens that a round generates, ends of sentences included."""
+        """Tokens of each continuation, ends of sentences included."""
         return self.sentences * self.sentence_tokens
 
     def prompt(self, vocab_size: int, tokens: Tokens) -> np.ndarray:
@@ -54,7 +56,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Speed:
-    """Speeds of a round in tokens per second."""
+    """Speeds of a round in tokens per second, of all continuations together."""
 
     input_tokens_per_second: float
     output_tokens_per_second: float
@@ -67,8 +69,8 @@ class Speed:
         of a sentence-level one.
         """
         return cls(
-            workload.prompt_tokens / seconds.prompt,
-            workload.new_tokens / seconds.generation,
+            workload.batch * workload.prompt_tokens / seconds.prompt,
+            workload.batch * workload.new_tokens / seconds.generation,
         )
 
     def over(self, other: Speed) -> Speed:

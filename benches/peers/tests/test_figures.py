@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from fakes import outcome, speeds
 
@@ -19,7 +21,9 @@ def test_spread(figures, expected):
 
 def test_speed_is_of_the_tokens_asked_for():
     workload = Workload(prompt_tokens=320, sentence_tokens=10, sentences=16)
-    assert Speed.of(Seconds(prompt=0.5, generation=4.0), workload) == Speed(640.0, 40.0)
+    seconds = Seconds(prompt=0.5, generation=4.0)
+    assert Speed.of(seconds, workload) == Speed(640.0, 40.0)
+    assert Speed.of(seconds, replace(workload, batch=8)) == Speed(5120.0, 320.0)
 
 
 def test_ratios_are_taken_round_by_round():
@@ -32,12 +36,16 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_what_is_compared():
-    """Sentence-level ones with all of another kind, the token-level one with its like."""
+    """Sentence-level ones with all of another kind, the token-level one with its like; batches
+    with batches, and with themselves alone."""
     outcomes = [
         outcome("sllm-ort-sllm", 8),
         outcome("sllm-ort-sllm-int4", 9),
+        outcome("sllm-ort-sllm-int4-batch8", 18),
         outcome("sllm-ort-opt", 4),
         outcome("ctranslate2-opt", 2),
+        outcome("llama-cpp-gpt2-q4", 3),
+        outcome("llama-cpp-gpt2-q4-batch8", 6),
         outcome("transformers-opt", 1, failure="it broke"),
         outcome("pytorch-sllm", 1),
     ]
@@ -45,9 +53,14 @@ def test_what_is_compared():
     assert found == [
         ("sllm-ort-sllm", "sllm-ort-opt"),
         ("sllm-ort-sllm", "ctranslate2-opt"),
+        ("sllm-ort-sllm", "llama-cpp-gpt2-q4"),
         ("sllm-ort-sllm", "pytorch-sllm"),
         ("sllm-ort-sllm-int4", "sllm-ort-opt"),
         ("sllm-ort-sllm-int4", "ctranslate2-opt"),
+        ("sllm-ort-sllm-int4", "llama-cpp-gpt2-q4"),
         ("sllm-ort-sllm-int4", "pytorch-sllm"),
+        ("sllm-ort-sllm-int4-batch8", "sllm-ort-sllm-int4"),
+        ("sllm-ort-sllm-int4-batch8", "llama-cpp-gpt2-q4-batch8"),
         ("sllm-ort-opt", "ctranslate2-opt"),
+        ("sllm-ort-opt", "llama-cpp-gpt2-q4"),
     ]

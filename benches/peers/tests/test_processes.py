@@ -22,6 +22,7 @@ FOUND = {
     "prompt_tokens": 320,
     "sentence_tokens": 10,
     "sentences": 16,
+    "batch": 1,
     "input_tokens_per_second": 9000.0,
     "output_tokens_per_second": 600.0,
     "machine": {"onnxruntime": "1.31.1", "version": "0.1.0"},
@@ -39,11 +40,11 @@ def our_system(folder, script):
 
 def test_our_command():
     program = sllm_ort.Program(Path("sllm-ort"), Path("libonnxruntime.so"))
-    workload = Workload(40, 8, 3, threads=4, warmup=2, seed=5)
+    workload = Workload(40, 8, 3, threads=4, warmup=2, seed=5, batch=4)
     command = program.command(Path("models/x"), "cpu-int4", workload)
     assert " ".join(command) == (
         "sllm-ort bench --model models/x --variant cpu-int4 --provider cpu --threads 4 --warmup 2 "
-        "--repetitions 1 --prompt-tokens 40 --sentence-tokens 8 --sentences 3 --seed 5 "
+        "--repetitions 1 --prompt-tokens 40 --sentence-tokens 8 --sentences 3 --batch 4 --seed 5 "
         "--format json --onnxruntime libonnxruntime.so"
     )
 
@@ -77,9 +78,16 @@ def test_our_program_is_missing(tmp_path):
         system.start()
 
 
-def test_figures_of_other_work_are_refused():
-    with pytest.raises(PeerError, match=r"sentences is 8 \(asked for 16\)"):
-        sllm_ort.read_speed(FOUND | {"sentences": 8}, WORKLOAD)
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sentences": 8}, r"sentences is 8 \(asked for 16\)"),
+        ({"batch": 8}, r"batch is 8 \(asked for 1\)"),
+    ],
+)
+def test_figures_of_other_work_are_refused(changes, reason):
+    with pytest.raises(PeerError, match=reason):
+        sllm_ort.read_speed(FOUND | changes, WORKLOAD)
 
 
 def worker(folder, name="no-such-peer"):

@@ -16,8 +16,7 @@ OUTCOMES = [
 
 def test_heading():
     assert heading(Workload(), 7) == (
-        "prompt of 320 tokens, 16 new sentences of 10, batch 1, greedy, threads: 2, "
-        "rounds in turn: 7"
+        "prompt of 320 tokens, 16 new sentences of 10, greedy, threads: 2, rounds in turn: 7"
     )
 
 
@@ -47,6 +46,8 @@ def test_json(tmp_path):
     found = json.loads(path.read_text())
     assert found["machine"] == {"cpu": "x"}
     assert (found["rounds"], found["workload"]["threads"]) == (3, 1)
+    assert "batch" not in found["workload"]
+    assert [system["batch"] for system in found["systems"]] == [1, 1, 1]
     ours, _, failed = found["systems"]
     assert ours["output_tokens_per_second"] == {"median": 600, "low": 500, "high": 640}
     assert ours["rounds"][1] == {"input_tokens_per_second": 5000, "output_tokens_per_second": 500}

@@ -5,7 +5,7 @@ from test_work import OPT, manifest
 
 from peers import cli
 from peers.cli import make_systems, parse
-from peers.system import PeerError
+from peers.system import KINDS, PeerError
 
 
 def bundle(folder, **changes):
@@ -15,13 +15,18 @@ def bundle(folder, **changes):
 
 def test_systems_are_made_in_their_own_order(tmp_path):
     opt = bundle(tmp_path / "opt")
-    given = ["--opt", str(opt), "--systems", "transformers-opt", "sllm-ort-opt"]
-    systems = make_systems(parse(given), tmp_path)
-    assert [system.description.name for system in systems] == ["sllm-ort-opt", "transformers-opt"]
+    names = ["llama-cpp-gpt2-q4-batch8", "sllm-ort-opt"]
+    systems = make_systems(parse(["--opt", str(opt), "--systems", *names]), tmp_path)
+    assert [system.description.name for system in systems] == names[::-1]
     assert [system.description.title for system in systems] == [
         "tiny-opt, sllm-ort int8",
-        "tiny-opt, Transformers fp32",
+        "tiny-opt as GPT-2, llama.cpp Q4_0, batch 8",
     ]
+
+
+def test_batches_are_of_runtimes_that_have_them():
+    runtimes = {kind.runtime for kind in KINDS.values() if kind.batch > 1}
+    assert runtimes == {"sllm-ort", "llama.cpp"}
 
 
 def test_bundle_of_another_kind_is_refused(tmp_path):

@@ -1,12 +1,14 @@
 """That all systems are given the same work and the same weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from peers.byte_level import tokenizer_json, vocabulary
 from peers.random_model import RandomModel, Task, words, write_opt_directory
 from peers.system import PeerError
 from peers.workload import Workload
@@ -72,3 +74,19 @@ def test_opt_directory(tmp_path):
     assert [tokenizer.token_to_id(word) for word in found] == list(range(OPT.vocab_size))
     config = json.loads((folder / "config.json").read_text())
     assert config["num_hidden_layers"] == OPT.require_backbone().layers
+
+
+def test_byte_level_tokenizer():
+    config = replace(OPT, vocab_size=300)
+    tokenizer = Tokenizer.from_str(json.dumps(tokenizer_json(config)))
+    found = vocabulary(config)
+    assert tokenizer.get_vocab_size() == len(set(found)) == 300
+    assert [tokenizer.token_to_id(token) for token in found] == list(range(300))
+    text = "A b\n€ w"
+    ids = tokenizer.encode(text).ids
+    assert tokenizer.decode(ids) == text
+    # One for each byte, but for the merged " w".
+    assert len(ids) == len(text.encode()) - 1
+    assert tokenizer.decode([299, 298]) == " w299 w298"
+    # A small vocabulary has no words.
+    assert len(set(vocabulary(OPT))) == OPT.vocab_size
