@@ -16,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers peers-test paper-table scaling memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers bench-serve-peers peers-test paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -300,12 +300,33 @@ peers-test: $(PEERS_VENV)/ready ## Python tests of the peers in llama.cpp (a lar
 	$(PEERS_PATH) $(PEERS_VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir benches/peers benches/peers/llama_tests
 
 GRAPH_SOURCES := $(wildcard export/sllm_export/graph/*.py) export/sllm_export/variants.py
+RANDOM_TOKENIZER := tests/golden/tokenizer.json
 define RANDOM_BUNDLE
 PYTHONPATH=export $(VENV)/bin/python -m sllm_export bundle --config $< --random 0 \
-	--tokenizer tests/golden/tokenizer.json $(RANDOM_VARIANTS) --out $(@D) --force
+	--tokenizer $(RANDOM_TOKENIZER) $(RANDOM_VARIANTS) --out $(@D) --force
 endef
 
 models/random/%/sllm.json: configs/%.json $(GRAPH_SOURCES) | $(VENV)/ready
+	$(RANDOM_BUNDLE)
+
+# A vocabulary of words, and sentences of 10 tokens, which random weights do not end.
+SERVE_BUNDLE := models/random/sllm-125m-h1-serve
+SERVE_ROUNDS ?= 3
+SERVE_OPTIONS ?=
+
+bench-serve-peers: build $(PEERS_VENV)/ready $(SERVE_BUNDLE)/sllm.json models/random/opt-125m/sllm.json ## Our server beside llama-cpp-python's, 1 and 8 clients (a large download)
+	$(PEERS_PATH) $(PEERS_VENV)/bin/python -m serve.compare --binary $(BINARY) --sllm $(SERVE_BUNDLE) \
+		--opt models/random/opt-125m --rounds $(SERVE_ROUNDS) $(SERVE_OPTIONS)
+
+target/configs/sllm-125m-h1-serve.json: configs/sllm-125m-h1.json
+	mkdir -p $(@D)
+	sed -e 's/"sllm-125m-h1"/"sllm-125m-h1-serve"/' -e 's/"max_sentence_tokens": [0-9]*/"max_sentence_tokens": 11/' $< > $@
+
+target/configs/sllm-125m-h1-serve-tokenizer.json: target/configs/sllm-125m-h1-serve.json benches/peers/byte_level.py | $(VENV)/ready
+	$(PEERS_PATH) $(VENV)/bin/python -m peers.byte_level $< > $@
+
+$(SERVE_BUNDLE)/sllm.json: RANDOM_TOKENIZER := target/configs/sllm-125m-h1-serve-tokenizer.json
+$(SERVE_BUNDLE)/sllm.json: target/configs/sllm-125m-h1-serve.json target/configs/sllm-125m-h1-serve-tokenizer.json $(GRAPH_SOURCES) | $(VENV)/ready
 	$(RANDOM_BUNDLE)
 
 LONG := models/random/sllm-125m-h1-long

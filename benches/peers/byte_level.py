@@ -5,9 +5,12 @@ Ids after the single bytes are words such as " w300", so that each generated tok
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
-from sllm_export.config import ModelConfig
+from sllm_export.config import ModelConfig, load_config
 
 MERGE = ("Ġ", "w")
 """The only merge: formats of tokenizers require one."""
@@ -63,3 +66,12 @@ def _byte_symbols() -> list[str]:
     others = (number for number in range(256) if number not in printable)
     shifted = {number: 256 + place for place, number in enumerate(others)}
     return [chr(shifted.get(number, number)) for number in range(256)]
+
+
+def main() -> None:
+    """Print the tokenizer.json of a configuration: `python -m peers.byte_level CONFIG`."""
+    print(json.dumps(tokenizer_json(load_config(Path(sys.argv[1])))))
+
+
+if __name__ == "__main__":
+    main()

@@ -71,7 +71,16 @@ def percentile(values: list[float], part: float) -> float:
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
 
-async def complete(host: str, port: int, body: dict[str, object]) -> Answer:
+def has_sentence(text: str, words: int | None) -> bool:
+    """Whether a sentence of the text is complete: it has ended, or has so many words if given."""
+    if words is None:
+        return SENTENCE_END.search(text) is not None
+    return len(text.split()) >= words
+
+
+async def complete(
+    host: str, port: int, body: dict[str, object], words: int | None = None
+) -> Answer:
     """Ask for a completion, and read its stream to the end."""
     data = json.dumps(body).encode()
     head = (
@@ -101,7 +110,7 @@ async def complete(host: str, port: int, body: dict[str, object]) -> Answer:
                 text += choice["text"]
                 now = time.perf_counter() - started
                 first_text = first_text or now
-                if not first_sentence and SENTENCE_END.search(text):
+                if not first_sentence and has_sentence(text, words):
                     first_sentence = now
     finally:
         writer.close()
@@ -112,8 +121,13 @@ async def complete(host: str, port: int, body: dict[str, object]) -> Answer:
     return Answer(first_text, first_sentence or whole, chunks if tokens is None else tokens)
 
 
-async def run(url: str, clients: int, seconds: float, body: dict[str, object]) -> Load:
-    """So many clients, each with one request at a time, for so many seconds."""
+async def run(
+    url: str, clients: int, seconds: float, body: dict[str, object], words: int | None = None
+) -> Load:
+    """So many clients, each with one request at a time, for so many seconds.
+
+    A sentence is one of so many `words`, if given: models of random weights end none.
+    """
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{url} is no address such as http://127.0.0.1:8080")
@@ -125,9 +139,8 @@ async def run(url: str, clients: int, seconds: float, body: dict[str, object]) -
         turn = number
         while time.perf_counter() - started < seconds:
             prompt = PROMPTS[turn % len(PROMPTS)]
-            load.answers.append(
-                await complete(host, port, {**body, "prompt": prompt, "seed": turn})
-            )
+            request = {**body, "prompt": prompt, "seed": turn}
+            load.answers.append(await complete(host, port, request, words))
             turn += clients
 
     await asyncio.gather(*(client(number) for number in range(clients)))
