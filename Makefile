@@ -19,7 +19,7 @@ PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big
 .PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers bench-serve-peers peers-test paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 run: build ## Build, and tell a story with the shipped model
 	@printf '%s' "$(PROMPT) "

@@ -8,7 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_REPORTED = ("CT2_", "DNNL_", "ONEDNN_", "ATEN_", "MALLOC_", "LD_PRELOAD", "ORT_")
+_REPORTED = (
+    *("CT2_", "DNNL_", "ONEDNN_", "ATEN_", "GGML_", "LLAMA_"),
+    *("MALLOC_", "LD_PRELOAD", "ORT_"),
+)
 """Prefixes of variables that change a system's speed; they are kept and reported."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _REMOVED = ("KMP_", "GOMP_", "OMP_", "MKL_", "SLLM_ORT_")
