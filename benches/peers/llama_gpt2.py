@@ -58,6 +58,8 @@ class LlamaGpt2:
     """Greedy decoding of `batch` sequences: each step is one `llama_decode` of a token of each."""
 
     precision: ClassVar[str]
+    logits: np.ndarray
+    """Of the next token of each sequence, [batch, V]: llama.cpp's memory, until the next step."""
 
     def __init__(self, task: Task) -> None:
         config, workload = task.model.config, task.workload
@@ -79,7 +81,6 @@ class LlamaGpt2:
         }
 
     def round(self) -> Seconds:
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
         started = time.perf_counter()
         chosen = self.prefill()
         prefilled = time.perf_counter()
@@ -88,7 +89,8 @@ class LlamaGpt2:
         return Seconds(prefilled - started, time.perf_counter() - prefilled)
 
     def prefill(self) -> Ids:
-        """Take in the prompt in each sequence; the best next id of each, [batch]."""
+        """Take in the prompt in each sequence, from empty; the best next id of each, [batch]."""
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
         self._prefill.set(self._prompt, 0)
         return self._decode(self._prefill)
 
@@ -98,20 +100,14 @@ class LlamaGpt2:
         return self._decode(self._step)
 
     def _decode(self, batch: Batch) -> Ids:
-        logits = self.logits(batch)
-        logits[:, self._eos] = -np.inf
-        chosen: Ids = logits.argmax(-1)
-        return chosen
-
-    def logits(self, batch: Batch) -> np.ndarray:
-        """Run the model. Logits of the next token of each sequence, [batch, V], until the next run.
-
-        They are llama.cpp's own memory.
-        """
         status = llama_cpp.llama_decode(self._context, batch.native)
         if status:
             raise ValueError(f"llama_decode: status {status}")
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=self._shape)
+        found = llama_cpp.llama_get_logits(self._context)
+        self.logits = np.ctypeslib.as_array(found, shape=self._shape)
+        self.logits[:, self._eos] = -np.inf
+        chosen: Ids = self.logits.argmax(-1)
+        return chosen
 
 
 class LlamaQ8(LlamaGpt2):
