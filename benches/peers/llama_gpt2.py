@@ -22,6 +22,9 @@ Ids = np.ndarray
 FILE_TYPES = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0}
 """Precisions, with llama.cpp's number of each."""
 
+_CELLS = 256
+"""A sequence's part of the KV cache is a multiple of so many tokens."""
+
 
 class Batch:
     """Tokens of one `llama_decode`: `length` for each of `sequences`, one sequence after another.
@@ -63,7 +66,9 @@ class LlamaGpt2:
 
     def __init__(self, task: Task) -> None:
         config, workload = task.model.config, task.workload
-        path = write_quantized(task.model, task.folder, self.precision, workload.threads)
+        # The folder of all systems: those of llama.cpp share the files.
+        folder = task.folder.parent
+        path = write_quantized(task.model, folder, self.precision, workload.threads)
         prompt = workload.token_prompt(config.vocab_size, config.tokens)
         self._prompt = np.array(prompt)
         self._eos = config.tokens.eos
@@ -125,20 +130,25 @@ class LlamaQ4(LlamaGpt2):
 def write_quantized(model: RandomModel, folder: Path, precision: str, threads: int) -> Path:
     """Write a model into the folder as a GGUF file of `FILE_TYPES`, and return its path.
 
-    llama.cpp's own quantizer chooses the type of each tensor. Raises ValueError if it fails.
+    A file of it that is there, or one in fp32, is used. llama.cpp's own quantizer chooses the type
+    of each tensor. Raises ValueError if it fails.
     """
     full, path = folder / "f32.gguf", folder / f"{precision.lower()}.gguf"
-    write_gguf(model, full)
+    if path.exists():
+        return path
+    part = folder / "part.gguf"
+    if not full.exists():
+        write_gguf(model, part)
+        part.replace(full)
     options = llama_cpp.llama_model_quantize_default_params()
     options.nthread = threads
     options.ftype = FILE_TYPES[precision]
-    names = (str(name).encode() for name in (full, path))
+    names = (str(name).encode() for name in (full, part))
     _only_errors()
     status = llama_cpp.llama_model_quantize(*names, ctypes.byref(options))
-    full.unlink()
     if status:
         raise ValueError(f"llama_model_quantize: status {status}")
-    return path
+    return part.replace(path)
 
 
 def tensor_types(path: Path) -> str:
@@ -163,7 +173,7 @@ def _context(
 ) -> llama_cpp.llama_context_p:
     """A context of so many sequences of a length, which takes in all prompts in one call."""
     options = llama_cpp.llama_context_default_params()
-    options.n_ctx = sequences * length
+    options.n_ctx = sequences * -(-length // _CELLS) * _CELLS
     options.n_seq_max = sequences
     options.n_batch = sequences * prompt
     options.n_threads = options.n_threads_batch = threads

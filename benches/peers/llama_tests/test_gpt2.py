@@ -91,7 +91,10 @@ def test_types_are_those_of_the_quantizer(tmp_path, precision, types):
     # It is the output projection, too.
     assert by_name["token_embd.weight"] == ("Q6_K" if precision == "Q4_0" else "Q8_0")
     assert by_name["position_embd.weight"] == "F32"
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f32.gguf", path.name]
+    written = path.stat().st_mtime_ns
+    assert write_quantized(tiny_opt(), tmp_path, precision, threads=1) == path
+    assert path.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -100,7 +103,7 @@ def test_logits_and_ids_are_those_of_gpt2(tmp_path, monkeypatch, batch):
     monkeypatch.setattr(reference, "_ffn", gelu_ffn)
     model, eos = tiny_opt(), tiny_opt().config.tokens.eos
     weights = opt_weights(model.weights())
-    peer = LlamaQ8(Task(model, replace(WORKLOAD, batch=batch), tmp_path))
+    peer = LlamaQ8(Task(model, replace(WORKLOAD, batch=batch), tmp_path / "llama"))
     ids = WORKLOAD.token_prompt(VOCAB, model.config.tokens)
     chosen = peer.prefill()
     for _ in range(4):
@@ -113,7 +116,7 @@ def test_logits_and_ids_are_those_of_gpt2(tmp_path, monkeypatch, batch):
 
 
 def test_sequences_are_apart(tmp_path):
-    peer = LlamaQ8(Task(tiny_opt(), replace(WORKLOAD, batch=2), tmp_path))
+    peer = LlamaQ8(Task(tiny_opt(), replace(WORKLOAD, batch=2), tmp_path / "llama"))
     peer.prefill()
     peer.step(np.array([7, 8]), WORKLOAD.prompt_tokens + 1)
     first = peer.logits.copy()
@@ -127,7 +130,7 @@ def test_sequences_are_apart(tmp_path):
 @pytest.mark.parametrize("kind", [LlamaQ8, LlamaQ4])
 @pytest.mark.parametrize("batch", [1, 8])
 def test_rounds_are_timed(tmp_path, kind, batch):
-    peer = kind(Task(tiny_opt(), replace(WORKLOAD, batch=batch), tmp_path))
+    peer = kind(Task(tiny_opt(), replace(WORKLOAD, batch=batch), tmp_path / "llama"))
     for _ in range(2):
         seconds = peer.round()
         assert seconds.prompt > 0
