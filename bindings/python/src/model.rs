@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Texts that are encoded together, as on the command line.
-const ENCODED_TOGETHER: usize = 64;
+const ENCODED_TOGETHER: usize = 1024;
 /// Vectors that are decoded together, as in the library.
 const DECODED_TOGETHER: usize = 32;
 
