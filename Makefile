@@ -243,11 +243,11 @@ train-test: $(VENV)/ready-train ## Python tests of the trainer, which need PyTor
 	cd export && ../$(VENV)/bin/python -m pytest -q train_tests
 	$(PEERS_TEST) benches/peers/torch_tests
 
-# One half hour on two cores. SCALING_OPTIONS="--svae-tokens 4000000" trains longer.
+# Twenty minutes on two cores. SCALING_OPTIONS="--svae-tokens 4000000" trains longer.
 SCALING := .training/scaling
 SCALING_OPTIONS ?=
 
-scaling: $(VENV)/ready-train ## Train 9 SentenceVAEs and 3 SLLMs, and draw docs/scaling.svg (half an hour; SCALING_TEXT, SCALING_VALID)
+scaling: $(VENV)/ready-train ## Train 9 SentenceVAEs and 3 SLLMs, and draw docs/scaling.svg (20 minutes; SCALING_TEXT, SCALING_VALID)
 	@test -n "$(SCALING_TEXT)" -a -n "$(SCALING_VALID)" || { echo "name texts to train and to evaluate on: make scaling SCALING_TEXT=FILE SCALING_VALID=FILE" >&2; exit 1; }
 	PYTHONPATH=export $(VENV)/bin/python export/scaling.py --text $(SCALING_TEXT) --valid $(SCALING_VALID) --out $(SCALING) --svg docs/scaling.svg $(SCALING_OPTIONS)
 
