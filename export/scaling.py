@@ -205,6 +205,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     # The same figures give the same file.
     mpl.rcParams |= {"svg.hashsalt": "scaling", "svg.fonttype": "none", "font.size": 9}
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     figure, ((ours, paper), (own_sizes, paper_sizes)) = plt.subplots(
         2, 2, figsize=(8, 6), layout="constrained"
@@ -225,8 +226,11 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     for axes, title in ((own_sizes, "SLLM, here"), (paper_sizes, "SLLM (H1), the paper")):
         axes.set(title=title, xlabel="parameters", ylabel="next-sentence perplexity")
         axes.set_xscale("log")
-    for axes in (ours, own_sizes):
-        axes.set_yscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    ours.set_yscale("log")
+    # Room for the legend above the lines.
+    ours.set_ylim(top=4 * ours.get_ylim()[1])
+    ours.legend(loc="upper right")
     figure.savefig(path, metadata={"Date": None})
 
 
