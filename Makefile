@@ -16,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers bench-serve-peers peers-test paper-table scaling memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding kernel-test hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers bench-serve-peers peers-test paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,6 +54,9 @@ install: runtime ## Install the program with cargo, and the shipped model and ON
 	rm -rf "$(DATA)"/models/sllm-stories
 	cp -R models/sllm-stories "$(DATA)"/models/
 	cp -L $(RUNTIME)/$(LIBRARY) "$(DATA)"/onnxruntime/
+
+kernel-test: runtime ## The vocabulary kernels under valgrind, which must be installed
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=1" cargo test --locked --lib runtime::vocabulary::tests -- --skip graphs
 
 embedding: runtime ## Build and run the examples from a crate of their own
 	cargo build --locked --manifest-path tests/embedding/Cargo.toml --target-dir target
