@@ -76,8 +76,10 @@ impl Operator for RankVocabulary {
             true => Some(context.constant_input::<DynValueTypeMarker>(BIAS)?),
             false => None,
         };
-        let (shape, scales) = values::<f32>(&scales)?;
+        let rows = context.constant_input::<DynValueTypeMarker>(ROWS)?;
+        let (shape, _) = values::<f16>(&rows)?;
         let vocab = shape.first().map_or(0, |&size| size as usize);
+        let (_, scales) = values::<f32>(&scales)?;
         let bias = bias.as_ref().map(|bias| values::<f32>(bias)).transpose()?;
         let packed = Packed::new(
             values::<u8>(&codes)?.1,
@@ -252,6 +254,7 @@ fn in_parallel<T: Send>(
         work(number, &mut item);
     };
     match items.len() {
+        0 => (),
         1 => locked(0),
         count => context.par_for(count, count, locked)?,
     }
