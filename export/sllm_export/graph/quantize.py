@@ -55,26 +55,18 @@ def dequantize(codes: Codes, scales: Floats, columns: int, bits: int) -> Floats:
 
 
 def _scales(grouped: Floats, bits: int) -> Floats:
-    """The scale of each block, [N, blocks, block] -> [N, blocks].
-
-    Those of 4 bits may be negative: the lowest code is one further from 0 than the highest, and the
-    largest weight may get it, whatever its sign.
-    """
-    zero = np.float32(_zero(bits))
-    largest: Floats = np.abs(grouped).max(axis=-1)
-    highest = np.where(largest == 0, np.float32(1), largest / (zero - 1))
+    """The scale of each block, [N, blocks, block] -> [N, blocks]."""
+    largest: Floats = np.abs(grouped).max(axis=-1) / np.float32(_zero(bits) - 1)
+    largest[largest == 0] = 1.0
     if bits == 8:
-        return highest
-    places = np.abs(grouped).argmax(axis=-1)[..., None]
-    lowest = np.take_along_axis(grouped, places, axis=-1)[..., 0] / -zero
-    best, least = highest, np.full(highest.shape, np.inf, dtype=np.float32)
-    for extreme in (highest, np.where(lowest == 0, highest, lowest)):
-        for shrink in _SHRINKS:
-            scale = extreme * np.float32(shrink)
-            found = _values(_codes(grouped, scale, bits), scale, bits)
-            error: Floats = np.square(found - grouped).sum(axis=-1)
-            best = np.where(error < least, scale, best)
-            least = np.minimum(error, least)
+        return largest
+    best, least = largest, np.full(largest.shape, np.inf, dtype=np.float32)
+    for shrink in _SHRINKS:
+        scale = largest * np.float32(shrink)
+        found = _values(_codes(grouped, scale, bits), scale, bits)
+        error: Floats = np.square(found - grouped).sum(axis=-1)
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
     return best
 
 
