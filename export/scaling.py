@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def train(size: Size, args: argparse.Namespace) -> dict[str, Any]:
         "width": size.width,
         "layers": size.layers,
         "backbone_layers": size.backbone,
-        "parameters": sum(product(shape) for shape in shapes),
+        "parameters": sum(map(math.prod, shapes)),
         "tokens": steps * BATCH_TOKENS,
         "perplexity": report["valid"][size.figure],
         "round_trip": report["valid"]["round_trip"],
@@ -170,14 +171,6 @@ def last_evaluation(folder: Path, steps: int) -> dict[str, Any] | None:
         if "valid" in entry:
             return entry if entry["step"] >= steps else None
     return None
-
-
-def product(shape: list[int]) -> int:
-    """Elements of a tensor."""
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 def tables(results: list[dict[str, Any]]) -> str:
