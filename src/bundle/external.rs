@@ -1,8 +1,7 @@
 //! Finds the external data that an ONNX graph refers to, without trusting the graph.
 //!
 //! Only what leads to `TensorProto.external_data` is read (field numbers: onnx.proto of ONNX, which
-//! never change). A graph is thereby checked before ONNX Runtime opens
-//! whatever file it names.
+//! never change). A graph is thereby checked before ONNX Runtime opens whatever file it names.
 
 use std::{ffi::OsStr, path::Path};
 

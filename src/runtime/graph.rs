@@ -92,11 +92,11 @@ impl Graph {
             provider: settings.provider.name(),
             source: source.into(),
         };
-        let vocabulary = Vocabulary::of(file.bytes, settings);
+        let vocabulary = Vocabulary::of(path, file, settings);
         let start = || {
             let mut builder = builder(settings).map_err(failed)?;
             if vocabulary.changed.is_some() {
-                builder = with_operator(builder, path, settings).map_err(failed)?;
+                builder = with_operator(builder, folder_of(path), settings).map_err(failed)?;
             }
             if let Some(provider) = settings
                 .provider
@@ -286,12 +286,17 @@ struct Vocabulary {
 }
 
 impl Vocabulary {
-    fn of(graph: &[u8], settings: &GraphSettings) -> Self {
+    fn of(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Self {
         let changed = match settings.provider {
-            Provider::Cpu => vocabulary::with_operator(graph),
+            Provider::Cpu => vocabulary::with_operator(file.bytes),
             _ => None,
         };
-        let kernel = changed.is_some().then_some(settings.vocabulary_kernel);
+        // A changed graph finds external data only in a folder whose name is UTF-8.
+        let kernel = match file.has_external_data && folder_of(path).is_none() {
+            true => VocabularyKernel::OnnxRuntime,
+            false => settings.vocabulary_kernel,
+        };
+        let kernel = changed.is_some().then_some(kernel);
         Self {
             changed: changed.filter(|_| kernel != Some(VocabularyKernel::OnnxRuntime)),
             kernel,
@@ -299,18 +304,23 @@ impl Vocabulary {
     }
 }
 
-/// A builder for a graph that has our operator, and its external data beside `path`.
+/// The folder of a graph's external data, if a session option can name it.
+fn folder_of(path: &Path) -> Option<&str> {
+    path.parent().and_then(Path::to_str)
+}
+
+/// A builder for a graph that has our operator, and its external data in `folder`.
 fn with_operator(
     builder: SessionBuilder,
-    path: &Path,
+    folder: Option<&str>,
     settings: &GraphSettings,
 ) -> ort::Result<SessionBuilder> {
-    let folder = path.parent().unwrap_or(Path::new(""));
     let domain = vocabulary::domain(settings.vocabulary_kernel)?;
-    let builder = builder
-        .with_operators(domain)?
-        .with_config_entry(EXTERNAL_DATA, folder.to_string_lossy())?;
-    Ok(builder)
+    let builder = builder.with_operators(domain)?;
+    Ok(match folder {
+        Some(folder) => builder.with_config_entry(EXTERNAL_DATA, folder)?,
+        None => builder,
+    })
 }
 
 fn builder(settings: &GraphSettings) -> ort::Result<SessionBuilder> {
@@ -353,6 +363,32 @@ mod tests {
         let error = failed.unwrap_err();
         assert!(matches!(error, Error::GraphRun { .. }), "{error:?}");
         assert!(error.to_string().contains("encoder.onnx"), "{error}");
+    }
+
+    /// Its external data could not be named to ONNX Runtime.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_graph_in_a_folder_that_is_not_utf8_keeps_its_nodes() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join(OsStr::from_bytes(b"\xff"));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("decoder.onnx");
+        let bytes = std::fs::read("tests/golden/bundle-fast/cpu-int8/decoder.onnx").unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        let mut settings = testing::settings();
+        settings.vocabulary_kernel = VocabularyKernel::Plain;
+        for (has_external_data, expected) in [
+            (true, VocabularyKernel::OnnxRuntime),
+            (false, VocabularyKernel::Plain),
+        ] {
+            let file = GraphBytes {
+                bytes: &bytes,
+                has_external_data,
+            };
+            let graph = Graph::load(&path, file, &settings).unwrap();
+            assert_eq!(graph.vocabulary_kernel(), Some(expected));
+        }
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub(crate) mod testing {
         VocabularyKernel, environment,
     };
 
-    /// The graph in this file, on the processor.
-    pub fn graph(path: impl AsRef<Path>) -> Graph {
-        let settings = GraphSettings {
+    /// The processor, with one thread.
+    pub fn settings() -> GraphSettings {
+        GraphSettings {
             environment: environment(None).unwrap(),
             provider: Provider::Cpu,
             options: ProviderOptions::default(),
@@ -46,13 +46,17 @@ pub(crate) mod testing {
             parallel_runs: 1,
             spinning: Duration::ZERO,
             vocabulary_kernel: VocabularyKernel::OnnxRuntime,
-        };
+        }
+    }
+
+    /// The graph in this file, on the processor.
+    pub fn graph(path: impl AsRef<Path>) -> Graph {
         let bytes = std::fs::read(path.as_ref()).unwrap();
         let file = GraphBytes {
             bytes: &bytes,
             has_external_data: false,
         };
-        Graph::load(path.as_ref(), file, &settings).unwrap()
+        Graph::load(path.as_ref(), file, &settings()).unwrap()
     }
 
     /// Equal up to `tolerance`, relative to the larger of 1 and the expected number.
