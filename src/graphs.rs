@@ -13,6 +13,6 @@ pub(crate) use backbone::{Backbone, Prediction};
 pub(crate) use cached_graph::CachedGraph;
 pub(crate) use decoder::{DecodeBuffers, Decoder};
 pub(crate) use encoder::Encoder;
-pub(crate) use length_batches::length_batches;
+pub(crate) use length_batches::{length_batches, run_cost};
 use logits_output::LogitsOutput;
 pub(crate) use token_lm::TokenLm;

@@ -3,7 +3,7 @@
 use crate::{
     config::SpecialTokens,
     error::Result,
-    graphs::{Decoder, length_batches},
+    graphs::{Decoder, length_batches, run_cost},
 };
 
 /// Most logits of one run: 32 MiB of them.
@@ -64,7 +64,8 @@ pub fn score(
     let lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
     let vocab = decoder.vocab_size();
     let mut scores = vec![Score::default(); targets.len()];
-    for run in length_batches(&lengths, (RUN_LOGITS / vocab).min(RUN_TOKENS)) {
+    let run_cost = run_cost(decoder.cached().graph());
+    for run in length_batches(&lengths, run_cost, (RUN_LOGITS / vocab).min(RUN_TOKENS)) {
         let vectors: Vec<&[f32]> = run.iter().map(|&index| targets[index].vector).collect();
         let ids: Vec<&[u32]> = run.iter().map(|&index| inputs[index].as_slice()).collect();
         let logits = decoder.teacher_forced(&vectors.concat(), &ids)?;

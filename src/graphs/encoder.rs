@@ -12,7 +12,7 @@ use crate::{
     runtime::{ANY, Graph, GraphSignature, TensorSpec},
 };
 
-use super::length_batches;
+use super::{length_batches, run_cost};
 
 /// Most tokens of one run, padding included: more only costs memory.
 const RUN_TOKENS: usize = 4096;
@@ -58,7 +58,7 @@ impl Encoder {
     pub fn encode(&self, sentences: &[Vec<u32>]) -> Result<Array2<f32>> {
         let mut vectors = Array2::zeros((sentences.len(), self.hidden_size));
         let lengths: Vec<usize> = sentences.iter().map(Vec::len).collect();
-        for run in length_batches(&lengths, RUN_TOKENS) {
+        for run in length_batches(&lengths, run_cost(&self.graph), RUN_TOKENS) {
             let values = self.encode_run(run.iter().map(|&index| &sentences[index]))?;
             for (row, &index) in values.chunks_exact(self.hidden_size).zip(&run) {
                 vectors

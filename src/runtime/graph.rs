@@ -70,7 +70,7 @@ pub(crate) struct Graph {
     inputs: BTreeMap<String, Option<TensorElementType>>,
     placement: Placement,
     vocabulary_kernel: Option<VocabularyKernel>,
-    copies_inputs: bool,
+    on_device: bool,
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
     runs_before_failure: std::sync::atomic::AtomicIsize,
@@ -128,7 +128,7 @@ impl Graph {
         Ok(Self {
             placement,
             vocabulary_kernel: vocabulary.kernel,
-            copies_inputs: settings.provider != Provider::Cpu,
+            on_device: settings.provider != Provider::Cpu,
             sessions,
             path: path.to_owned(),
             inputs,
@@ -162,15 +162,15 @@ impl Graph {
         self.vocabulary_kernel
     }
 
-    /// Whether ONNX Runtime may copy an input to a device when it is bound, and not see what is
-    /// written to it later.
-    pub fn copies_inputs(&self) -> bool {
-        self.copies_inputs
+    /// Whether another provider than the processor's runs it. ONNX Runtime may then copy an input when
+    /// it is bound, and not see what is written to it later.
+    pub fn on_device(&self) -> bool {
+        self.on_device
     }
 
     #[cfg(test)]
-    pub fn set_copies_inputs(&mut self) {
-        self.copies_inputs = true;
+    pub fn set_on_device(&mut self) {
+        self.on_device = true;
     }
 
     /// Whether the graph has an input of this name.

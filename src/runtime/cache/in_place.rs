@@ -36,7 +36,7 @@ impl InPlace {
         let mut buffers = buffers(form, parts, capacity, |_| 0).map_err(failed)?;
         let session = graph.session_number();
         let binding = graph.numbered_session(session).create_binding();
-        let mut bound = Bound::new(binding.map_err(failed)?, graph.copies_inputs());
+        let mut bound = Bound::new(binding.map_err(failed)?, graph.on_device());
         for (number, buffer) in buffers.iter_mut().enumerate() {
             bound
                 .alias(past_name(number), present_name(number), buffer)
@@ -132,7 +132,7 @@ mod tests {
             let path = format!("tests/golden/{bundle}/backbone.onnx");
             let bound_once = testing::graph(&path);
             let mut bound_again = testing::graph(&path);
-            bound_again.set_copies_inputs();
+            bound_again.set_on_device();
             let expected = hidden(&bound_once);
             assert_ne!(expected[0], expected[5]);
             assert_eq!(hidden(&bound_again), expected, "{bundle}");
