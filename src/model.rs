@@ -17,12 +17,12 @@ use crate::{
     error::{Error, Result},
     graphs::CachedGraph,
     hash::hexadecimal,
-    runtime::{EngineSettings, GraphSettings, Placement, Provider, VocabularyKernel, environment},
+    runtime::{EngineSettings, GraphSettings, MatMulKernel, Placement, Provider, environment},
     sampling::{GenerationDefaults, SamplingOptions},
     text::TextPipeline,
 };
 
-use graphs::Graphs;
+use graphs::{Graphs, GraphsInfo};
 pub use load_options::LoadOptions;
 pub(crate) use network::{Autoencoder, Network, SentenceModel, TokenModel};
 use providers::{candidates, may_fall_back};
@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     pub longest_sentence: usize,
     variant: String,
     provider: Provider,
-    placement: Placement,
+    graphs: GraphsInfo,
     threads: usize,
     parallel_runs: usize,
     spinning: Duration,
@@ -97,9 +97,7 @@ impl Model {
         let parallel_runs = options.parallel_runs.unwrap_or(1);
         let parallel_runs = parallel_runs.min((available / threads).max(1));
         let spinning = options.spinning.unwrap_or(DEFAULT_SPINNING);
-        let vocabulary_kernel = options
-            .vocabulary_kernel
-            .unwrap_or_else(VocabularyKernel::fastest);
+        let matmul_kernel = options.matmul_kernel.unwrap_or_else(MatMulKernel::fastest);
         let mut warnings = Vec::new();
         for provider in candidates(&bundle, &options)? {
             let variant = bundle.select_variant(provider.name(), options.variant.as_deref())?;
@@ -111,10 +109,10 @@ impl Model {
                 threads,
                 parallel_runs,
                 spinning,
-                vocabulary_kernel,
+                matmul_kernel,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
-                Ok((graphs, placement)) => {
+                Ok((graphs, info)) => {
                     warnings.extend(options.provider_options.warnings(provider));
                     let variant = variant.name.clone();
                     span.record("variant", &*variant);
@@ -126,7 +124,7 @@ impl Model {
                         longest_sentence,
                         variant,
                         provider,
-                        placement,
+                        graphs: info,
                         threads,
                         parallel_runs,
                         spinning,
@@ -191,7 +189,7 @@ impl Model {
     /// [`provider`](Self::provider) does not take to the processor.
     #[must_use]
     pub fn placement(&self) -> &Placement {
-        &self.shared.placement
+        &self.shared.graphs.placement
     }
 
     /// Threads that work on one graph.
@@ -213,11 +211,11 @@ impl Model {
         self.shared.spinning
     }
 
-    /// What ranks the vocabulary; `None` if that is small, of another precision, or not on the
-    /// processor.
+    /// What multiplies with weights of 4 and 8 bits; `None` if the model has none that a kernel is
+    /// for, or does not run on the processor.
     #[must_use]
-    pub fn vocabulary_kernel(&self) -> Option<VocabularyKernel> {
-        self.token_graph().graph().vocabulary_kernel()
+    pub fn matmul_kernel(&self) -> Option<MatMulKernel> {
+        self.shared.graphs.matmul_kernel
     }
 
     /// What did not work as hoped while loading: providers that should start and did not, with the

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Bench, round::Round};
 use crate::{
-    VocabularyKernel,
+    MatMulKernel,
     config::ModelKind,
     error::Result,
     fs::write_whole,
@@ -31,7 +31,7 @@ pub struct BenchReport {
     /// How long a thread without work looks for some, in microseconds.
     pub spin_micros: u64,
     /// What ranks the vocabulary, if that is large and of 4 bits.
-    pub vocabulary_kernel: Option<&'static str>,
+    pub matmul_kernel: Option<&'static str>,
     /// Rounds before those that count.
     pub warmup: usize,
     /// Rounds that were measured.
@@ -154,7 +154,7 @@ impl BenchReport {
             provider: model.provider().name(),
             threads: model.threads(),
             spin_micros: model.spinning().as_micros() as u64,
-            vocabulary_kernel: model.vocabulary_kernel().map(VocabularyKernel::name),
+            matmul_kernel: model.matmul_kernel().map(MatMulKernel::name),
             warmup: bench.options.warmup,
             rounds: bench.rounds.len(),
             seed: bench.options.seed,

@@ -194,8 +194,8 @@ impl BenchArgs {
         if let Some(micros) = &self.model.spin {
             option("--spin", micros);
         }
-        if let Some(kernel) = &self.model.vocabulary_kernel {
-            option("--vocabulary-kernel", kernel);
+        if let Some(kernel) = &self.model.matmul_kernel {
+            option("--matmul-kernel", kernel);
         }
         if let Some(path) = &self.model.runtime.onnxruntime {
             command.arg("--onnxruntime").arg(path);
@@ -240,10 +240,8 @@ fn table(reports: &[BenchReport], baseline: Option<&BenchReport>) -> Vec<output:
     row("", &|r| Some(format!("{} {}", r.model, r.variant)));
     row("threads", &|r| Some(r.threads.to_string()));
     row("spinning, µs", &|r| Some(r.spin_micros.to_string()));
-    if reports.iter().any(|r| r.vocabulary_kernel.is_some()) {
-        row("vocabulary kernel", &|r| {
-            Some(r.vocabulary_kernel?.to_owned())
-        });
+    if reports.iter().any(|r| r.matmul_kernel.is_some()) {
+        row("matmul kernel", &|r| Some(r.matmul_kernel?.to_owned()));
     }
     row("load, ms", &|r| Some(format!("{:.0}", r.load_ms)));
     row("input tokens/s", &|r| {

@@ -7,7 +7,7 @@ use std::{path::Path, thread};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use sllm_ort::{
-    Error, LoadOptions, Model, Provider, VocabularyKernel,
+    Error, LoadOptions, MatMulKernel, Model, Provider,
     bundle::{Bundle, BundleFile, GraphFile},
     config::ModelKind,
 };
@@ -124,7 +124,7 @@ fn try_providers(
             "provider": model.provider().name(),
             "threads": model.threads(),
             "spin_micros": model.spinning().as_micros() as u64,
-            "vocabulary_kernel": model.vocabulary_kernel().map(VocabularyKernel::name),
+            "matmul_kernel": model.matmul_kernel().map(MatMulKernel::name),
             "warnings": model.warnings(),
         }),
         Err(error) => json!({"problem": output::with_cause(&error)}),

@@ -4,7 +4,7 @@ use std::fs;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use sllm_ort::{Model, VocabularyKernel, bundle::Variant, config::ModelKind, library_info};
+use sllm_ort::{MatMulKernel, Model, bundle::Variant, config::ModelKind, library_info};
 
 use super::{ModelArgs, output};
 
@@ -104,8 +104,8 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
             ),
         ),
     ]);
-    if let Some(kernel) = model.vocabulary_kernel() {
-        lines.push(("vocabulary", format!("ranked by {kernel}")));
+    if let Some(kernel) = model.matmul_kernel() {
+        lines.push(("products", format!("by {kernel}")));
     }
     if let Some(library) = library_info() {
         let version = library.version.unwrap_or_default();
@@ -162,7 +162,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "nodes": output::placement(model),
         "threads": model.threads(),
         "spin_micros": model.spinning().as_micros() as u64,
-        "vocabulary_kernel": model.vocabulary_kernel().map(VocabularyKernel::name),
+        "matmul_kernel": model.matmul_kernel().map(MatMulKernel::name),
         "variants": model.bundle().variants.iter().map(variant).collect::<Vec<_>>(),
         "onnxruntime": library.map(|library| json!({
             "path": library.path.display().to_string(),

@@ -36,9 +36,7 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{NonEmptyStringValueParser, Resettable},
 };
-use sllm_ort::{
-    Error, LoadOptions, Model, ProviderChoice, VocabularyKernel, error::panic_is_caught,
-};
+use sllm_ort::{Error, LoadOptions, MatMulKernel, Model, ProviderChoice, error::panic_is_caught};
 
 use provider_args::ProviderArgs;
 
@@ -169,10 +167,10 @@ struct ModelArgs {
     /// [default: 200]
     #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
     spin: Option<u64>,
-    /// What ranks a large vocabulary of 4 bits on the processor: onnxruntime, plain, avx2,
+    /// What multiplies with weights of 4 and 8 bits on the processor: onnxruntime, plain, avx2,
     /// avx512-vnni [default: the fastest that the processor has]
-    #[arg(long, value_name = "NAME", env = "SLLM_ORT_VOCABULARY_KERNEL")]
-    vocabulary_kernel: Option<VocabularyKernel>,
+    #[arg(long, value_name = "NAME", env = "SLLM_ORT_MATMUL_KERNEL")]
+    matmul_kernel: Option<MatMulKernel>,
     #[command(flatten)]
     runtime: runtime::RuntimeArgs,
 }
@@ -204,8 +202,8 @@ impl ModelArgs {
         if let Some(micros) = self.spin {
             options = options.with_spinning(Duration::from_micros(micros))?;
         }
-        if let Some(kernel) = self.vocabulary_kernel {
-            options = options.with_vocabulary_kernel(kernel)?;
+        if let Some(kernel) = self.matmul_kernel {
+            options = options.with_matmul_kernel(kernel)?;
         }
         if let Some(path) = &self.runtime.onnxruntime {
             options = options.with_onnxruntime(path);

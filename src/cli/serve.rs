@@ -11,7 +11,7 @@ use clap::{
     builder::{FalseyValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
 };
 
-use sllm_ort::{Model, VocabularyKernel, text::MAX_TEXT_BYTES};
+use sllm_ort::{MatMulKernel, Model, text::MAX_TEXT_BYTES};
 
 use super::{
     BundleArgs, Format, ModelArgs, models, output, pass_warnings, provider_args::ProviderArgs,
@@ -221,10 +221,10 @@ pub struct ServeArgs {
         allow_negative_numbers = true
     )]
     spin: Option<u64>,
-    /// What ranks a large vocabulary of 4 bits on the processor: onnxruntime, plain, avx2,
+    /// What multiplies with weights of 4 and 8 bits on the processor: onnxruntime, plain, avx2,
     /// avx512-vnni [default: the fastest that the processor has]
-    #[arg(long, value_name = "NAME", env = "SLLM_ORT_VOCABULARY_KERNEL")]
-    vocabulary_kernel: Option<VocabularyKernel>,
+    #[arg(long, value_name = "NAME", env = "SLLM_ORT_MATMUL_KERNEL")]
+    matmul_kernel: Option<MatMulKernel>,
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
@@ -267,7 +267,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         variant: args.variant.clone(),
         threads: args.threads,
         spin: args.spin,
-        vocabulary_kernel: args.vocabulary_kernel,
+        matmul_kernel: args.matmul_kernel,
         runtime: args.runtime.clone(),
     };
     let batches = args.batches;

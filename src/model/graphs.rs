@@ -6,7 +6,7 @@ use crate::{
     config::{ModelConfig, ModelKind},
     error::{Error, Result},
     graphs::{Backbone, Decoder, Encoder, TokenLm},
-    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, Placement},
+    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, MatMulKernel, Placement},
 };
 
 /// The graphs of a model of any kind.
@@ -23,17 +23,27 @@ pub(super) enum Graphs {
     Tokens(TokenLm),
 }
 
+/// How the graphs of a model run.
+#[derive(Debug, Default)]
+pub(super) struct GraphsInfo {
+    /// Where the nodes of all of them run.
+    pub placement: Placement,
+    /// `None` if no graph has a product that a kernel is for.
+    pub matmul_kernel: Option<MatMulKernel>,
+}
+
 impl Graphs {
-    /// The graphs of a variant, and where the nodes of all of them run.
+    /// The graphs of a variant.
     pub fn load(
         config: &ModelConfig,
         variant: &Variant,
         settings: &GraphSettings,
-    ) -> Result<(Self, Placement)> {
-        let mut placement = Placement::default();
+    ) -> Result<(Self, GraphsInfo)> {
+        let mut info = GraphsInfo::default();
         let mut load = |role| {
             let graph = load(config, variant, role, settings)?;
-            placement.add(graph.placement());
+            info.placement.add(graph.placement());
+            info.matmul_kernel = info.matmul_kernel.or(graph.matmul_kernel());
             Ok::<_, Error>(graph)
         };
         let graphs = match config.kind {
@@ -48,7 +58,7 @@ impl Graphs {
                 decoder: Decoder::new(load(GraphRole::Decoder)?, config)?,
             },
         };
-        Ok((graphs, placement))
+        Ok((graphs, info))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     error::{Error, Result, list},
-    runtime::{ProviderChoice, ProviderOptions, VocabularyKernel},
+    runtime::{MatMulKernel, ProviderChoice, ProviderOptions},
 };
 
 const MOST_PARALLEL_RUNS: usize = 64;
@@ -22,7 +22,7 @@ pub struct LoadOptions {
     pub(super) threads: Option<usize>,
     pub(super) parallel_runs: Option<usize>,
     pub(super) spinning: Option<Duration>,
-    pub(super) vocabulary_kernel: Option<VocabularyKernel>,
+    pub(super) matmul_kernel: Option<MatMulKernel>,
     pub(super) onnxruntime: Option<PathBuf>,
 }
 
@@ -105,23 +105,23 @@ impl LoadOptions {
         Ok(self)
     }
 
-    /// What ranks a large vocabulary of 4 bits on the processor; where not set
-    /// [`VocabularyKernel::fastest`].
+    /// What multiplies with weights of 4 and 8 bits on the processor; where not set
+    /// [`MatMulKernel::fastest`].
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if this processor does not have the instructions.
-    pub fn with_vocabulary_kernel(mut self, kernel: VocabularyKernel) -> Result<Self> {
+    pub fn with_matmul_kernel(mut self, kernel: MatMulKernel) -> Result<Self> {
         if !kernel.is_available() {
-            let available = VocabularyKernel::ALL
+            let available = MatMulKernel::ALL
                 .into_iter()
                 .filter(|kernel| kernel.is_available());
             return Err(Error::InvalidOption {
-                option: "vocabulary_kernel",
+                option: "matmul_kernel",
                 value: kernel.to_string(),
                 allowed: format!("on this processor {}", list(available)),
             });
         }
-        self.vocabulary_kernel = Some(kernel);
+        self.matmul_kernel = Some(kernel);
         Ok(self)
     }
 

@@ -7,7 +7,7 @@ use crate::{
     bundle::{Bundle, GraphFile, Variant},
     error::{Error, Result},
     runtime::{
-        EngineSettings, GraphSettings, Provider, ProviderChoice, VocabularyKernel, environment,
+        EngineSettings, GraphSettings, MatMulKernel, Provider, ProviderChoice, environment,
         missing_part,
     },
 };
@@ -34,7 +34,7 @@ impl Model {
             threads: 1,
             parallel_runs: 1,
             spinning: Duration::ZERO,
-            vocabulary_kernel: VocabularyKernel::OnnxRuntime,
+            matmul_kernel: MatMulKernel::OnnxRuntime,
         };
         let size = |file: &GraphFile| -> u64 {
             let files = file.external_data.iter().chain([&file.file]);

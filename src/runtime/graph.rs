@@ -18,10 +18,10 @@ use ort::{
 use tracing::debug_span;
 
 use super::{
-    EngineSettings, Provider, ProviderOptions, VocabularyKernel,
+    EngineSettings, MatMulKernel, Provider, ProviderOptions,
+    kernels::{self, Replaced},
     placement::{Placement, RECORD, placement},
     provider_start::start_error,
-    vocabulary,
 };
 use crate::error::{Error, Result};
 
@@ -49,8 +49,8 @@ pub(crate) struct GraphSettings {
     pub parallel_runs: usize,
     /// How long a thread without work looks for some before it sleeps.
     pub spinning: Duration,
-    /// For a graph that ranks a large vocabulary on the processor.
-    pub vocabulary_kernel: VocabularyKernel,
+    /// On the processor.
+    pub matmul_kernel: MatMulKernel,
 }
 
 /// The file of a graph.
@@ -69,7 +69,7 @@ pub(crate) struct Graph {
     /// With the type of their elements, if they are tensors.
     inputs: BTreeMap<String, Option<TensorElementType>>,
     placement: Placement,
-    vocabulary_kernel: Option<VocabularyKernel>,
+    matmul_kernel: Option<MatMulKernel>,
     on_device: bool,
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
@@ -92,11 +92,12 @@ impl Graph {
             provider: settings.provider.name(),
             source: source.into(),
         };
-        let vocabulary = Vocabulary::of(path, file, settings);
+        let products = Products::of(path, file, settings);
         let start = || {
             let mut builder = builder(settings).map_err(failed)?;
-            if vocabulary.changed.is_some() {
-                builder = with_operator(builder, folder_of(path), settings).map_err(failed)?;
+            if let Some(replaced) = &products.replaced {
+                builder =
+                    with_operators(builder, folder_of(path), replaced, settings).map_err(failed)?;
             }
             if let Some(provider) = settings
                 .provider
@@ -106,8 +107,8 @@ impl Graph {
                     .with_execution_providers([provider])
                     .map_err(|error| start_error(settings.provider, error.into()))?;
             }
-            match &vocabulary.changed {
-                Some(changed) => builder.commit_from_memory(changed),
+            match &products.replaced {
+                Some(replaced) => builder.commit_from_memory(&replaced.model),
                 // ONNX Runtime finds data beside a file that it reads by itself.
                 None if file.has_external_data => builder.commit_from_file(path),
                 None => builder.commit_from_memory(file.bytes),
@@ -127,7 +128,7 @@ impl Graph {
         }
         Ok(Self {
             placement,
-            vocabulary_kernel: vocabulary.kernel,
+            matmul_kernel: products.kernel,
             on_device: settings.provider != Provider::Cpu,
             sessions,
             path: path.to_owned(),
@@ -157,9 +158,9 @@ impl Graph {
         &self.placement
     }
 
-    /// What ranks its vocabulary, if that is large and of 4 bits, on the processor.
-    pub fn vocabulary_kernel(&self) -> Option<VocabularyKernel> {
-        self.vocabulary_kernel
+    /// What multiplies with its weights of 4 and 8 bits, if it has such and runs on the processor.
+    pub fn matmul_kernel(&self) -> Option<MatMulKernel> {
+        self.matmul_kernel
     }
 
     /// Whether another provider than the processor's runs it. ONNX Runtime may then copy an input when
@@ -278,28 +279,38 @@ impl Graph {
     }
 }
 
-/// How the vocabulary of a graph is ranked.
-struct Vocabulary {
-    /// The graph with an operator of ours, if that does it.
-    changed: Option<Vec<u8>>,
-    kernel: Option<VocabularyKernel>,
+/// What multiplies with the weights of a graph.
+struct Products {
+    /// The graph with operators of ours, if they do it.
+    replaced: Option<Replaced>,
+    /// `None` if the graph has no product that a kernel is for.
+    kernel: Option<MatMulKernel>,
 }
 
-impl Vocabulary {
+impl Products {
     fn of(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Self {
-        let changed = match settings.provider {
-            Provider::Cpu => vocabulary::with_operator(file.bytes),
-            _ => None,
-        };
-        // A changed graph finds external data only in a folder whose name is UTF-8.
-        let kernel = match file.has_external_data && folder_of(path).is_none() {
-            true => VocabularyKernel::OnnxRuntime,
-            false => settings.vocabulary_kernel,
-        };
-        let kernel = changed.is_some().then_some(kernel);
-        Self {
-            changed: changed.filter(|_| kernel != Some(VocabularyKernel::OnnxRuntime)),
+        let nodes = |kernel| Self {
+            replaced: None,
             kernel,
+        };
+        if settings.provider != Provider::Cpu || !kernels::is_replaceable(file.bytes) {
+            return nodes(None);
+        }
+        // A changed graph finds external data only in a folder whose name is UTF-8.
+        let has_place = !file.has_external_data || folder_of(path).is_some();
+        let replaced = match settings.matmul_kernel {
+            MatMulKernel::OnnxRuntime => None,
+            kernel => {
+                let folder = path.parent().filter(|_| has_place);
+                folder.and_then(|folder| kernels::replace(file.bytes, folder, kernel.lanes()))
+            }
+        };
+        match replaced {
+            None => nodes(Some(MatMulKernel::OnnxRuntime)),
+            replaced => Self {
+                replaced,
+                kernel: Some(settings.matmul_kernel),
+            },
         }
     }
 }
@@ -309,13 +320,14 @@ fn folder_of(path: &Path) -> Option<&str> {
     path.parent().and_then(Path::to_str)
 }
 
-/// A builder for a graph that has our operator, and its external data in `folder`.
-fn with_operator(
+/// A builder for a graph that has operators of ours, and its external data in `folder`.
+fn with_operators(
     builder: SessionBuilder,
     folder: Option<&str>,
+    replaced: &Replaced,
     settings: &GraphSettings,
 ) -> ort::Result<SessionBuilder> {
-    let domain = vocabulary::domain(settings.vocabulary_kernel)?;
+    let domain = kernels::domain(settings.matmul_kernel, replaced)?;
     let builder = builder.with_operators(domain)?;
     Ok(match folder {
         Some(folder) => builder.with_config_entry(EXTERNAL_DATA, folder)?,
@@ -377,17 +389,17 @@ mod tests {
         let bytes = std::fs::read("tests/golden/bundle-fast/cpu-int8/decoder.onnx").unwrap();
         std::fs::write(&path, &bytes).unwrap();
         let mut settings = testing::settings();
-        settings.vocabulary_kernel = VocabularyKernel::Plain;
+        settings.matmul_kernel = MatMulKernel::Plain;
         for (has_external_data, expected) in [
-            (true, VocabularyKernel::OnnxRuntime),
-            (false, VocabularyKernel::Plain),
+            (true, MatMulKernel::OnnxRuntime),
+            (false, MatMulKernel::Plain),
         ] {
             let file = GraphBytes {
                 bytes: &bytes,
                 has_external_data,
             };
             let graph = Graph::load(&path, file, &settings).unwrap();
-            assert_eq!(graph.vocabulary_kernel(), Some(expected));
+            assert_eq!(graph.matmul_kernel(), Some(expected));
         }
     }
 

@@ -3,6 +3,7 @@
 mod cache;
 mod graph;
 mod input;
+mod kernels;
 mod library;
 mod placement;
 mod provider;
@@ -10,11 +11,11 @@ mod provider_options;
 mod provider_start;
 mod shape_profiles;
 mod signature;
-mod vocabulary;
 
 pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
 pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;
+pub use kernels::MatMulKernel;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
 pub use placement::Placement;
@@ -24,15 +25,14 @@ pub use provider_options::ProviderOptions;
 pub(crate) use provider_start::missing_part;
 pub use shape_profiles::{ShapeProfiles, SizeRange};
 pub(crate) use signature::{ANY, GraphSignature, TensorSpec};
-pub use vocabulary::VocabularyKernel;
 
 #[cfg(test)]
 pub(crate) mod testing {
     use std::{path::Path, time::Duration};
 
     use super::{
-        EngineSettings, Graph, GraphBytes, GraphSettings, Provider, ProviderOptions,
-        VocabularyKernel, environment,
+        EngineSettings, Graph, GraphBytes, GraphSettings, MatMulKernel, Provider, ProviderOptions,
+        environment,
     };
 
     /// The processor, with one thread.
@@ -45,7 +45,7 @@ pub(crate) mod testing {
             threads: 1,
             parallel_runs: 1,
             spinning: Duration::ZERO,
-            vocabulary_kernel: VocabularyKernel::OnnxRuntime,
+            matmul_kernel: MatMulKernel::OnnxRuntime,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The custom operator of ONNX Runtime that runs a kernel.
+//! Ranks a vocabulary: all tokens by a coarse product, the best of them by exact ones.
 
 use std::{
     mem,
@@ -7,61 +7,39 @@ use std::{
 
 use half::{f16, slice::HalfFloatSliceExt as _};
 use ort::{
-    operator::{
-        ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput,
-        OperatorOutput,
-    },
+    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
     value::{
-        DynValue, DynValueTypeMarker, PrimitiveTensorElementType,
-        TensorElementType::{Bool, Float16, Float32, Int64, Uint8},
+        DynValueTypeMarker,
+        TensorElementType::{Bool, Float16, Float32, Int64},
     },
 };
 
 use super::{
-    VocabularyKernel,
-    activations::Activations,
-    best::{Best, Scored, rank},
-    packed::Packed,
-    pattern::BLOCK,
+    super::best::{Best, Scored, rank},
+    Loaded, Product, RANK_VOCABULARY, in_parallel, required, values,
 };
 
-pub(super) const DOMAIN: &str = "sllm_ort";
-pub(super) const NAME: &str = "RankVocabulary";
-/// Parts of the vocabulary that threads take one after the other.
-const PARTS: usize = 8;
-
-/// The operator's domain with a kernel, for a session.
-pub(crate) fn domain(kernel: VocabularyKernel) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(RankVocabulary(kernel))
-}
-
-/// Inputs: hidden vectors f32 [batch, tokens, K], whether all logits are wanted, codes, scales, rows
-/// f16 [vocab, K], count i64 [1], and perhaps bias f32 [vocab]. All but the first two are constants.
+/// Inputs: hidden vectors f32 [batch, tokens, K], whether all logits are wanted, and two constants:
+/// rows f16 [vocab, K], and count i64 [1].
 ///
 /// Outputs: `candidate_ids` i64 and `candidate_logits` f32 [batch, tokens, count], best first;
 /// `logits` f32 [batch, tokens, vocab], or [batch, tokens, 0] if they are not wanted.
-struct RankVocabulary(VocabularyKernel);
+pub(super) struct RankVocabulary(pub Loaded);
 
 const HIDDEN: usize = 0;
 const WANTED: usize = 1;
-const CODES: usize = 2;
-const SCALES: usize = 3;
-const ROWS: usize = 4;
-const COUNT: usize = 5;
-const BIAS: usize = 6;
+const ROWS: usize = 2;
+const COUNT: usize = 3;
 
 impl Operator for RankVocabulary {
     type Kernel<'attr> = Ranking;
 
     fn name(&self) -> &str {
-        NAME
+        RANK_VOCABULARY
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let required = [Float32, Bool, Uint8, Float32, Float16, Int64].map(OperatorInput::required);
-        required
-            .into_iter()
-            .chain([OperatorInput::optional(Float32)])
+        [Float32, Bool, Float16, Int64].map(OperatorInput::required)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -69,43 +47,21 @@ impl Operator for RankVocabulary {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Ranking> {
-        let codes = context.constant_input::<DynValueTypeMarker>(CODES)?;
-        let scales = context.constant_input::<DynValueTypeMarker>(SCALES)?;
+        let product = self.0.product_of(context)?;
         let count = context.constant_input::<DynValueTypeMarker>(COUNT)?;
-        let bias = match context.inputs()?.len() > BIAS {
-            true => Some(context.constant_input::<DynValueTypeMarker>(BIAS)?),
-            false => None,
-        };
-        let rows = context.constant_input::<DynValueTypeMarker>(ROWS)?;
-        let (shape, _) = values::<f16>(&rows)?;
-        let vocab = shape.first().map_or(0, |&size| size as usize);
-        let (_, scales) = values::<f32>(&scales)?;
-        let bias = bias.as_ref().map(|bias| values::<f32>(bias)).transpose()?;
-        let packed = Packed::new(
-            values::<u8>(&codes)?.1,
-            scales,
-            bias.map(|(_, values)| values),
-            vocab,
-            self.0.lanes(),
-        );
         let (_, count) = values::<i64>(&count)?;
         let count = count.first().map_or(0, |&count| count as usize);
-        let packed = packed.filter(|_| (1..=vocab).contains(&count));
-        Ok(Ranking {
-            kernel: self.0,
-            packed: packed.ok_or_else(|| ort::Error::new("the weights do not fit each other"))?,
-            count,
-            activations: Activations::default(),
-        })
+        if !(1..=product.weights.packed.rows).contains(&count) {
+            return Err(ort::Error::new("there are fewer tokens than are asked for"));
+        }
+        Ok(Ranking { product, count })
     }
 }
 
-/// A kernel and its weights, for one run at a time.
-struct Ranking {
-    kernel: VocabularyKernel,
-    packed: Packed,
+/// For one run at a time.
+pub(super) struct Ranking {
+    product: Product,
     count: usize,
-    activations: Activations,
 }
 
 /// What a thread finds in a part of the vocabulary.
@@ -127,14 +83,12 @@ impl Kernel for Ranking {
             return Err(ort::Error::new("the rows are no matrix"));
         };
         let columns = columns as usize;
-        let fits = shape.last() == rows_shape.last()
-            && columns.div_ceil(BLOCK) == self.packed.blocks
-            && rows.len() == self.packed.vocab * columns;
-        if !fits {
-            return Err(ort::Error::new("the weights do not fit the hidden vectors"));
+        let vocab = self.product.weights.packed.rows;
+        if columns != self.product.weights.columns || rows.len() != vocab * columns {
+            return Err(ort::Error::new("the rows do not fit the weights"));
         }
         let wanted = wanted.first() == Some(&true);
-        self.activations.set(hidden, columns);
+        self.product.set(context, shape, hidden)?;
         let (best, all) = self.coarse(context, wanted)?;
         let exact = self.exact(context, best, hidden, (rows, columns))?;
 
@@ -148,7 +102,7 @@ impl Kernel for Ranking {
         for ((id, logit), &(token, exact)) in places.zip(exact.iter().flatten()) {
             (*id, *logit) = (i64::from(token), exact);
         }
-        let size = if wanted { self.packed.vocab } else { 0 };
+        let size = if wanted { vocab } else { 0 };
         let mut dense = required(context.output(2, output(size))?)?;
         let (_, dense) = dense.try_extract_tensor_mut::<f32>()?;
         for (vector, dense) in dense.chunks_exact_mut(size.max(1)).enumerate() {
@@ -170,16 +124,20 @@ impl Kernel for Ranking {
 type AllScores = Vec<Vec<Vec<f32>>>;
 
 impl Ranking {
-    /// The best tokens of each vector by the weights of 4 bits, and all scores if they are wanted.
+    /// The best tokens of each vector by the coarse product, and all scores if they are wanted.
     fn coarse(
         &self,
         context: &ComputeContext,
         wanted: bool,
     ) -> ort::Result<(Vec<Best>, AllScores)> {
-        let vectors = self.activations.len();
-        let (groups, vocab) = (self.packed.groups(), self.packed.vocab);
-        let size = groups.div_ceil(PARTS);
-        let parts: Vec<Mutex<Part>> = (0..groups.div_ceil(size))
+        let Product {
+            kernel,
+            weights,
+            activations,
+        } = &self.product;
+        let (packed, vectors) = (&weights.packed, activations.len());
+        let size = self.product.groups_of_part();
+        let parts: Vec<Mutex<Part>> = (0..packed.groups().div_ceil(size))
             .map(|_| Part {
                 best: vec![Best::new(self.count); vectors],
                 all: vec![Vec::new(); if wanted { vectors } else { 0 }],
@@ -187,16 +145,15 @@ impl Ranking {
             .map(Mutex::new)
             .collect();
         in_parallel(context, &parts, |number, part| {
-            let groups = number * size..((number + 1) * size).min(groups);
+            let groups = number * size..((number + 1) * size).min(packed.groups());
             let take = |vector: usize, first: usize, scores: &[f32]| {
                 part.best[vector].offer(first, scores);
                 if let Some(all) = part.all.get_mut(vector) {
-                    let tokens = scores.len().min(vocab - first);
+                    let tokens = scores.len().min(packed.rows - first);
                     all.extend_from_slice(&scores[..tokens]);
                 }
             };
-            self.kernel
-                .scores(&self.packed, groups, &self.activations, take);
+            kernel.products(packed, groups, activations, take);
         })?;
         let mut best = vec![Best::new(self.count); vectors];
         let mut all = Vec::new();
@@ -221,6 +178,7 @@ impl Ranking {
         hidden: &[f32],
         (rows, columns): (&[f16], usize),
     ) -> ort::Result<Vec<Vec<Scored>>> {
+        let packed = &self.product.weights.packed;
         let found: Vec<_> = best
             .into_iter()
             .map(|best| Mutex::new(best.finish()))
@@ -230,7 +188,7 @@ impl Ranking {
             let mut row = vec![0.0; columns];
             for (token, score) in &mut *tokens {
                 rows[*token as usize * columns..][..columns].convert_to_f32_slice(&mut row);
-                *score = dot(&row, hidden) + self.packed.bias_of(*token as usize);
+                *score = dot(&row, hidden) + packed.bias_of(*token as usize);
             }
             tokens.sort_unstable_by(rank);
             tokens.resize(self.count, (0, f32::NAN));
@@ -240,25 +198,6 @@ impl Ranking {
             .map(|tokens| tokens.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect())
     }
-}
-
-/// Do something with each of `items` on the threads of the session.
-fn in_parallel<T: Send>(
-    context: &ComputeContext,
-    items: &[Mutex<T>],
-    work: impl Fn(usize, &mut T) + Send + Sync,
-) -> ort::Result<()> {
-    let locked = |number: usize| {
-        // Each number comes once: nothing waits here.
-        let mut item = items[number].lock().unwrap_or_else(PoisonError::into_inner);
-        work(number, &mut item);
-    };
-    match items.len() {
-        0 => (),
-        1 => locked(0),
-        count => context.par_for(count, count, locked)?,
-    }
-    Ok(())
 }
 
 /// Sums of every 16th product, which are computed together.
@@ -273,13 +212,4 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f32>() + rest
-}
-
-fn required<T>(value: Option<T>) -> ort::Result<T> {
-    value.ok_or_else(|| ort::Error::new("an input or output is missing"))
-}
-
-fn values<T: PrimitiveTensorElementType>(value: &DynValue) -> ort::Result<(&[i64], &[T])> {
-    let (shape, values) = value.try_extract_tensor::<T>()?;
-    Ok((shape, values))
 }

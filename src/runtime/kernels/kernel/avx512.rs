@@ -1,0 +1,129 @@
+//! AVX-512 VNNI: four products of bytes are added in 32 bits by one instruction.
+
+use std::{arch::x86_64::*, array, ops::Range};
+
+use super::{Activation, Activations, Group, Instructions, Packed};
+
+const LANES: usize = 16;
+
+struct Avx512Vnni;
+
+/// # Safety
+/// The processor must have AVX-512 F and VNNI.
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) unsafe fn products<const BITS: usize, const BLOCK: usize>(
+    packed: &Packed,
+    groups: Range<usize>,
+    activations: &Activations,
+    take: impl FnMut(usize, usize, &[f32]),
+) {
+    super::products::<Avx512Vnni, LANES, BITS, BLOCK>(packed, groups, activations, take);
+}
+
+impl Instructions<LANES> for Avx512Vnni {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn group_products<const VECTORS: usize, const BITS: usize, const BLOCK: usize>(
+        group: &Group<'_>,
+        vectors: &[Activation<'_>; VECTORS],
+    ) -> [[f32; LANES]; VECTORS] {
+        let mut sums = [_mm512_setzero_ps(); VECTORS];
+        for block in 0..vectors[0].scales.len() {
+            let values: [_; VECTORS] =
+                array::from_fn(|vector| vectors[vector].block::<BLOCK>(block));
+            let codes = group.block_codes(block);
+            let products = match BITS {
+                4 => of_4_bits(codes, values),
+                _ => of_8_bits(codes, values),
+            };
+            let weight_scales = load(group.block_scales(block));
+            for vector in 0..VECTORS {
+                let correction = _mm512_set1_epi32(vectors[vector].corrections[block]);
+                let product = _mm512_cvtepi32_ps(_mm512_add_epi32(products[vector], correction));
+                let scale = _mm512_set1_ps(vectors[vector].scales[block]);
+                let product = _mm512_mul_ps(product, _mm512_mul_ps(weight_scales, scale));
+                sums[vector] = _mm512_add_ps(sums[vector], product);
+            }
+        }
+        let bias = load(group.bias);
+        let mut found = [[0.0; LANES]; VECTORS];
+        for (found, sum) in found.iter_mut().zip(sums) {
+            // SAFETY: `found` has 16 numbers of 32 bits; a store need not be aligned.
+            unsafe { _mm512_storeu_ps(found.as_mut_ptr(), _mm512_add_ps(sum, bias)) };
+        }
+        found
+    }
+}
+
+/// The first numbers of `values`, one for each lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(values: &[f32]) -> __m512 {
+    // SAFETY: the slice has 16 numbers of 32 bits; a load need not be aligned.
+    unsafe { _mm512_loadu_ps(values[..LANES].as_ptr()) }
+}
+
+/// The quad `number` of each lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_quads(codes: &[[u8; 4]], number: usize) -> __m512i {
+    // SAFETY: the slice has 64 bytes; a load need not be aligned.
+    unsafe { _mm512_loadu_si512(codes[number * LANES..][..LANES].as_ptr().cast()) }
+}
+
+/// Four values from `first` on, in each lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn broadcast<const BLOCK: usize>(values: &[i8; BLOCK], first: usize) -> __m512i {
+    let quad = [0, 1, 2, 3].map(|place| values[first + place] as u8);
+    _mm512_set1_epi32(i32::from_le_bytes(quad))
+}
+
+/// Codes times values of a block of each vector.
+///
+/// Two sums for each vector: an instruction does not wait for the result of the last one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn of_4_bits<const VECTORS: usize, const BLOCK: usize>(
+    codes: &[[u8; 4]],
+    values: [&[i8; BLOCK]; VECTORS],
+) -> [__m512i; VECTORS] {
+    let fifteen = _mm512_set1_epi32(0x0f0f_0f0f);
+    let codes = &codes[..LANES * BLOCK / 8];
+    let mut sums = [[_mm512_setzero_si512(); 2]; VECTORS];
+    for quad in 0..BLOCK / 8 {
+        let both = load_quads(codes, quad);
+        let lower = _mm512_and_si512(both, fifteen);
+        let upper = _mm512_and_si512(_mm512_srli_epi32::<4>(both), fifteen);
+        for vector in 0..VECTORS {
+            let first = broadcast(values[vector], 4 * quad);
+            let second = broadcast(values[vector], BLOCK / 2 + 4 * quad);
+            let [lower_sum, upper_sum] = &mut sums[vector];
+            *lower_sum = _mm512_dpbusd_epi32(*lower_sum, lower, first);
+            *upper_sum = _mm512_dpbusd_epi32(*upper_sum, upper, second);
+        }
+    }
+    sums.map(|[lower, upper]| _mm512_add_epi32(lower, upper))
+}
+
+/// As [`of_4_bits`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn of_8_bits<const VECTORS: usize, const BLOCK: usize>(
+    codes: &[[u8; 4]],
+    values: [&[i8; BLOCK]; VECTORS],
+) -> [__m512i; VECTORS] {
+    let codes = &codes[..LANES * BLOCK / 4];
+    let mut sums = [[_mm512_setzero_si512(); 2]; VECTORS];
+    for pair in 0..BLOCK / 8 {
+        for odd in 0..2 {
+            let quad = 2 * pair + odd;
+            let codes = load_quads(codes, quad);
+            for vector in 0..VECTORS {
+                let sum = &mut sums[vector][odd];
+                *sum = _mm512_dpbusd_epi32(*sum, codes, broadcast(values[vector], 4 * quad));
+            }
+        }
+    }
+    sums.map(|[even, odd]| _mm512_add_epi32(even, odd))
+}

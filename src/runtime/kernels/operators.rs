@@ -1,0 +1,121 @@
+//! The custom operators of ONNX Runtime that run a kernel, on ONNX Runtime's own threads.
+
+mod matmul;
+mod rank;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::{
+    operator::{ComputeContext, KernelContext, OperatorDomain},
+    value::{DynValue, PrimitiveTensorElementType},
+};
+
+use super::{MatMulKernel, activations::Activations, product::Weights, replace::Replaced};
+
+pub(super) const DOMAIN: &str = "sllm_ort";
+pub(super) const MATMUL: &str = "MatMul";
+pub(super) const RANK_VOCABULARY: &str = "RankVocabulary";
+/// The attribute of both: the number of the weights.
+pub(super) const WEIGHTS: &str = "weights";
+/// Most parts of the work of an operator, which threads take one after the other.
+const MAX_PARTS: usize = 16;
+/// Multiplications that are worth a part.
+const PART_PRODUCTS: usize = 1 << 17;
+
+/// The operators' domain with a kernel, for a session of a graph.
+pub(crate) fn domain(kernel: MatMulKernel, replaced: &Replaced) -> ort::Result<OperatorDomain> {
+    let loaded = Loaded {
+        kernel,
+        weights: replaced.weights.clone(),
+    };
+    OperatorDomain::new(DOMAIN)?
+        .add(matmul::MatMul(loaded.clone()))?
+        .add(rank::RankVocabulary(loaded))
+}
+
+/// A kernel, and the weights of a graph.
+#[derive(Clone)]
+struct Loaded {
+    kernel: MatMulKernel,
+    weights: Vec<Arc<Weights>>,
+}
+
+impl Loaded {
+    fn product(&self, number: Option<i64>) -> ort::Result<Product> {
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        let weights = number.and_then(|number| self.weights.get(number)).cloned();
+        let weights = weights.ok_or_else(|| ort::Error::new("an operator has no weights"))?;
+        Ok(Product {
+            kernel: self.kernel,
+            activations: Activations::new(weights.columns, weights.packed.format),
+            weights,
+        })
+    }
+
+    fn product_of(&self, context: &KernelContext<'_>) -> ort::Result<Product> {
+        self.product(context.get(WEIGHTS))
+    }
+}
+
+/// The weights of an operator, for one run at a time.
+struct Product {
+    kernel: MatMulKernel,
+    weights: Arc<Weights>,
+    activations: Activations,
+}
+
+impl Product {
+    /// Round the vectors of a run.
+    fn set(&mut self, context: &ComputeContext, shape: &[i64], vectors: &[f32]) -> ort::Result<()> {
+        let columns = self.weights.columns;
+        if shape.last() != Some(&(columns as i64)) {
+            return Err(ort::Error::new("the weights do not fit the vectors"));
+        }
+        let count = vectors.len() / columns;
+        let most = (PART_PRODUCTS / columns).max(1);
+        let rooms: Vec<_> = self
+            .activations
+            .rooms(count, most)
+            .map(Mutex::new)
+            .collect();
+        in_parallel(context, &rooms, |number, room| {
+            room.set(&vectors[number * most * columns..]);
+        })
+    }
+
+    /// Groups of a part of the work.
+    fn groups_of_part(&self) -> usize {
+        let packed = &self.weights.packed;
+        let products = packed.rows * self.weights.columns * self.activations.len();
+        let parts = products.div_ceil(PART_PRODUCTS).clamp(1, MAX_PARTS);
+        packed.groups().div_ceil(parts)
+    }
+}
+
+/// Do something with each of `items` on the threads of the session.
+fn in_parallel<T: Send>(
+    context: &ComputeContext,
+    items: &[Mutex<T>],
+    work: impl Fn(usize, &mut T) + Send + Sync,
+) -> ort::Result<()> {
+    let locked = |number: usize| {
+        // Each number comes once: nothing waits here.
+        let mut item = items[number].lock().unwrap_or_else(PoisonError::into_inner);
+        work(number, &mut item);
+    };
+    match items.len() {
+        0 => (),
+        1 => locked(0),
+        count => context.par_for(count, count, locked)?,
+    }
+    Ok(())
+}
+
+fn required<T>(value: Option<T>) -> ort::Result<T> {
+    value.ok_or_else(|| ort::Error::new("an input or output is missing"))
+}
+
+fn values<T: PrimitiveTensorElementType>(value: &DynValue) -> ort::Result<(&[i64], &[T])> {
+    let (shape, values) = value.try_extract_tensor::<T>()?;
+    Ok((shape, values))
+}
