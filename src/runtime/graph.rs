@@ -327,7 +327,7 @@ fn with_operators(
     replaced: &Replaced,
     settings: &GraphSettings,
 ) -> ort::Result<SessionBuilder> {
-    let domain = kernels::domain(settings.matmul_kernel, replaced)?;
+    let domain = kernels::domain(settings.matmul_kernel, replaced, settings.threads)?;
     let builder = builder.with_operators(domain)?;
     Ok(match folder {
         Some(folder) => builder.with_config_entry(EXTERNAL_DATA, folder)?,

@@ -22,7 +22,7 @@ const MAX_VECTORS: usize = 4;
 
 /// What multiplies with weights of 4 and 8 bits on the processor, and ranks large vocabularies.
 ///
-/// It is for weights of 4 bits in blocks of 64 or 128, and of 8 bits in blocks of 128. A graph without
+/// It is for weights of 4 bits in blocks of 64 or 128, and of 8 bits in blocks of 16 or 128. A graph without
 /// them has no use for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -104,6 +104,7 @@ impl MatMulKernel {
         match packed.format {
             Format::Int4Block64 => self.run::<4, 64>(packed, groups, activations, take),
             Format::Int4Block128 => self.run::<4, 128>(packed, groups, activations, take),
+            Format::Int8Block16 => self.run::<8, 16>(packed, groups, activations, take),
             Format::Int8Block128 => self.run::<8, 128>(packed, groups, activations, take),
         }
     }
@@ -171,6 +172,9 @@ pub(super) fn plain_products_of_16(
         }
         Format::Int4Block128 => {
             products::<plain::Plain, 16, 4, 128>(packed, groups, activations, take);
+        }
+        Format::Int8Block16 => {
+            products::<plain::Plain, 16, 8, 16>(packed, groups, activations, take)
         }
         Format::Int8Block128 => {
             products::<plain::Plain, 16, 8, 128>(packed, groups, activations, take);

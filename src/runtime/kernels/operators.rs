@@ -19,13 +19,20 @@ pub(super) const RANK_VOCABULARY: &str = "RankVocabulary";
 pub(super) const WEIGHTS: &str = "weights";
 /// Most parts of the work of an operator, which threads take one after the other.
 const MAX_PARTS: usize = 16;
+/// Values to be rounded that are worth a part.
+const PART_VALUES: usize = 1 << 14;
 /// Multiplications that are worth a part.
 const PART_PRODUCTS: usize = 1 << 17;
 
 /// The operators' domain with a kernel, for a session of a graph.
-pub(crate) fn domain(kernel: MatMulKernel, replaced: &Replaced) -> ort::Result<OperatorDomain> {
+pub(crate) fn domain(
+    kernel: MatMulKernel,
+    replaced: &Replaced,
+    threads: usize,
+) -> ort::Result<OperatorDomain> {
     let loaded = Loaded {
         kernel,
+        max_parts: if threads > 1 { MAX_PARTS } else { 1 },
         weights: replaced.weights.clone(),
     };
     OperatorDomain::new(DOMAIN)?
@@ -37,6 +44,7 @@ pub(crate) fn domain(kernel: MatMulKernel, replaced: &Replaced) -> ort::Result<O
 #[derive(Clone)]
 struct Loaded {
     kernel: MatMulKernel,
+    max_parts: usize,
     weights: Vec<Arc<Weights>>,
 }
 
@@ -47,6 +55,7 @@ impl Loaded {
         let weights = weights.ok_or_else(|| ort::Error::new("an operator has no weights"))?;
         Ok(Product {
             kernel: self.kernel,
+            max_parts: self.max_parts,
             activations: Activations::new(weights.columns, weights.packed.format),
             weights,
         })
@@ -60,6 +69,7 @@ impl Loaded {
 /// The weights of an operator, for one run at a time.
 struct Product {
     kernel: MatMulKernel,
+    max_parts: usize,
     weights: Arc<Weights>,
     activations: Activations,
 }
@@ -72,7 +82,10 @@ impl Product {
             return Err(ort::Error::new("the weights do not fit the vectors"));
         }
         let count = vectors.len() / columns;
-        let most = (PART_PRODUCTS / columns).max(1);
+        let parts = (count * columns)
+            .div_ceil(PART_VALUES)
+            .clamp(1, self.max_parts);
+        let most = count.div_ceil(parts).max(1);
         let rooms: Vec<_> = self
             .activations
             .rooms(count, most)
@@ -87,7 +100,7 @@ impl Product {
     fn groups_of_part(&self) -> usize {
         let packed = &self.weights.packed;
         let products = packed.rows * self.weights.columns * self.activations.len();
-        let parts = products.div_ceil(PART_PRODUCTS).clamp(1, MAX_PARTS);
+        let parts = products.div_ceil(PART_PRODUCTS).clamp(1, self.max_parts);
         packed.groups().div_ceil(parts)
     }
 }

@@ -10,11 +10,17 @@ const QUAD: usize = 4;
 pub(super) enum Format {
     Int4Block64,
     Int4Block128,
+    Int8Block16,
     Int8Block128,
 }
 
 impl Format {
-    pub const ALL: [Self; 3] = [Self::Int4Block64, Self::Int4Block128, Self::Int8Block128];
+    pub const ALL: [Self; 4] = [
+        Self::Int4Block64,
+        Self::Int4Block128,
+        Self::Int8Block16,
+        Self::Int8Block128,
+    ];
 
     /// `None` for one that no kernel reads.
     pub fn new(bits: u64, block: u64) -> Option<Self> {
@@ -25,13 +31,14 @@ impl Format {
     pub const fn bits(self) -> usize {
         match self {
             Self::Int4Block64 | Self::Int4Block128 => 4,
-            Self::Int8Block128 => 8,
+            Self::Int8Block16 | Self::Int8Block128 => 8,
         }
     }
 
     /// Weights of a block.
     pub const fn block(self) -> usize {
         match self {
+            Self::Int8Block16 => 16,
             Self::Int4Block64 => 64,
             Self::Int4Block128 | Self::Int8Block128 => 128,
         }

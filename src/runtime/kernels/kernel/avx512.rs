@@ -116,13 +116,14 @@ fn of_8_bits<const VECTORS: usize, const BLOCK: usize>(
     let codes = &codes[..LANES * BLOCK / 4];
     let mut sums = [[_mm512_setzero_si512(); 2]; VECTORS];
     for pair in 0..BLOCK / 8 {
-        for odd in 0..2 {
-            let quad = 2 * pair + odd;
-            let codes = load_quads(codes, quad);
-            for vector in 0..VECTORS {
-                let sum = &mut sums[vector][odd];
-                *sum = _mm512_dpbusd_epi32(*sum, codes, broadcast(values[vector], 4 * quad));
-            }
+        let even = load_quads(codes, 2 * pair);
+        let odd = load_quads(codes, 2 * pair + 1);
+        for vector in 0..VECTORS {
+            let first = broadcast(values[vector], 8 * pair);
+            let second = broadcast(values[vector], 8 * pair + 4);
+            let [even_sum, odd_sum] = &mut sums[vector];
+            *even_sum = _mm512_dpbusd_epi32(*even_sum, even, first);
+            *odd_sum = _mm512_dpbusd_epi32(*odd_sum, odd, second);
         }
     }
     sums.map(|[even, odd]| _mm512_add_epi32(even, odd))

@@ -63,6 +63,16 @@ impl Kernel for Product {
         let mut output = required(context.output(0, shape)?)?;
         let (_, output) = output.try_extract_tensor_mut::<f32>()?;
         let groups = self.groups_of_part();
+        if groups >= packed.groups() {
+            let take = |vector: usize, first: usize, products: &[f32]| {
+                let output = &mut output[vector * packed.rows..][first..packed.rows];
+                let rows = products.len().min(output.len());
+                output[..rows].copy_from_slice(&products[..rows]);
+            };
+            let all = 0..packed.groups();
+            self.kernel.products(packed, all, &self.activations, take);
+            return Ok(());
+        }
         // [part][vector][row of the part]
         let count = packed.groups().div_ceil(groups);
         let mut parts: Vec<Vec<&mut [f32]>> = (0..count)

@@ -134,6 +134,7 @@ impl Ranking {
             kernel,
             weights,
             activations,
+            ..
         } = &self.product;
         let (packed, vectors) = (&weights.packed, activations.len());
         let size = self.product.groups_of_part();
