@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -35,6 +35,10 @@ thread_local! {
         THREADS.fetch_add(1, Ordering::Relaxed)
     };
 }
+
+/// Held while a session with operators of ours is made: ONNX Runtime has one list of domains for all
+/// sessions, which two threads must not extend at once.
+static REGISTERING: Mutex<()> = Mutex::new(());
 
 /// How the graphs of a model are run.
 #[derive(Clone, Debug)]
@@ -95,7 +99,9 @@ impl Graph {
         let products = Products::of(path, file, settings);
         let start = || {
             let mut builder = builder(settings).map_err(failed)?;
+            let _registering;
             if let Some(replaced) = &products.replaced {
+                _registering = REGISTERING.lock().unwrap_or_else(PoisonError::into_inner);
                 builder =
                     with_operators(builder, folder_of(path), replaced, settings).map_err(failed)?;
             }

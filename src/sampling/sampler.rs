@@ -116,18 +116,30 @@ impl Sampler {
         let temperature = f64::from(self.options.temperature);
         let (best, most) = logits.best_token();
         let scaled = |logit: f32| (f64::from(logit) - f64::from(most)) / temperature;
+        let top_k = self.options.top_k.filter(|&k| k < logits.values().len());
+        let top_p = f64::from(self.options.top_p);
+        // Tokens below it, all together, are no more than what top p leaves out: the best one's weight
+        // is 1.
+        let least = match top_k {
+            None => ((1.0 - top_p) / logits.values().len() as f64).ln(),
+            Some(_) => f64::NEG_INFINITY,
+        };
         let weights = &mut self.weights;
         weights.clear();
-        weights.extend(logits.iter().map(|(id, logit)| (id, scaled(logit))));
+        let all = logits.iter().map(|(id, logit)| (id, scaled(logit)));
+        weights.extend(all.filter(|&(_, score)| score >= least));
         let heavier = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if let Some(k) = self.options.top_k.filter(|&k| k < weights.len()) {
+        if let Some(k) = top_k {
             weights.select_nth_unstable_by(k, heavier);
             weights.truncate(k);
         }
         if self.options.top_p < 1.0 {
             weights.sort_unstable_by(heavier);
-            let total: f64 = weights.iter().map(|(_, score)| score.exp()).sum();
-            let wanted = total * f64::from(self.options.top_p);
+            let total: f64 = match top_k {
+                None => sum_of_weights(logits.values(), most, self.options.temperature),
+                Some(_) => weights.iter().map(|(_, score)| score.exp()).sum(),
+            };
+            let wanted = total * top_p;
             let mut sum = 0.0;
             let reached = weights.iter().position(|(_, score)| {
                 sum += score.exp();
@@ -148,6 +160,38 @@ impl Sampler {
         let better = |a: (u32, f64), b: (u32, f64)| if b.1 > a.1 { b } else { a };
         drawn.reduce(better).map_or(best, |(id, _)| id)
     }
+}
+
+/// The sum of `exp((logit - most) / temperature)`, where no logit is above `most`.
+fn sum_of_weights(logits: &[f32], most: f32, temperature: f32) -> f64 {
+    const TOGETHER: usize = 8;
+    let weight = |logit: f32| f64::from(exp((logit - most) / temperature));
+    let (chunks, rest) = logits.as_chunks::<TOGETHER>();
+    let mut sums = [0.0; TOGETHER];
+    for chunk in chunks {
+        for (sum, &logit) in sums.iter_mut().zip(chunk) {
+            *sum += weight(logit);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&logit| weight(logit)).sum::<f64>()
+}
+
+/// e to the power of `x`, which is not above 0; 0 below -87. Without a call or a branch, so that the
+/// compiler computes several together. The error is at most 2e-7 of the result.
+fn exp(x: f32) -> f32 {
+    /// Added to a number, it rounds that to an integer, which is in the lowest bits of the sum.
+    const ROUNDS: f32 = 12_582_912.0;
+    // The logarithm of 2 in two parts, the former of few bits.
+    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    let sum = x.max(-87.0) * std::f32::consts::LOG2_E + ROUNDS;
+    let exponent = sum.to_bits().wrapping_sub(ROUNDS.to_bits());
+    let whole = sum - ROUNDS;
+    let rest = x.max(-87.0) - whole * LN_2[0] - whole * LN_2[1];
+    let factorials = [5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0];
+    let terms = factorials.map(|factorial| 1.0 / factorial);
+    let power = terms.iter().fold(0.0, |sum, term| sum * rest + term);
+    let scale = f32::from_bits(exponent.wrapping_add(127) << 23);
+    if x < -87.0 { 0.0 } else { power * scale }
 }
 
 /// A number whose bits all depend on all bits of `x` (SplitMix64, <https://prng.di.unimi.it>).

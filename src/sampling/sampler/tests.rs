@@ -154,3 +154,61 @@ fn a_place_has_its_own_noise() {
     assert_eq!(draw(4, 0)[10..], draw(4, 10)[..10]);
     assert_ne!(draw(4, 0), draw(5, 0));
 }
+
+#[test]
+fn exponentials_are_close() {
+    for step in 0..50_000 {
+        let x = -(step as f32) / 500.0;
+        let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
+        let error = if x < -87.0 {
+            found
+        } else {
+            (found / expected - 1.0).abs()
+        };
+        assert!(error < 2e-7, "{x}: {found} for {expected}");
+    }
+    assert_eq!(
+        [exp(f32::NEG_INFINITY), exp(-1e30), exp(0.0)],
+        [0.0, 0.0, 1.0]
+    );
+}
+
+/// Tokens that are left out early are none that top p would leave.
+#[test]
+fn top_p_is_that_of_all_tokens() {
+    let logits: Vec<f32> = (0..1000u64)
+        .map(|id| (mixed(id) % 1000) as f32 / 100.0)
+        .collect();
+    for (top_p, temperature) in [
+        (0.1, 1.0),
+        (0.5, 0.5),
+        (0.9, 1.0),
+        (0.95, 2.0),
+        (0.999, 5.0),
+    ] {
+        let weight = |id: &u32| (f64::from(logits[*id as usize]) / f64::from(temperature)).exp();
+        let mut ids: Vec<u32> = (0..1000).collect();
+        ids.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(a.cmp(b)));
+        let wanted = ids.iter().map(weight).sum::<f64>() * f64::from(top_p);
+        let mut sum = 0.0;
+        let reached = ids.iter().position(|id| {
+            sum += weight(id);
+            sum >= wanted
+        });
+        let expected: std::collections::BTreeSet<u32> =
+            ids[..=reached.unwrap()].iter().copied().collect();
+        let options = options(temperature).with_top_p(top_p).unwrap();
+        let mut sampler = Sampler::new(options, 5000);
+        let mut found = std::collections::BTreeSet::new();
+        for _ in 0..2_000 {
+            found.insert(sampler.choose(&mut Logits::dense(logits.clone())));
+        }
+        assert!(found.is_subset(&expected), "{top_p}: {found:?}");
+        assert!(
+            found.len() * 2 >= expected.len(),
+            "{top_p}: {} of {}",
+            found.len(),
+            expected.len()
+        );
+    }
+}
