@@ -15,7 +15,7 @@ pub(crate) use caught::caught;
 pub use caught::panic_is_caught;
 pub use kind::ErrorKind;
 
-/// Most problems of a contract that a message lists.
+/// Most problems of a graph or a JSON file that a message lists.
 const SHOWN_PROBLEMS: usize = 12;
 /// Longest message of a parser that is repeated, in characters.
 const SHOWN_MESSAGE_CHARS: usize = 300;
@@ -368,8 +368,8 @@ pub enum Error {
         source: BoxedError,
     },
     /// A graph has other inputs, outputs or metadata than its role asks for.
-    #[error("{}: the graph does not keep its contract: {}: export the bundle again", .path.display(), first_of(.problems))]
-    Contract {
+    #[error("{}: the graph does not have the expected signature: {}: export the bundle again", .path.display(), first_of(.problems))]
+    GraphSignature {
         /// The graph.
         path: PathBuf,
         /// All that differs, each as expected and as found.
@@ -560,7 +560,7 @@ fn on_line(line: Option<u64>) -> String {
     line.map_or_else(String::new, |line| format!(" (line {line})"))
 }
 
-/// The first problems for a message; a contract of thousands of inputs may differ in each.
+/// The first problems for a message; a signature of thousands of inputs may differ in each.
 fn first_of(problems: &[String]) -> String {
     let shown = problems.len().min(SHOWN_PROBLEMS);
     let text = problems[..shown].join("; ");

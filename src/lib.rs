@@ -104,8 +104,8 @@ pub use generation::{Generation, OwnedGeneration};
 pub use logits::Logits;
 pub use model::{LoadOptions, Model};
 pub use runtime::{
-    LibraryInfo, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles, SizeRange,
-    VocabularyKernel, data_folder, library_info, load_library,
+    LibraryInfo, Provider, ProviderAssignment, ProviderChoice, ProviderOptions, ShapeProfiles,
+    SizeRange, VocabularyKernel, data_folder, library_info, load_library,
 };
 pub use sampling::{GenerationDefaults, REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appender, Session};

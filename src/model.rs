@@ -17,7 +17,9 @@ use crate::{
     error::{Error, Result},
     graphs::CachedGraph,
     hash::hexadecimal,
-    runtime::{EngineSettings, GraphSettings, Placement, Provider, VocabularyKernel, environment},
+    runtime::{
+        EngineSettings, GraphSettings, Provider, ProviderAssignment, VocabularyKernel, environment,
+    },
     sampling::{GenerationDefaults, SamplingOptions},
     text::TextPipeline,
 };
@@ -55,7 +57,7 @@ pub(crate) struct Shared {
     pub longest_sentence: usize,
     variant: String,
     provider: Provider,
-    placement: Placement,
+    assignment: ProviderAssignment,
     threads: usize,
     parallel_runs: usize,
     spinning: Duration,
@@ -68,7 +70,7 @@ impl Model {
     /// # Errors
     /// Those of [`Bundle::open`], [`Bundle::select_variant`] and [`Bundle::load_tokenizer`];
     /// [`Error::RuntimeNotFound`], [`Error::RuntimeConflict`]; [`Error::HashMismatch`],
-    /// [`Error::GraphLoad`] and [`Error::Contract`] for a graph that is not what it should be;
+    /// [`Error::GraphLoad`] and [`Error::GraphSignature`] for a graph that is not what it should be;
     /// [`Error::ProviderMissing`] if a named provider is not in the library,
     /// [`Error::ProviderStart`] if it is and does not start, [`Error::InvalidOption`] if it was given
     /// an option that it does not take.
@@ -114,7 +116,7 @@ impl Model {
                 vocabulary_kernel,
             };
             match Graphs::load(&bundle.config, variant, &settings) {
-                Ok((graphs, placement)) => {
+                Ok((graphs, assignment)) => {
                     warnings.extend(options.provider_options.warnings(provider));
                     let variant = variant.name.clone();
                     span.record("variant", &*variant);
@@ -126,7 +128,7 @@ impl Model {
                         longest_sentence,
                         variant,
                         provider,
-                        placement,
+                        assignment,
                         threads,
                         parallel_runs,
                         spinning,
@@ -190,8 +192,8 @@ impl Model {
     /// On which execution providers the nodes of the graphs run: ONNX Runtime gives those that
     /// [`provider`](Self::provider) does not take to the processor.
     #[must_use]
-    pub fn placement(&self) -> &Placement {
-        &self.shared.placement
+    pub fn provider_assignment(&self) -> &ProviderAssignment {
+        &self.shared.assignment
     }
 
     /// Threads that work on one graph.

@@ -81,7 +81,7 @@ impl Error {
             | Self::ProviderMissing { .. }
             | Self::ProviderStart { .. } => Kind::Runtime,
             Self::GraphLoad { .. }
-            | Self::Contract { .. }
+            | Self::GraphSignature { .. }
             | Self::GraphRun { .. }
             | Self::NotFinite { .. } => Kind::Model,
             Self::Cancelled => Kind::Cancelled,

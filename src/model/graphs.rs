@@ -6,7 +6,7 @@ use crate::{
     config::{ModelConfig, ModelKind},
     error::{Error, Result},
     graphs::{Backbone, Decoder, Encoder, TokenLm},
-    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, Placement},
+    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, ProviderAssignment},
 };
 
 /// The graphs of a model of any kind.
@@ -29,11 +29,11 @@ impl Graphs {
         config: &ModelConfig,
         variant: &Variant,
         settings: &GraphSettings,
-    ) -> Result<(Self, Placement)> {
-        let mut placement = Placement::default();
+    ) -> Result<(Self, ProviderAssignment)> {
+        let mut assignment = ProviderAssignment::default();
         let mut load = |role| {
             let graph = load(config, variant, role, settings)?;
-            placement.add(graph.placement());
+            assignment.add(graph.provider_assignment());
             Ok::<_, Error>(graph)
         };
         let graphs = match config.kind {
@@ -48,7 +48,7 @@ impl Graphs {
                 decoder: Decoder::new(load(GraphRole::Decoder)?, config)?,
             },
         };
-        Ok((graphs, placement))
+        Ok((graphs, assignment))
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::debug_span;
 
 use super::{
     EngineSettings, Provider, ProviderOptions, VocabularyKernel,
-    placement::{Placement, RECORD, placement},
+    provider_assignment::{ProviderAssignment, RECORD, provider_assignment},
     provider_start::start_error,
     vocabulary,
 };
@@ -68,7 +68,7 @@ pub(crate) struct Graph {
     path: PathBuf,
     /// With the type of their elements, if they are tensors.
     inputs: BTreeMap<String, Option<TensorElementType>>,
-    placement: Placement,
+    assignment: ProviderAssignment,
     vocabulary_kernel: Option<VocabularyKernel>,
     copies_inputs: bool,
     /// The runs that succeed before one fails; negative if none is to fail.
@@ -120,13 +120,13 @@ impl Graph {
             .iter()
             .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
-        let placement = placement(&session).map_err(failed)?;
+        let assignment = provider_assignment(&session).map_err(failed)?;
         let mut sessions = vec![Mutex::new(session)];
         while sessions.len() < settings.parallel_runs {
             sessions.push(Mutex::new(start()?));
         }
         Ok(Self {
-            placement,
+            assignment,
             vocabulary_kernel: vocabulary.kernel,
             copies_inputs: settings.provider != Provider::Cpu,
             sessions,
@@ -153,8 +153,8 @@ impl Graph {
     }
 
     /// Where its nodes run.
-    pub fn placement(&self) -> &Placement {
-        &self.placement
+    pub fn provider_assignment(&self) -> &ProviderAssignment {
+        &self.assignment
     }
 
     /// What ranks its vocabulary, if that is large and of 4 bits, on the processor.
@@ -258,9 +258,9 @@ impl Graph {
         Err(self.not_finite(output))
     }
 
-    /// An output is not what the contract says, which only a run could show.
+    /// The error for an output that differs from the signature, which only a run can show.
     pub fn broken(&self, problem: String) -> Error {
-        Error::Contract {
+        Error::GraphSignature {
             path: self.path.clone(),
             problems: vec![problem],
         }

@@ -1,11 +1,11 @@
-//! ONNX Runtime: finding and loading it, execution providers, graphs and their contracts, KV caches.
+//! ONNX Runtime: finding and loading it, execution providers, graphs and their signatures, KV caches.
 
 mod cache;
 mod graph;
 mod input;
 mod library;
-mod placement;
 mod provider;
+mod provider_assignment;
 mod provider_options;
 mod provider_start;
 mod shape_profiles;
@@ -17,9 +17,9 @@ pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
-pub use placement::Placement;
 pub(crate) use provider::EngineSettings;
 pub use provider::{Provider, ProviderChoice};
+pub use provider_assignment::ProviderAssignment;
 pub use provider_options::ProviderOptions;
 pub(crate) use provider_start::missing_part;
 pub use shape_profiles::{ShapeProfiles, SizeRange};
