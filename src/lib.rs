@@ -76,6 +76,7 @@ mod generate;
 mod generation;
 mod graphs;
 mod hash;
+mod json;
 mod kind;
 mod logits;
 mod model;

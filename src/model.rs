@@ -9,7 +9,7 @@ mod shapes;
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use sha2::{Digest, Sha256};
-use tracing::{debug, field, info_span, warn};
+use tracing::{Span, debug, field, info_span, warn};
 
 use crate::{
     bundle::Bundle,
@@ -76,15 +76,20 @@ impl Model {
     /// an option that it does not take.
     pub fn load(dir: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let span = info_span!(
-            "load",
-            bundle = %dir.display(),
-            model = field::Empty,
-            variant = field::Empty,
-            provider = field::Empty,
-        )
-        .entered();
-        let bundle = Bundle::open(dir)?;
+        let span = load_span(dir).entered();
+        Self::start(Bundle::open(dir)?, options, &span)
+    }
+
+    /// Load a bundle, such as one in memory ([`Bundle::from_memory`]).
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) but for [`Bundle::open`].
+    pub fn from_bundle(bundle: Bundle, options: LoadOptions) -> Result<Self> {
+        let span = load_span(&bundle.dir).entered();
+        Self::start(bundle, options, &span)
+    }
+
+    fn start(bundle: Bundle, options: LoadOptions, span: &Span) -> Result<Self> {
         span.record("model", &*bundle.config.name);
         let longest_sentence = bundle.config.longest_sentence()?;
         let tokenizer = bundle.load_tokenizer()?;
@@ -308,6 +313,16 @@ impl Model {
     pub(crate) fn network(&self) -> &Network {
         &self.network
     }
+}
+
+fn load_span(dir: &Path) -> Span {
+    info_span!(
+        "load",
+        bundle = %dir.display(),
+        model = field::Empty,
+        variant = field::Empty,
+        provider = field::Empty,
+    )
 }
 
 impl Shared {

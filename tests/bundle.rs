@@ -266,6 +266,41 @@ fn hostile_manifests() {
     insta::assert_snapshot!(text);
 }
 
+#[test]
+fn every_problem_is_listed() {
+    let fixture = Fixture::new();
+    let mut manifest = fixture.manifest();
+    manifest["model"]["svae"]["heads"] = json!(3);
+    manifest["generation"] = json!({"temperature": -1.5, "top_p": 0, "top_k": 0});
+    manifest["tokenizer"]["sha256"] = json!("abc");
+    manifest["variants"][1]["name"] = json!("int8");
+    manifest["variants"][1]["providers"] = json!([]);
+    manifest["variants"][0]["graphs"]["encoder"]["external_data"][0]["file"] = json!("../data");
+    manifest["variants"][0]["graphs"]["opt"] = fixture.entry("cpu/decoder.onnx");
+    let (message, error) = fixture.refusal(&manifest.to_string());
+    insta::assert_snapshot!(message, @"");
+    let Error::Schema { problems, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(problems.len(), 9);
+}
+
+/// A key is found where it is, `provenance` included.
+#[test]
+fn a_key_that_is_given_twice() {
+    let fixture = Fixture::new();
+    let text = fixture.manifest().to_string();
+    for (change, key) in [
+        (r#""tokenizer":{"file":"x","#, "tokenizer.file"),
+        (r#""provenance":{"a":[{"b":1,"b":2}],"#, "provenance.a[0].b"),
+    ] {
+        let start = &change[..change.find('{').unwrap() + 1];
+        let (message, _) = fixture.refusal(&text.replacen(start, change, 1));
+        let expected = format!("DIR/sllm.json: key `{key}` is given twice: remove one of them");
+        assert_eq!(message, expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_stay_inside() {
@@ -281,7 +316,7 @@ fn links_stay_inside() {
     };
     assert!(matches!(
         replace(outside.path().join("secret")),
-        Err(Error::UnsafePath { .. })
+        Err(Error::FileOutside { .. })
     ));
     assert!(matches!(
         replace(outside.path().join("nothing")),
@@ -297,7 +332,7 @@ fn links_stay_inside() {
     let manifest = edited(&good, "/tokenizer/file", Some(&file));
     assert!(matches!(
         fixture.refusal(&manifest.to_string()).1,
-        Error::UnsafePath { .. }
+        Error::FileOutside { .. }
     ));
     let (other, link) = (Fixture::new(), outside.path().join("link"));
     symlink(other.path(), &link).unwrap();

@@ -92,12 +92,12 @@ fn a_manifest_cannot_lead_outside_or_lie() {
         (
             "outside",
             |m| entry(m, "encoder")["file"] = json!("../encoder.onnx"),
-            "stay inside",
+            "stays inside",
         ),
         (
             "absolute",
             |m| entry(m, "encoder")["file"] = json!("/etc/passwd"),
-            "stay inside",
+            "stays inside",
         ),
         (
             "absent",

@@ -2,11 +2,11 @@
 
 use super::shapes::shapes_of_graph;
 use crate::{
-    bundle::{GraphRole, Variant},
+    bundle::{GraphRole, MAX_GRAPH_BYTES, Variant},
     config::{ModelConfig, ModelKind},
     error::{Error, Result},
     graphs::{Backbone, Decoder, Encoder, TokenLm},
-    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, ProviderAssignment},
+    runtime::{EngineSettings, ExternalData, Graph, GraphBytes, GraphSettings, ProviderAssignment},
 };
 
 /// The graphs of a model of any kind.
@@ -70,11 +70,15 @@ pub(super) fn load(
         },
         ..settings.clone()
     };
-    let bytes = file.read_verified()?;
+    let bytes = file.file.verified(MAX_GRAPH_BYTES)?;
     file.verify_external_data(&bytes)?;
+    let external_data = match file.external_data_in_memory() {
+        None => ExternalData::Files,
+        Some(files) => ExternalData::Memory(files),
+    };
     let graph = GraphBytes {
         bytes: &bytes,
-        has_external_data: !file.external_data.is_empty(),
+        external_data,
     };
-    Graph::load(&file.file.path, graph, &settings)
+    Graph::load(&file.file.path, &graph, &settings)
 }

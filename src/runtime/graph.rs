@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -53,11 +53,18 @@ pub(crate) struct GraphSettings {
     pub vocabulary_kernel: VocabularyKernel,
 }
 
-/// The file of a graph.
-#[derive(Clone, Copy)]
+/// The content of a graph.
 pub(crate) struct GraphBytes<'a> {
     pub bytes: &'a [u8],
-    pub has_external_data: bool,
+    pub external_data: ExternalData,
+}
+
+/// Where the external data of a graph is.
+pub(crate) enum ExternalData {
+    /// Beside the graph's file.
+    Files,
+    /// In memory, by its path relative to the graph; empty if the graph has none.
+    Memory(Vec<(String, Arc<[u8]>)>),
 }
 
 /// A loaded graph. ONNX Runtime's session is for one run at a time, so that there is one for each run
@@ -71,6 +78,8 @@ pub(crate) struct Graph {
     assignment: ProviderAssignment,
     vocabulary_kernel: Option<VocabularyKernel>,
     copies_inputs: bool,
+    /// ONNX Runtime may use them as long as there are sessions, which are dropped before.
+    _external_data: Vec<Arc<[u8]>>,
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
     runs_before_failure: std::sync::atomic::AtomicIsize,
@@ -80,7 +89,7 @@ impl Graph {
     /// Make a session of the graph in `path`.
     ///
     /// `file` is what it is verified to hold.
-    pub fn load(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Result<Self> {
+    pub fn load(path: &Path, file: &GraphBytes<'_>, settings: &GraphSettings) -> Result<Self> {
         let _span = debug_span!(
             "load_graph",
             file = %path.display(),
@@ -93,6 +102,10 @@ impl Graph {
             source: source.into(),
         };
         let vocabulary = Vocabulary::of(path, file, settings);
+        let in_memory: &[_] = match &file.external_data {
+            ExternalData::Files => &[],
+            ExternalData::Memory(files) => files,
+        };
         let start = || {
             let mut builder = builder(settings).map_err(failed)?;
             if vocabulary.changed.is_some() {
@@ -106,11 +119,16 @@ impl Graph {
                     .with_execution_providers([provider])
                     .map_err(|error| start_error(settings.provider, error.into()))?;
             }
-            match &vocabulary.changed {
-                Some(changed) => builder.commit_from_memory(changed),
+            for (name, content) in in_memory {
+                builder = builder
+                    .with_external_initializer_file_in_memory(name, content.clone())
+                    .map_err(|error| failed(error.into()))?;
+            }
+            match (&vocabulary.changed, &file.external_data) {
+                (Some(changed), _) => builder.commit_from_memory(changed),
                 // ONNX Runtime finds data beside a file that it reads by itself.
-                None if file.has_external_data => builder.commit_from_file(path),
-                None => builder.commit_from_memory(file.bytes),
+                (None, ExternalData::Files) => builder.commit_from_file(path),
+                (None, ExternalData::Memory(_)) => builder.commit_from_memory(file.bytes),
             }
             .map_err(failed)
         };
@@ -129,6 +147,7 @@ impl Graph {
             assignment,
             vocabulary_kernel: vocabulary.kernel,
             copies_inputs: settings.provider != Provider::Cpu,
+            _external_data: in_memory.iter().map(|(_, data)| data.clone()).collect(),
             sessions,
             path: path.to_owned(),
             inputs,
@@ -286,16 +305,17 @@ struct Vocabulary {
 }
 
 impl Vocabulary {
-    fn of(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Self {
+    fn of(path: &Path, file: &GraphBytes<'_>, settings: &GraphSettings) -> Self {
         let changed = match settings.provider {
             Provider::Cpu => vocabulary::with_operator(file.bytes),
             _ => None,
         };
         // A changed graph finds external data only in a folder whose name is UTF-8.
-        let kernel = match file.has_external_data && folder_of(path).is_none() {
-            true => VocabularyKernel::OnnxRuntime,
-            false => settings.vocabulary_kernel,
-        };
+        let kernel =
+            match matches!(file.external_data, ExternalData::Files) && folder_of(path).is_none() {
+                true => VocabularyKernel::OnnxRuntime,
+                false => settings.vocabulary_kernel,
+            };
         let kernel = changed.is_some().then_some(kernel);
         Self {
             changed: changed.filter(|_| kernel != Some(VocabularyKernel::OnnxRuntime)),
@@ -378,15 +398,15 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let mut settings = testing::settings();
         settings.vocabulary_kernel = VocabularyKernel::Plain;
-        for (has_external_data, expected) in [
-            (true, VocabularyKernel::OnnxRuntime),
-            (false, VocabularyKernel::Plain),
+        for (external_data, expected) in [
+            (ExternalData::Files, VocabularyKernel::OnnxRuntime),
+            (ExternalData::Memory(Vec::new()), VocabularyKernel::Plain),
         ] {
             let file = GraphBytes {
                 bytes: &bytes,
-                has_external_data,
+                external_data,
             };
-            let graph = Graph::load(&path, file, &settings).unwrap();
+            let graph = Graph::load(&path, &file, &settings).unwrap();
             assert_eq!(graph.vocabulary_kernel(), Some(expected));
         }
     }

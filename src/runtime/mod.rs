@@ -13,7 +13,7 @@ mod signature;
 mod vocabulary;
 
 pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
-pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
+pub(crate) use graph::{ExternalData, Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
@@ -31,7 +31,7 @@ pub(crate) mod testing {
     use std::{path::Path, time::Duration};
 
     use super::{
-        EngineSettings, Graph, GraphBytes, GraphSettings, Provider, ProviderOptions,
+        EngineSettings, ExternalData, Graph, GraphBytes, GraphSettings, Provider, ProviderOptions,
         VocabularyKernel, environment,
     };
 
@@ -54,9 +54,9 @@ pub(crate) mod testing {
         let bytes = std::fs::read(path.as_ref()).unwrap();
         let file = GraphBytes {
             bytes: &bytes,
-            has_external_data: false,
+            external_data: ExternalData::Memory(Vec::new()),
         };
-        Graph::load(path.as_ref(), file, &settings()).unwrap()
+        Graph::load(path.as_ref(), &file, &settings()).unwrap()
     }
 
     /// Equal up to `tolerance`, relative to the larger of 1 and the expected number.
