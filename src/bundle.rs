@@ -244,17 +244,20 @@ impl Bundle {
     ///
     /// macro_rules! file {
     ///     ($name:literal) => {
-    ///         ($name, include_bytes!(concat!("../tests/golden/bundle/", $name)).as_slice())
+    ///         ($name, include_bytes!(concat!("../tests/golden/bundle-svae/", $name)).as_slice())
     ///     };
     /// }
     /// let bundle = Bundle::from_memory([
     ///     file!("sllm.json"),
     ///     file!("tokenizer.json"),
+    ///     file!("cpu-int8/encoder.onnx"),
+    ///     file!("cpu-int8/decoder.onnx"),
     ///     file!("portable/encoder.onnx"),
-    ///     file!("portable/backbone.onnx"),
     ///     file!("portable/decoder.onnx"),
     /// ])?;
     /// let model = Model::from_bundle(bundle, LoadOptions::default())?;
+    /// let vectors = model.encode(&["the cat sat. "])?;
+    /// assert_eq!(vectors.nrows(), 1);
     /// # Ok::<(), sllm_ort::Error>(())
     /// ```
     pub fn from_memory<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Result<Self>
@@ -290,6 +293,18 @@ impl Bundle {
             });
         }
         manifest::read(dir, files, text, &origin)
+    }
+
+    /// All files that the manifest names.
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut BundleFile> {
+        let variants = self.variants.iter_mut();
+        let graphs = variants.flat_map(|variant| variant.graphs.values_mut());
+        let graph_files = graphs.flat_map(|graph| {
+            let data = graph.external_data.iter_mut();
+            std::iter::once(&mut graph.file).chain(data)
+        });
+        let others = std::iter::once(&mut self.tokenizer).chain(&mut self.chat_template);
+        others.chain(graph_files)
     }
 
     /// The variant named `variant`, or else the first one made for the execution provider.

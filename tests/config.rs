@@ -111,10 +111,10 @@ fn parts_that_a_kind_lacks() {
     // A configuration that was changed by hand is checked by `validate`.
     let mut headless = sllm.clone();
     headless.backbone = None;
-    insta::assert_snapshot!(headless.validate("x").unwrap_err(), @"");
+    insta::assert_snapshot!(headless.validate("x").unwrap_err(), @"x: key `backbone` is missing: add it, allowed is an object with layers, heads, ...");
     let mut wide = sllm;
     wide.hidden_size = 100;
-    insta::assert_snapshot!(wide.validate("x").unwrap_err(), @"");
+    insta::assert_snapshot!(wide.validate("x").unwrap_err(), @"x: key `svae.heads` is 12, allowed is a divisor of hidden_size (100); key `backbone.heads` is 12, allowed is a divisor of hidden_size (100)");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn every_problem_is_listed() {
         ("/backbone/ffn_size", json!(1 << 20)),
     ];
     let (message, problems) = refusal(sllm(), &changes);
-    insta::assert_snapshot!(message, @"");
+    insta::assert_snapshot!(message, @r#"model.json: key `name` is "two\nlines", allowed is a string of 1 to 128 bytes without control characters; key `tokens.eos` is 60000, allowed is an id below vocab_size (50272); key `max_sentence_tokens` is 1, allowed is 2 to 65536; key `svae.layers` is 0, allowed is 1 to 1024; key `svae.heads` is 7, allowed is a divisor of hidden_size (768); key `backbone.ffn_size` is 1048576, allowed is 1 to 262144"#);
     assert_eq!(problems.len(), changes.len());
     assert!(problems.contains(&SchemaProblem::InvalidValue {
         key: "svae.heads".into(),
@@ -249,11 +249,11 @@ fn every_problem_is_listed() {
         allowed: "a divisor of hidden_size (768)".into(),
     }));
     // What another kind has, and what this kind lacks.
-    insta::assert_snapshot!(refusal(svae(), &[("/kind", json!("sllm"))]).0, @"");
-    insta::assert_snapshot!(refusal(sllm(), &[("/kind", json!("opt"))]).0, @"");
+    insta::assert_snapshot!(refusal(svae(), &[("/kind", json!("sllm"))]).0, @"model.json: key `reencode_bos` is missing: add it, allowed is true or false; key `backbone` is missing: add it, allowed is an object with layers, heads, ...; key `max_sentences` is missing: add it, allowed is 1 or more");
+    insta::assert_snapshot!(refusal(sllm(), &[("/kind", json!("opt"))]).0, @r#"model.json: key `svae` does not belong to a model of kind opt: remove it, or correct the kind; key `backbone.word_embed_size` is missing: add it, allowed is 1 or more; key `backbone.prefill_attention` is "bidirectional", allowed is "causal" in a model of kind opt"#);
     // A size that is wrong itself makes no other value wrong.
     let changes = [("/vocab_size", json!(0)), ("/hidden_size", json!(0))];
-    insta::assert_snapshot!(refusal(sllm(), &changes).0, @"");
+    insta::assert_snapshot!(refusal(sllm(), &changes).0, @"model.json: key `vocab_size` is 0, allowed is 1 to 1048576; key `hidden_size` is 0, allowed is 1 to 65536");
 }
 
 #[test]

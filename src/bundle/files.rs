@@ -56,23 +56,19 @@ impl Files {
     }
 
     /// Finds a file by its name, which [`name_problem`] allows.
-    pub fn find(&self, name: &str, sha256: &str) -> Result<BundleFile> {
-        let (path, content) = match self {
-            Self::Directory(root) => (path_inside(root, name)?, None),
+    pub fn find(&self, file: &mut BundleFile) -> Result<()> {
+        match self {
+            Self::Directory(root) => file.path = path_inside(root, &file.name)?,
             Self::Memory(files) => {
-                let path = Path::new(MEMORY).join(name);
-                match files.get(name) {
-                    Some(content) => (path, Some(content.clone())),
-                    None => return Err(Error::BundleFile { path, source: None }),
+                file.path = Path::new(MEMORY).join(&file.name);
+                file.content = files.get(&file.name).cloned();
+                if file.content.is_none() {
+                    let path = file.path.clone();
+                    return Err(Error::BundleFile { path, source: None });
                 }
             }
-        };
-        Ok(BundleFile {
-            name: name.to_owned(),
-            path,
-            sha256: sha256.to_ascii_lowercase(),
-            content,
-        })
+        }
+        Ok(())
     }
 }
 
@@ -96,6 +92,16 @@ fn path_inside(root: &Path, name: &str) -> Result<PathBuf> {
 }
 
 impl BundleFile {
+    /// A file that [`Files::find`] is to look for.
+    pub(super) fn new(name: String, sha256: String) -> Self {
+        Self {
+            name,
+            path: PathBuf::new(),
+            sha256,
+            content: None,
+        }
+    }
+
     /// Reads the file, of at most `limit` bytes, and checks its hash in the same pass.
     ///
     /// # Errors

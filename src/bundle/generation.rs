@@ -23,67 +23,54 @@ pub(super) struct GenerationSection {
 impl GenerationSection {
     /// The defaults; adds every value out of range to `problems`.
     pub fn check(&self, problems: &mut Problems) -> GenerationDefaults {
-        use SamplingOptions as Options;
-        let mut check = Check {
-            sampling: Options::default(),
-            problems,
+        let mut sampling = SamplingOptions::default();
+        let mut number = |key, value: Option<f64>, with: Setter<f32>| {
+            let set = |options, value| with(options, value as f32);
+            apply(&mut sampling, problems, key, value, set);
         };
-        check.number("temperature", self.temperature, Options::with_temperature);
-        check.count("top_k", self.top_k, Options::with_top_k);
-        check.number("top_p", self.top_p, Options::with_top_p);
-        check.number("min_p", self.min_p, Options::with_min_p);
-        let ngram = self.no_repeat_ngram;
-        check.count("no_repeat_ngram", ngram, Options::with_no_repeat_ngram);
+        number(
+            "temperature",
+            self.temperature,
+            SamplingOptions::with_temperature,
+        );
+        number("top_p", self.top_p, SamplingOptions::with_top_p);
+        number("min_p", self.min_p, SamplingOptions::with_min_p);
         let penalty = self.repetition_penalty;
-        check.number(
+        number(
             "repetition_penalty",
             penalty,
-            Options::with_repetition_penalty,
+            SamplingOptions::with_repetition_penalty,
+        );
+        let mut count = |key, value: Option<usize>, with: Setter<Option<usize>>| {
+            let set = |options, value| with(options, Some(value));
+            apply(&mut sampling, problems, key, value, set);
+        };
+        count("top_k", self.top_k, SamplingOptions::with_top_k);
+        count(
+            "no_repeat_ngram",
+            self.no_repeat_ngram,
+            SamplingOptions::with_no_repeat_ngram,
         );
         GenerationDefaults {
-            sampling: check.sampling,
+            sampling,
             avoid_repeats: self.avoid_repeats,
         }
     }
 }
 
-struct Check<'p> {
-    sampling: SamplingOptions,
-    problems: &'p mut Problems,
-}
+type Setter<T> = fn(SamplingOptions, T) -> Result<SamplingOptions>;
 
-impl Check<'_> {
-    fn number(
-        &mut self,
-        key: &str,
-        value: Option<f64>,
-        with: fn(SamplingOptions, f32) -> Result<SamplingOptions>,
-    ) {
-        self.set(key, value, |options, value| with(options, value as f32));
-    }
-
-    fn count(
-        &mut self,
-        key: &str,
-        value: Option<usize>,
-        with: fn(SamplingOptions, Option<usize>) -> Result<SamplingOptions>,
-    ) {
-        self.set(key, value, |options, value| with(options, Some(value)));
-    }
-
-    fn set<T: Copy + Serialize>(
-        &mut self,
-        key: &str,
-        value: Option<T>,
-        with: impl FnOnce(SamplingOptions, T) -> Result<SamplingOptions>,
-    ) {
-        let Some(value) = value else { return };
-        match with(self.sampling.clone(), value) {
-            Ok(sampling) => self.sampling = sampling,
-            Err(Error::InvalidOption { allowed, .. }) => {
-                self.problems.require(false, key, value, allowed);
-            }
-            Err(other) => self.problems.require(false, key, value, other),
-        }
+fn apply<T: Copy + Serialize>(
+    sampling: &mut SamplingOptions,
+    problems: &mut Problems,
+    key: &str,
+    value: Option<T>,
+    set: impl FnOnce(SamplingOptions, T) -> Result<SamplingOptions>,
+) {
+    let Some(value) = value else { return };
+    match set(sampling.clone(), value) {
+        Ok(changed) => *sampling = changed,
+        Err(Error::InvalidOption { allowed, .. }) => problems.require(false, key, value, allowed),
+        Err(other) => problems.require(false, key, value, other),
     }
 }

@@ -97,53 +97,59 @@ pub(super) fn read(dir: &Path, files: &Files, text: &str, origin: &str) -> Resul
             supported: FORMAT_VERSION,
         });
     }
-    let manifest: Manifest = json::from_value(&value, origin)?;
-    let mut problems = Problems::default();
-    problems.prefix = "model.";
-    let config = manifest.model.check(&mut problems);
-    problems.prefix = "generation.";
-    let generation = manifest.generation.check(&mut problems);
-    problems.prefix = "";
-    manifest.tokenizer.check("tokenizer", &mut problems);
-    if let Some(template) = &manifest.chat_template {
-        template.check("chat_template", &mut problems);
-    }
-    check_variants(&manifest.variants, config.kind, &mut problems);
-    problems.into_result(origin)?;
-
-    let template = manifest.chat_template.as_ref();
-    let variants = manifest.variants.iter();
-    Ok(Bundle {
-        dir: dir.to_owned(),
-        config,
-        segmentation: manifest.segmentation,
+    let Manifest {
+        model,
+        segmentation,
         generation,
-        tokenizer: manifest.tokenizer.find(files)?,
-        chat_template: template.map(|entry| entry.find(files)).transpose()?,
-        variants: variants
-            .map(|entry| entry.find(files))
-            .collect::<Result<_>>()?,
-        provenance: manifest.provenance,
-    })
+        tokenizer,
+        chat_template,
+        variants,
+        provenance,
+        ..
+    } = json::from_value(&value, origin)?;
+    let mut problems = Problems::default();
+    problems.set_prefix("model.");
+    let config = model.check(&mut problems);
+    problems.set_prefix("generation.");
+    let generation = generation.check(&mut problems);
+    problems.set_prefix("");
+    let mut bundle = Bundle {
+        dir: dir.to_owned(),
+        segmentation,
+        generation,
+        tokenizer: tokenizer.check("tokenizer", &mut problems),
+        chat_template: chat_template.map(|file| file.check("chat_template", &mut problems)),
+        variants: check_variants(variants, config.kind, &mut problems),
+        config,
+        provenance,
+    };
+    problems.into_result(origin)?;
+    bundle.files_mut().try_for_each(|file| files.find(file))?;
+    Ok(bundle)
 }
 
-fn check_variants(variants: &[VariantEntry], kind: ModelKind, problems: &mut Problems) {
-    check_count("variants", variants.len(), 1, MAX_VARIANTS, problems);
-    for (index, variant) in variants.iter().take(MAX_VARIANTS).enumerate() {
+fn check_variants(
+    entries: Vec<VariantEntry>,
+    kind: ModelKind,
+    problems: &mut Problems,
+) -> Vec<Variant> {
+    check_count("variants", entries.len(), 1, MAX_VARIANTS, problems);
+    let mut variants: Vec<Variant> = Vec::new();
+    for (index, entry) in entries.into_iter().take(MAX_VARIANTS).enumerate() {
         let key = format!("variants[{index}]");
-        let before = &variants[..index];
         problems.require(
-            before.iter().all(|other| other.name != variant.name),
+            variants.iter().all(|other| other.name != entry.name),
             format_args!("{key}.name"),
-            &variant.name,
+            &entry.name,
             "a name that no other variant has",
         );
-        variant.check(&key, kind, problems);
+        variants.push(entry.check(&key, kind, problems));
     }
+    variants
 }
 
 impl VariantEntry {
-    fn check(&self, key: &str, kind: ModelKind, problems: &mut Problems) {
+    fn check(self, key: &str, kind: ModelKind, problems: &mut Problems) -> Variant {
         require_label(problems, format_args!("{key}.name"), &self.name);
         require_label(problems, format_args!("{key}.precision"), &self.precision);
         let providers = format!("{key}.providers");
@@ -151,47 +157,34 @@ impl VariantEntry {
         for (index, provider) in self.providers.iter().enumerate() {
             require_label(problems, format_args!("{providers}[{index}]"), provider);
         }
-        let required = GraphRole::required(kind);
-        for (role, graph) in self.graphs.by_role() {
-            let key = format!("{key}.graphs.{role}");
-            match (graph, required.contains(&role)) {
-                (Some(graph), true) => graph.check(&key, problems),
-                (_, true) => problems.require_key(graph, key, "an object with file, sha256"),
-                (_, false) => problems.refuse_key(graph, key, kind),
-            }
-        }
-    }
-
-    fn find(&self, files: &Files) -> Result<Variant> {
         let mut graphs = BTreeMap::new();
-        for (role, graph) in self.graphs.by_role() {
-            if let Some(graph) = graph {
-                graphs.insert(role, graph.find(files)?);
+        for (role, graph) in [
+            (GraphRole::Encoder, self.graphs.encoder),
+            (GraphRole::Backbone, self.graphs.backbone),
+            (GraphRole::Decoder, self.graphs.decoder),
+            (GraphRole::Opt, self.graphs.opt),
+        ] {
+            let key = format!("{key}.graphs.{role}");
+            if GraphRole::required(kind).contains(&role) {
+                let allowed = format!("an object with file, sha256: models of kind {kind} need it");
+                problems.require_key(&graph, &key, &allowed);
+            } else {
+                problems.refuse_key(&graph, &key, kind);
             }
+            graphs.extend(graph.map(|graph| (role, graph.check(&key, problems))));
         }
-        Ok(Variant {
-            name: self.name.clone(),
-            precision: self.precision.clone(),
-            providers: self.providers.clone(),
+        Variant {
+            name: self.name,
+            precision: self.precision,
+            providers: self.providers,
             graphs,
-        })
-    }
-}
-
-impl GraphEntries {
-    fn by_role(&self) -> [(GraphRole, &Option<GraphEntry>); 4] {
-        [
-            (GraphRole::Encoder, &self.encoder),
-            (GraphRole::Backbone, &self.backbone),
-            (GraphRole::Decoder, &self.decoder),
-            (GraphRole::Opt, &self.opt),
-        ]
+        }
     }
 }
 
 impl GraphEntry {
-    fn check(&self, key: &str, problems: &mut Problems) {
-        check_file(&self.file, &self.sha256, key, problems);
+    fn check(self, key: &str, problems: &mut Problems) -> GraphFile {
+        let (file, sha256) = (self.file, self.sha256);
         let data = format!("{key}.external_data");
         check_count(
             &data,
@@ -200,45 +193,28 @@ impl GraphEntry {
             MAX_EXTERNAL_FILES,
             problems,
         );
-        for (index, file) in self.external_data.iter().enumerate() {
-            file.check(&format!("{data}[{index}]"), problems);
+        let external_data = self.external_data.into_iter().enumerate();
+        GraphFile {
+            file: FileEntry { file, sha256 }.check(key, problems),
+            external_data: external_data
+                .map(|(index, file)| file.check(&format!("{data}[{index}]"), problems))
+                .collect(),
         }
-    }
-
-    fn find(&self, files: &Files) -> Result<GraphFile> {
-        let data = self.external_data.iter();
-        Ok(GraphFile {
-            file: files.find(&self.file, &self.sha256)?,
-            external_data: data.map(|file| file.find(files)).collect::<Result<_>>()?,
-        })
     }
 }
 
 impl FileEntry {
-    fn check(&self, key: &str, problems: &mut Problems) {
-        check_file(&self.file, &self.sha256, key, problems);
+    /// The file, which is not looked for yet.
+    fn check(self, key: &str, problems: &mut Problems) -> BundleFile {
+        if let Some(problem) = name_problem(&self.file) {
+            let allowed = format_args!("{FILE_NAME}: this one {problem}");
+            problems.require(false, format_args!("{key}.file"), &self.file, allowed);
+        }
+        let digits = self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fits = digits && self.sha256.len() == SHA256_DIGITS;
+        problems.require(fits, format_args!("{key}.sha256"), &self.sha256, SHA256);
+        BundleFile::new(self.file, self.sha256.to_ascii_lowercase())
     }
-
-    fn find(&self, files: &Files) -> Result<BundleFile> {
-        files.find(&self.file, &self.sha256)
-    }
-}
-
-fn check_file(file: &str, sha256: &str, key: &str, problems: &mut Problems) {
-    if let Some(problem) = name_problem(file) {
-        let allowed = format_args!("{FILE_NAME}: this one {problem}");
-        problems.require(false, format_args!("{key}.file"), file, allowed);
-    }
-    let digits = sha256.len() == SHA256_DIGITS && sha256.bytes().all(|b| b.is_ascii_hexdigit());
-    problems.require(digits, format_args!("{key}.sha256"), sha256, SHA256);
-}
-
-fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_string(StringVisitor(FILE_NAME))
-}
-
-fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_string(StringVisitor(SHA256))
 }
 
 fn check_count(key: &str, count: usize, min: usize, max: usize, problems: &mut Problems) {
@@ -249,4 +225,12 @@ fn check_count(key: &str, count: usize, min: usize, max: usize, problems: &mut P
             allowed: format!("{min} to {max} entries"),
         });
     }
+}
+
+fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_string(StringVisitor(FILE_NAME))
+}
+
+fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_string(StringVisitor(SHA256))
 }

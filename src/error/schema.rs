@@ -65,12 +65,16 @@ pub enum SchemaProblem {
 /// Collects the problems of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    /// What the paths of keys begin with, such as `model.`.
-    pub prefix: &'static str,
+    prefix: &'static str,
     found: Vec<SchemaProblem>,
 }
 
 impl Problems {
+    /// From here on the keys are those of a part, such as `model.`, or of the whole file.
+    pub fn set_prefix(&mut self, prefix: &'static str) {
+        self.prefix = prefix;
+    }
+
     /// Adds a problem unless `holds`: the value of `key` is not allowed.
     pub fn require(
         &mut self,

@@ -26,6 +26,14 @@ impl<'de> Deserialize<'de> for UniqueKeys {
     }
 }
 
+macro_rules! scalars {
+    ($($visit:ident: $scalar:ty),*) => {
+        $(fn $visit<E>(self, _: $scalar) -> Result<Self, E> {
+            Ok(self)
+        })*
+    };
+}
+
 impl<'de> Visitor<'de> for UniqueKeys {
     type Value = Self;
 
@@ -33,27 +41,9 @@ impl<'de> Visitor<'de> for UniqueKeys {
         f.write_str("a JSON value")
     }
 
+    scalars!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
+
     fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
         Ok(self)
     }
 
