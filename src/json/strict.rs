@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::error::list;
 
-/// A value of which a struct must be an object, not a list, an enum a string, and which is not absent
-/// where it is `null`.
+/// A JSON value: a struct or map is read from an object only, not from a list or `null`; an enum from
+/// a string only; and `null` is not an absent value.
 #[derive(Clone, Copy)]
 pub(super) struct Strict<'v>(pub &'v Value);
 
@@ -42,7 +42,6 @@ impl de::Error for Mismatch {
             "f64" => "a number",
             "a boolean" => "true or false",
             "a sequence" => "a list",
-            "a map" => "an object",
             other => other,
         }
         .to_owned();
@@ -95,6 +94,15 @@ impl<'de> Deserializer<'de> for Strict<'de> {
         visitor.visit_some(self)
     }
 
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.0 {
+            Value::Object(_) => self.deserialize_any(visitor),
+            _ => Err(Mismatch::Value {
+                allowed: "an object".into(),
+            }),
+        }
+    }
+
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -122,7 +130,7 @@ impl<'de> Deserializer<'de> for Strict<'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct newtype_struct seq tuple tuple_struct map identifier ignored_any
+        unit_struct newtype_struct seq tuple tuple_struct identifier ignored_any
     }
 }
 

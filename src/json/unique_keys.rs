@@ -55,10 +55,11 @@ impl<'de> Visitor<'de> for UniqueKeys {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
         let mut keys = HashSet::new();
         while let Some(key) = entries.next_key::<String>()? {
-            match keys.insert(key) {
-                true => drop(entries.next_value::<Self>()?),
+            if keys.insert(key) {
+                entries.next_value::<Self>()?;
+            } else {
                 // Within the value, so that the error's path has the key.
-                false => drop(entries.next_value::<Twice>()?),
+                entries.next_value::<Twice>()?;
             }
         }
         Ok(self)
