@@ -107,8 +107,8 @@ impl GraphFile {
         self.file.read_verified(MAX_GRAPH_BYTES)
     }
 
-    /// The external data, each file by its path relative to the graph's directory; `None` if there is
-    /// some and it is not in memory.
+    /// The external data, each file by its path relative to the graph's directory. Empty if the graph
+    /// has none, `None` if it is not in memory.
     pub(crate) fn external_data_in_memory(&self) -> Option<Vec<(String, Arc<[u8]>)>> {
         let dir = external::dir_of(&self.file.name);
         let data = self.external_data.iter().map(|file| {
@@ -159,8 +159,8 @@ impl Variant {
     }
 }
 
-/// A model that is not loaded: its manifest was read and every file that it names is there. Contents are
-/// checked when read.
+/// A model that is not loaded: its manifest was read and every file that it names is there. The
+/// content of files is checked when it is read.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Bundle {
@@ -226,17 +226,16 @@ impl Bundle {
         Self::read(dir, &Files::directory(dir)?, text)
     }
 
-    /// Reads and checks the manifest among `files`, pairs of a name and a content: the bundle is in
-    /// memory.
+    /// Reads and checks the manifest of a bundle in memory; `files` are names and contents.
     ///
-    /// Names are those of the manifest, relative, with `/`; files that it does not name are ignored.
-    /// Load the model with [`Model::from_bundle`](crate::Model::from_bundle); hashes are checked then,
-    /// as for a bundle in a directory. The bundle and the model keep the content in memory. Static
-    /// content is not copied, except that of external data.
+    /// Names are those in the manifest, relative and with `/`. Files that the manifest does not name
+    /// are ignored. [`Model::from_bundle`](crate::Model::from_bundle) loads the model and checks the
+    /// hashes, as for a bundle in a directory. The bundle and the model keep the contents in memory;
+    /// static content is copied only if it is external data.
     ///
     /// # Errors
     /// [`Error::ManifestMissing`], and those of [`Bundle::open`] for a manifest that is not in order
-    /// and a file that is not there. They call the directory `<memory>`.
+    /// or a file that is absent. They call the directory `<memory>`.
     ///
     /// # Example
     /// ```

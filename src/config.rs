@@ -182,8 +182,8 @@ impl ModelConfig {
     /// name.
     ///
     /// # Errors
-    /// [`Error::Json`] for a text that is not JSON, and [`Error::Schema`]: a wrong type, a missing or
-    /// an unknown key is reported alone, values out of range all at once.
+    /// [`Error::Json`] for a text that is not JSON, [`Error::Schema`] for a wrong configuration. A
+    /// wrong type, a missing or an unknown key is reported alone, values out of range all at once.
     pub fn from_json_str(text: &str, origin: &str) -> Result<Self> {
         let file: ConfigFile = json::from_value(&json::parse(text, origin)?, origin)?;
         let mut problems = Problems::default();

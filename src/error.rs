@@ -20,7 +20,7 @@ pub(crate) use schema::{Problems, SHOWN_CHARS, shown};
 
 /// Most problems of a graph or a JSON file that a message lists.
 const SHOWN_PROBLEMS: usize = 12;
-/// Where a list of problems ends before, in bytes.
+/// Length in bytes from which on further problems are only counted.
 const SHOWN_PROBLEMS_BYTES: usize = 1200;
 /// Longest message of a parser that is repeated, in characters.
 const SHOWN_MESSAGE_CHARS: usize = 300;

@@ -107,10 +107,14 @@ mod tests {
         changed
     }
 
-    /// The files of the first variant of [`BUNDLE`], with the weights of its graphs as external data.
+    /// The files of the first variant of [`BUNDLE`], with the weights of its graphs as external
+    /// data.
     fn files() -> Vec<(String, Vec<u8>)> {
         let read = |name: &str| fs::read(Path::new(BUNDLE).join(name)).unwrap();
-        let entry = |name: &str, content: &[u8]| json!({"file": name, "sha256": hexadecimal(&Sha256::digest(content))});
+        let entry = |name: &str, content: &[u8]| {
+            let hash = hexadecimal(&Sha256::digest(content));
+            json!({"file": name, "sha256": hash})
+        };
         let mut manifest: Value = serde_json::from_slice(&read(MANIFEST_NAME)).unwrap();
         manifest["variants"].as_array_mut().unwrap().truncate(1);
         let mut files = vec![("tokenizer.json".to_owned(), read("tokenizer.json"))];

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::error::list;
 
-/// A JSON value: a struct or map is read from an object only, not from a list or `null`; an enum from
-/// a string only; and `null` is not an absent value.
+/// A JSON value. Structs and maps are read from objects only, not from lists or `null`, and enums
+/// from strings only; `null` is not an absent value.
 #[derive(Clone, Copy)]
 pub(super) struct Strict<'v>(pub &'v Value);
 
