@@ -1,13 +1,17 @@
-//! Bundles: a directory that holds one model, described by its manifest `sllm.json`.
+//! Bundles: a directory, or files in memory, that hold one model, described by `sllm.json`.
 
 mod external;
 mod files;
+mod generation;
 mod manifest;
+mod memory;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::{Map, Value};
@@ -18,6 +22,8 @@ use crate::sampling::GenerationDefaults;
 use crate::text::{Segmentation, SentenceTokenizer};
 
 pub use files::BundleFile;
+use files::Files;
+use memory::{FileBytes, MEMORY};
 
 /// Name of the manifest in a bundle's directory.
 pub const MANIFEST_NAME: &str = "sllm.json";
@@ -101,6 +107,17 @@ impl GraphFile {
         self.file.read_verified(MAX_GRAPH_BYTES)
     }
 
+    /// The external data, each file by its path relative to the graph's directory. Empty if the graph
+    /// has none, `None` if it is not in memory.
+    pub(crate) fn external_data_in_memory(&self) -> Option<Vec<(String, Arc<[u8]>)>> {
+        let dir = external::dir_of(&self.file.name);
+        let data = self.external_data.iter().map(|file| {
+            let name = file.name.strip_prefix(dir).unwrap_or(&file.name);
+            Some((name.to_owned(), file.content()?.shared()))
+        });
+        data.collect()
+    }
+
     /// Checks that `graph`, the content of this file, refers to listed external data only, and the
     /// hashes of all that is listed. ONNX takes such references relative to the graph's own
     /// directory.
@@ -142,12 +159,12 @@ impl Variant {
     }
 }
 
-/// A model on disk: its manifest was read and every file that it names is there. Contents are
-/// checked when read.
+/// A model that is not loaded: its manifest was read and every file that it names is there. The
+/// content of files is checked when it is read.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Bundle {
-    /// The directory, as it was given.
+    /// The directory, as it was given; `<memory>` for a bundle in memory.
     pub dir: PathBuf,
     /// The model's configuration.
     pub config: ModelConfig,
@@ -171,10 +188,10 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::BundleNotFound`], [`Error::BundleNotDirectory`], [`Error::ManifestMissing`] if
-    /// there is no bundle; [`Error::ManifestOutside`], [`Error::Read`], [`Error::NotText`], [`Error::FileTooLarge`], [`Error::Json`],
-    /// [`Error::FormatVersion`], [`Error::MissingKey`], [`Error::UnknownKey`],
-    /// [`Error::InvalidValue`], [`Error::DuplicateVariant`] if its manifest is not in order;
-    /// [`Error::UnsafePath`], [`Error::BundleFile`] if a file that it names is not.
+    /// there is no bundle; [`Error::FileOutside`], [`Error::Read`], [`Error::NotText`],
+    /// [`Error::FileTooLarge`], [`Error::Json`], [`Error::FormatVersion`], [`Error::Schema`] if its
+    /// manifest is not in order; [`Error::FileOutside`], [`Error::BundleFile`] if a file that it
+    /// names is not.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = || dir.to_owned();
@@ -206,6 +223,66 @@ impl Bundle {
     /// Those of [`Bundle::open`] for a manifest that is not in order.
     pub fn from_manifest(dir: impl AsRef<Path>, text: &str) -> Result<Self> {
         let dir = dir.as_ref();
+        Self::read(dir, &Files::directory(dir)?, text)
+    }
+
+    /// Reads and checks the manifest of a bundle in memory; `files` are names and contents.
+    ///
+    /// Names are those in the manifest, relative and with `/`. Files that the manifest does not name
+    /// are ignored. [`Model::from_bundle`](crate::Model::from_bundle) loads the model and checks the
+    /// hashes, as for a bundle in a directory. The bundle and the model keep the contents in memory;
+    /// static content is copied only if it is external data.
+    ///
+    /// # Errors
+    /// [`Error::ManifestMissing`], and those of [`Bundle::open`] for a manifest that is not in order
+    /// or a file that is absent. They call the directory `<memory>`.
+    ///
+    /// # Example
+    /// ```
+    /// use sllm_ort::{LoadOptions, Model, bundle::Bundle};
+    ///
+    /// macro_rules! file {
+    ///     ($name:literal) => {
+    ///         ($name, include_bytes!(concat!("../tests/golden/bundle-svae/", $name)).as_slice())
+    ///     };
+    /// }
+    /// let bundle = Bundle::from_memory([
+    ///     file!("sllm.json"),
+    ///     file!("tokenizer.json"),
+    ///     file!("cpu-int8/encoder.onnx"),
+    ///     file!("cpu-int8/decoder.onnx"),
+    ///     file!("portable/encoder.onnx"),
+    ///     file!("portable/decoder.onnx"),
+    /// ])?;
+    /// let model = Model::from_bundle(bundle, LoadOptions::default())?;
+    /// let vectors = model.encode(&["the cat sat. "])?;
+    /// assert_eq!(vectors.nrows(), 1);
+    /// # Ok::<(), sllm_ort::Error>(())
+    /// ```
+    pub fn from_memory<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Result<Self>
+    where
+        N: Into<String>,
+        B: Into<Cow<'static, [u8]>>,
+    {
+        let files = files.into_iter();
+        let files: BTreeMap<String, FileBytes> = files
+            .map(|(name, content)| (name.into(), content.into().into()))
+            .collect();
+        let dir = Path::new(MEMORY);
+        let Some(manifest) = files.get(MANIFEST_NAME).cloned() else {
+            return Err(Error::ManifestMissing {
+                path: dir.to_owned(),
+            });
+        };
+        let text = std::str::from_utf8(&manifest).map_err(|error| Error::NotText {
+            path: dir.join(MANIFEST_NAME),
+            byte: error.valid_up_to() as u64,
+            line: None,
+        })?;
+        Self::read(dir, &Files::Memory(files), text)
+    }
+
+    fn read(dir: &Path, files: &Files, text: &str) -> Result<Self> {
         let origin = dir.join(MANIFEST_NAME).display().to_string();
         if text.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(Error::FileTooLarge {
@@ -214,7 +291,19 @@ impl Bundle {
                 limit: MAX_MANIFEST_BYTES,
             });
         }
-        manifest::read(dir, text, &origin)
+        manifest::read(dir, files, text, &origin)
+    }
+
+    /// All files that the manifest names.
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut BundleFile> {
+        let variants = self.variants.iter_mut();
+        let graphs = variants.flat_map(|variant| variant.graphs.values_mut());
+        let graph_files = graphs.flat_map(|graph| {
+            let data = graph.external_data.iter_mut();
+            std::iter::once(&mut graph.file).chain(data)
+        });
+        let others = std::iter::once(&mut self.tokenizer).chain(&mut self.chat_template);
+        others.chain(graph_files)
     }
 
     /// The variant named `variant`, or else the first one made for the execution provider.

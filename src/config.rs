@@ -1,24 +1,23 @@
 //! Model configuration: `configs/*.json`, and the `model` part of a bundle's manifest.
 
-pub(crate) mod fields;
+mod file;
 mod flops;
 mod memory;
 mod parameters;
-mod read;
-mod unique_keys;
 mod validate;
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Problems, Result},
     fs::read_text,
+    json,
 };
-use fields::At;
 
 pub use crate::kind::ModelKind;
+pub(crate) use file::ConfigFile;
 pub use flops::{Flops, FlopsAssumptions};
 pub use memory::KvBytes;
 pub use parameters::Parameters;
@@ -26,7 +25,7 @@ pub use validate::*;
 
 /// What a sentence of the prompt sees while the prompt is prefilled. Generated sentences always see
 /// only the past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PrefillAttention {
@@ -38,7 +37,8 @@ pub enum PrefillAttention {
 }
 
 /// Ids of the special tokens, each below `vocab_size`. OPT uses one id as bos and as eos.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpecialTokens {
     /// Beginning of a sentence.
@@ -57,7 +57,8 @@ impl SpecialTokens {
 }
 
 /// The sentence encoder and decoder (arXiv 2408.00655, section 3.1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SvaeConfig {
     /// Transformer layers of the encoder.
@@ -75,12 +76,12 @@ pub struct SvaeConfig {
     pub learnable_add: bool,
     /// Whether layer norms stand before attention and feed-forward, with one more after the last
     /// layer; after them in the paper.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub norm_first: bool,
     /// With 1, as in the paper, the encoder sums token states and the decoder attends to the whole
     /// vector. With more, attention pools the token states into so many parts of the vector, and the
     /// decoder attends to the whole and to each part.
-    #[serde(skip_serializing_if = "is_one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub slots: usize,
 }
 
@@ -90,6 +91,10 @@ impl SvaeConfig {
     pub fn decoder_layers(&self) -> usize {
         self.decoder_layers.unwrap_or(self.layers)
     }
+}
+
+fn one() -> usize {
+    1
 }
 
 // The signatures are those that serde asks for.
@@ -177,9 +182,14 @@ impl ModelConfig {
     /// name.
     ///
     /// # Errors
-    /// [`Error::Json`], [`Error::MissingKey`], [`Error::UnknownKey`], [`Error::InvalidValue`].
+    /// [`Error::Json`] for a text that is not JSON, [`Error::Schema`] for a wrong configuration. A
+    /// wrong type, a missing or an unknown key is reported alone, values out of range all at once.
     pub fn from_json_str(text: &str, origin: &str) -> Result<Self> {
-        Self::from_value(fields::parse(text, origin)?, At { origin, key: "" })
+        let file: ConfigFile = json::from_value(&json::parse(text, origin)?, origin)?;
+        let mut problems = Problems::default();
+        let config = file.check(&mut problems);
+        problems.into_result(origin)?;
+        Ok(config)
     }
 
     /// The configuration of sentence encoder and decoder.

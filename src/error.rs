@@ -2,6 +2,7 @@
 
 mod caught;
 mod kind;
+mod schema;
 
 use std::{
     fmt::Display,
@@ -14,9 +15,13 @@ use crate::kind::ModelKind;
 pub(crate) use caught::caught;
 pub use caught::panic_is_caught;
 pub use kind::ErrorKind;
+pub use schema::SchemaProblem;
+pub(crate) use schema::{Problems, SHOWN_CHARS, shown};
 
-/// Most problems of a contract that a message lists.
+/// Most problems of a graph or a JSON file that a message lists.
 const SHOWN_PROBLEMS: usize = 12;
+/// Length in bytes from which on further problems are only counted.
+const SHOWN_PROBLEMS_BYTES: usize = 1200;
 /// Longest message of a parser that is repeated, in characters.
 const SHOWN_MESSAGE_CHARS: usize = 300;
 
@@ -66,39 +71,13 @@ pub enum Error {
         /// What the parser said.
         source: serde_json::Error,
     },
-    /// A required key is absent.
-    #[error("{origin}: key `{key}` is missing: add it, allowed is {allowed}")]
-    MissingKey {
+    /// A configuration or manifest does not follow its schema.
+    #[error("{origin}: {}", first_of(.problems))]
+    Schema {
         /// The file.
         origin: String,
-        /// Dotted path of the key, such as `svae.heads`.
-        key: String,
-        /// What its value may be.
-        allowed: String,
-    },
-    /// A key that means nothing here.
-    #[error(
-        "{origin}: unknown key `{key}`: remove it or correct its spelling, allowed are {allowed}"
-    )]
-    UnknownKey {
-        /// The file.
-        origin: String,
-        /// Dotted path of the key.
-        key: String,
-        /// The keys that are known at that place.
-        allowed: String,
-    },
-    /// A value of the wrong type or outside its range.
-    #[error("{origin}: key `{key}` is {value}, allowed is {allowed}")]
-    InvalidValue {
-        /// The file.
-        origin: String,
-        /// Dotted path of the key.
-        key: String,
-        /// The value found, as JSON, shortened if it is long.
-        value: String,
-        /// What it may be.
-        allowed: String,
+        /// All that is wrong; at least one problem.
+        problems: Vec<SchemaProblem>,
     },
 
     /// An operation needs a part that models of this kind lack.
@@ -132,10 +111,10 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// The manifest is a symbolic link that leads out of the bundle.
+    /// The manifest, or a file that it names, is a symbolic link that leads out of the bundle.
     #[error("{} is a symbolic link to {}, outside of the bundle: put the file itself there", .path.display(), .target.display())]
-    ManifestOutside {
-        /// The manifest.
+    FileOutside {
+        /// The link.
         path: PathBuf,
         /// Where the link leads.
         target: PathBuf,
@@ -151,28 +130,6 @@ pub enum Error {
         found: u64,
         /// The version that is read here.
         supported: u64,
-    },
-    /// Two variants have one name.
-    #[error("{origin}: variant {name:?} is there twice: rename one of them")]
-    DuplicateVariant {
-        /// The manifest.
-        origin: String,
-        /// The name.
-        name: String,
-    },
-    /// A file name of the manifest leads, or could lead, out of the bundle.
-    #[error(
-        "{origin}: key `{key}`: file {file:?} {problem}: names are relative, with `/`, and stay inside the bundle's directory"
-    )]
-    UnsafePath {
-        /// The manifest.
-        origin: String,
-        /// Dotted path of the key.
-        key: String,
-        /// The name found.
-        file: String,
-        /// What is wrong with it.
-        problem: &'static str,
     },
     /// A file of the bundle is absent, or is not a regular file.
     #[error("{}, named in the manifest, is not a regular file: the bundle is incomplete, copy or export it again", .path.display())]
@@ -368,8 +325,8 @@ pub enum Error {
         source: BoxedError,
     },
     /// A graph has other inputs, outputs or metadata than its role asks for.
-    #[error("{}: the graph does not keep its contract: {}: export the bundle again", .path.display(), first_of(.problems))]
-    Contract {
+    #[error("{}: the graph does not have the expected signature: {}: export the bundle again", .path.display(), first_of(.problems))]
+    GraphSignature {
         /// The graph.
         path: PathBuf,
         /// All that differs, each as expected and as found.
@@ -560,14 +517,17 @@ fn on_line(line: Option<u64>) -> String {
     line.map_or_else(String::new, |line| format!(" (line {line})"))
 }
 
-/// The first problems for a message; a contract of thousands of inputs may differ in each.
-fn first_of(problems: &[String]) -> String {
-    let shown = problems.len().min(SHOWN_PROBLEMS);
-    let text = problems[..shown].join("; ");
-    match problems.len() - shown {
-        0 => text,
-        more => format!("{text}; and {more} more"),
+/// The first problems for a message; a signature of thousands of inputs may differ in each.
+fn first_of(problems: &[impl Display]) -> String {
+    let mut text = String::new();
+    for (index, problem) in problems.iter().enumerate() {
+        if index == SHOWN_PROBLEMS || text.len() > SHOWN_PROBLEMS_BYTES {
+            return format!("{text}; and {} more", problems.len() - index);
+        }
+        let separator = if index == 0 { "" } else { "; " };
+        text.push_str(&format!("{separator}{problem}"));
     }
+    text
 }
 
 /// What a parser said, on one line and shortened: it may repeat any part of a hostile file.

@@ -76,6 +76,7 @@ mod generate;
 mod generation;
 mod graphs;
 mod hash;
+mod json;
 mod kind;
 mod logits;
 mod model;
@@ -104,8 +105,8 @@ pub use generation::{Generation, OwnedGeneration};
 pub use logits::Logits;
 pub use model::{LoadOptions, Model};
 pub use runtime::{
-    LibraryInfo, MatMulKernel, Placement, Provider, ProviderChoice, ProviderOptions, ShapeProfiles,
-    SizeRange, data_folder, library_info, load_library,
+    LibraryInfo, MatMulKernel, Provider, ProviderAssignment, ProviderChoice, ProviderOptions,
+    ShapeProfiles, SizeRange, data_folder, library_info, load_library,
 };
 pub use sampling::{GenerationDefaults, REPETITION_WINDOW, SamplingOptions};
 pub use session::{Appender, Session};

@@ -9,7 +9,7 @@ mod shapes;
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use sha2::{Digest, Sha256};
-use tracing::{debug, field, info_span, warn};
+use tracing::{Span, debug, field, info_span, warn};
 
 use crate::{
     bundle::Bundle,
@@ -17,7 +17,9 @@ use crate::{
     error::{Error, Result},
     graphs::CachedGraph,
     hash::hexadecimal,
-    runtime::{EngineSettings, GraphSettings, MatMulKernel, Placement, Provider, environment},
+    runtime::{
+        EngineSettings, GraphSettings, MatMulKernel, Provider, ProviderAssignment, environment,
+    },
     sampling::{GenerationDefaults, SamplingOptions},
     text::TextPipeline,
 };
@@ -68,21 +70,26 @@ impl Model {
     /// # Errors
     /// Those of [`Bundle::open`], [`Bundle::select_variant`] and [`Bundle::load_tokenizer`];
     /// [`Error::RuntimeNotFound`], [`Error::RuntimeConflict`]; [`Error::HashMismatch`],
-    /// [`Error::GraphLoad`] and [`Error::Contract`] for a graph that is not what it should be;
+    /// [`Error::GraphLoad`] and [`Error::GraphSignature`] for a graph that is not what it should be;
     /// [`Error::ProviderMissing`] if a named provider is not in the library,
     /// [`Error::ProviderStart`] if it is and does not start, [`Error::InvalidOption`] if it was given
     /// an option that it does not take.
     pub fn load(dir: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let span = info_span!(
-            "load",
-            bundle = %dir.display(),
-            model = field::Empty,
-            variant = field::Empty,
-            provider = field::Empty,
-        )
-        .entered();
-        let bundle = Bundle::open(dir)?;
+        let span = load_span(dir).entered();
+        Self::start(Bundle::open(dir)?, options, &span)
+    }
+
+    /// Load a bundle, such as one in memory ([`Bundle::from_memory`]).
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) but for [`Bundle::open`].
+    pub fn from_bundle(bundle: Bundle, options: LoadOptions) -> Result<Self> {
+        let span = load_span(&bundle.dir).entered();
+        Self::start(bundle, options, &span)
+    }
+
+    fn start(bundle: Bundle, options: LoadOptions, span: &Span) -> Result<Self> {
         span.record("model", &*bundle.config.name);
         let longest_sentence = bundle.config.longest_sentence()?;
         let tokenizer = bundle.load_tokenizer()?;
@@ -188,8 +195,8 @@ impl Model {
     /// On which execution providers the nodes of the graphs run: ONNX Runtime gives those that
     /// [`provider`](Self::provider) does not take to the processor.
     #[must_use]
-    pub fn placement(&self) -> &Placement {
-        &self.shared.graphs.placement
+    pub fn provider_assignment(&self) -> &ProviderAssignment {
+        &self.shared.graphs.assignment
     }
 
     /// Threads that work on one graph.
@@ -304,6 +311,16 @@ impl Model {
     pub(crate) fn network(&self) -> &Network {
         &self.network
     }
+}
+
+fn load_span(dir: &Path) -> Span {
+    info_span!(
+        "load",
+        bundle = %dir.display(),
+        model = field::Empty,
+        variant = field::Empty,
+        provider = field::Empty,
+    )
 }
 
 impl Shared {

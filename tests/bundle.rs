@@ -266,6 +266,116 @@ fn hostile_manifests() {
     insta::assert_snapshot!(text);
 }
 
+#[test]
+fn every_problem_is_listed() {
+    let fixture = Fixture::new();
+    let mut manifest = fixture.manifest();
+    manifest["model"]["svae"]["heads"] = json!(3);
+    manifest["generation"] = json!({"temperature": -1.5, "top_p": 0, "top_k": 0});
+    manifest["tokenizer"]["sha256"] = json!("abc");
+    manifest["variants"][1]["name"] = json!("int8");
+    manifest["variants"][1]["providers"] = json!([]);
+    manifest["variants"][0]["graphs"]["encoder"]["external_data"][0]["file"] = json!("../data");
+    manifest["variants"][0]["graphs"]["opt"] = fixture.entry("cpu/decoder.onnx");
+    let (message, error) = fixture.refusal(&manifest.to_string());
+    insta::assert_snapshot!(message, @r#"DIR/sllm.json: key `model.svae.heads` is 3, allowed is a divisor of hidden_size (8); key `generation.temperature` is -1.5, allowed is 0 (greedy) to 100; key `generation.top_p` is 0.0, allowed is above 0 to 1; key `generation.top_k` is 0, allowed is 1 or more; key `tokenizer.sha256` is "abc", allowed is 64 hexadecimal digits; key `variants[0].graphs.encoder.external_data[0].file` is "../data", allowed is a relative name, with `/`, that stays inside the bundle's directory: this one has an empty, `.` or `..` part; key `variants[0].graphs.opt` does not belong to a model of kind svae: remove it, or correct the kind; key `variants[1].name` is "int8", allowed is a name that no other variant has; key `variants[1].providers` is a list of 0 entries, allowed is 1 to 32 entries"#);
+    let Error::Schema { problems, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(problems.len(), 9);
+}
+
+/// The files of a bundle in memory, without one.
+fn files_without(fixture: &Fixture, left_out: &str) -> Vec<(String, Vec<u8>)> {
+    let names = [
+        "sllm.json",
+        "tokenizer.json",
+        "cpu/encoder.onnx",
+        "cpu/encoder.data",
+        "cpu/decoder.onnx",
+    ];
+    let names = names.into_iter().filter(|name| *name != left_out);
+    names
+        .map(|name| {
+            (
+                name.to_owned(),
+                fs::read(fixture.path().join(name)).unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_bundle_in_memory() {
+    let fixture = Fixture::new();
+    let mut files = files_without(&fixture, "");
+    let on_disk = fixture.open().unwrap();
+    let bundle = Bundle::from_memory(files.clone()).unwrap();
+    assert_eq!(bundle.config, on_disk.config);
+    assert_eq!(bundle.dir, Path::new("<memory>"));
+    bundle.load_tokenizer().unwrap();
+    let encoder = bundle.variants[0].graph(GraphRole::Encoder).unwrap();
+    encoder
+        .verify_external_data(&encoder.read_verified().unwrap())
+        .unwrap();
+    assert!(!format!("{bundle:?}").contains("104, 101"));
+
+    for (name, _) in &files {
+        let refused = Bundle::from_memory(files_without(&fixture, name));
+        let expected = match name.as_str() {
+            "sllm.json" => "<memory> holds no sllm.json".to_owned(),
+            name => format!("<memory>/{name}, named in the manifest, is not a regular file"),
+        };
+        let message = refused.unwrap_err().to_string();
+        assert!(message.starts_with(&expected), "{message}");
+    }
+
+    // Content is checked when it is read, as that of files is.
+    for (_, content) in &mut files[1..] {
+        content.push(b' ');
+    }
+    let changed = Bundle::from_memory(files.clone()).unwrap();
+    let encoder = changed.variants[0].graph(GraphRole::Encoder).unwrap();
+    let external = encoder.verify_external_data(&on_disk_graph(&on_disk));
+    for refused in [
+        changed.load_tokenizer().map(drop),
+        encoder.read_verified().map(drop),
+        external,
+    ] {
+        assert!(
+            matches!(refused, Err(Error::HashMismatch { .. })),
+            "{refused:?}"
+        );
+    }
+    let limited = changed.tokenizer.read_verified(1);
+    assert!(matches!(limited, Err(Error::FileTooLarge { .. })));
+
+    files[0].1 = vec![b'{', 0xff];
+    let refused = Bundle::from_memory(files);
+    assert!(matches!(refused, Err(Error::NotText { byte: 1, .. })));
+}
+
+fn on_disk_graph(bundle: &Bundle) -> Vec<u8> {
+    let encoder = bundle.variants[0].graph(GraphRole::Encoder).unwrap();
+    encoder.read_verified().unwrap()
+}
+
+/// A key is found where it is, `provenance` included.
+#[test]
+fn a_key_that_is_given_twice() {
+    let fixture = Fixture::new();
+    let text = fixture.manifest().to_string();
+    for (change, key) in [
+        (r#""tokenizer":{"file":"x","#, "tokenizer.file"),
+        (r#""provenance":{"a":[{"b":1,"b":2}],"#, "provenance.a[0].b"),
+    ] {
+        let start = &change[..change.find('{').unwrap() + 1];
+        let (message, _) = fixture.refusal(&text.replacen(start, change, 1));
+        let expected = format!("DIR/sllm.json: key `{key}` is given twice: remove one of them");
+        assert_eq!(message, expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_stay_inside() {
@@ -281,7 +391,7 @@ fn links_stay_inside() {
     };
     assert!(matches!(
         replace(outside.path().join("secret")),
-        Err(Error::UnsafePath { .. })
+        Err(Error::FileOutside { .. })
     ));
     assert!(matches!(
         replace(outside.path().join("nothing")),
@@ -297,7 +407,7 @@ fn links_stay_inside() {
     let manifest = edited(&good, "/tokenizer/file", Some(&file));
     assert!(matches!(
         fixture.refusal(&manifest.to_string()).1,
-        Error::UnsafePath { .. }
+        Error::FileOutside { .. }
     ));
     let (other, link) = (Fixture::new(), outside.path().join("link"));
     symlink(other.path(), &link).unwrap();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sllm_ort::{
     Error,
     config::{MAX_CONFIG_BYTES, ModelConfig, ModelKind, PrefillAttention},
+    error::SchemaProblem,
 };
 
 fn sllm() -> Value {
@@ -110,16 +111,10 @@ fn parts_that_a_kind_lacks() {
     // A configuration that was changed by hand is checked by `validate`.
     let mut headless = sllm.clone();
     headless.backbone = None;
-    assert!(matches!(
-        headless.validate("x"),
-        Err(Error::WrongKind { .. })
-    ));
+    insta::assert_snapshot!(headless.validate("x").unwrap_err(), @"x: key `backbone` is missing: add it, allowed is an object with layers, heads, ...");
     let mut wide = sllm;
     wide.hidden_size = 100;
-    assert!(matches!(
-        wide.validate("x"),
-        Err(Error::InvalidValue { .. })
-    ));
+    insta::assert_snapshot!(wide.validate("x").unwrap_err(), @"x: key `svae.heads` is 12, allowed is a divisor of hidden_size (100); key `backbone.heads` is 12, allowed is a divisor of hidden_size (100)");
 }
 
 #[test]
@@ -203,11 +198,7 @@ fn refused() {
     let messages = |base: Value, edits: Vec<(&str, Option<Value>)>| {
         let messages = edits.into_iter().map(|(key, value)| {
             let error = parse(&edited(&base, key, value.as_ref())).unwrap_err();
-            let known = matches!(
-                error,
-                Error::MissingKey { .. } | Error::UnknownKey { .. } | Error::InvalidValue { .. }
-            );
-            assert!(known, "{error:?}");
+            assert!(matches!(error, Error::Schema { .. }), "{error:?}");
             error.to_string()
         });
         messages.collect::<Vec<_>>()
@@ -225,6 +216,106 @@ fn refused() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
+/// The message for a good configuration with several changes.
+fn refusal(mut config: Value, changes: &[(&str, Value)]) -> (String, Vec<SchemaProblem>) {
+    for (key, value) in changes {
+        config = edited(&config, key, Some(value));
+    }
+    let error = parse(&config).unwrap_err();
+    let message = error.to_string();
+    let Error::Schema { problems, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert!(!message.contains('\n'), "{message}");
+    (message, problems)
+}
+
+#[test]
+fn every_problem_is_listed() {
+    let changes = [
+        ("/name", json!("two\nlines")),
+        ("/tokens/eos", json!(60000)),
+        ("/max_sentence_tokens", json!(1)),
+        ("/svae/layers", json!(0)),
+        ("/svae/heads", json!(7)),
+        ("/backbone/ffn_size", json!(1 << 20)),
+    ];
+    let (message, problems) = refusal(sllm(), &changes);
+    insta::assert_snapshot!(message, @r#"model.json: key `name` is "two\nlines", allowed is a string of 1 to 128 bytes without control characters; key `tokens.eos` is 60000, allowed is an id below vocab_size (50272); key `max_sentence_tokens` is 1, allowed is 2 to 65536; key `svae.layers` is 0, allowed is 1 to 1024; key `svae.heads` is 7, allowed is a divisor of hidden_size (768); key `backbone.ffn_size` is 1048576, allowed is 1 to 262144"#);
+    assert_eq!(problems.len(), changes.len());
+    assert!(problems.contains(&SchemaProblem::InvalidValue {
+        key: "svae.heads".into(),
+        value: "7".into(),
+        allowed: "a divisor of hidden_size (768)".into(),
+    }));
+    // What another kind has, and what this kind lacks.
+    insta::assert_snapshot!(refusal(svae(), &[("/kind", json!("sllm"))]).0, @"model.json: key `reencode_bos` is missing: add it, allowed is true or false; key `backbone` is missing: add it, allowed is an object with layers, heads, ...; key `max_sentences` is missing: add it, allowed is 1 or more");
+    insta::assert_snapshot!(refusal(sllm(), &[("/kind", json!("opt"))]).0, @r#"model.json: key `svae` does not belong to a model of kind opt: remove it, or correct the kind; key `backbone.word_embed_size` is missing: add it, allowed is 1 or more; key `backbone.prefill_attention` is "bidirectional", allowed is "causal" in a model of kind opt"#);
+    // A size that is wrong itself makes no other value wrong.
+    let changes = [("/vocab_size", json!(0)), ("/hidden_size", json!(0))];
+    insta::assert_snapshot!(refusal(sllm(), &changes).0, @"model.json: key `vocab_size` is 0, allowed is 1 to 1048576; key `hidden_size` is 0, allowed is 1 to 65536");
+}
+
+#[test]
+fn a_list_of_problems_ends() {
+    let zeros = [
+        "/vocab_size",
+        "/hidden_size",
+        "/max_sentence_tokens",
+        "/max_sentences",
+        "/svae/layers",
+        "/svae/heads",
+        "/svae/slots",
+        "/svae/ffn_size",
+        "/svae/word_embed_size",
+        "/backbone/layers",
+        "/backbone/heads",
+        "/backbone/ffn_size",
+        "/backbone/max_positions",
+    ];
+    let changes = zeros.map(|key| (key, json!(0)));
+    let (message, problems) = refusal(sllm(), &changes);
+    assert!(problems.len() > 12, "{problems:#?}");
+    assert!(message.ends_with(" more"), "{message}");
+    assert_eq!(message.matches("; key `").count(), 11, "{message}");
+}
+
+#[test]
+fn keys_that_are_given_twice() {
+    for (text, key) in [
+        (r#"{"a": 1, "a": 1}"#, "a"),
+        (r#"{"a": 1, "b": {"c": 1, "c": 1}}"#, "b.c"),
+        (r#"{"a": [{}, {"b": null, "b": 2}]}"#, "a[1].b"),
+        (r#"{"a": {"x\u000ay": 1, "x\ny": 1}}"#, r"a.x\ny"),
+    ] {
+        let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();
+        let expected = format!("model.json: key `{key}` is given twice: remove one of them");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// Values that serde reads by itself where the schema has others.
+#[test]
+fn no_list_is_an_object_and_null_is_a_value() {
+    for (key, value) in [
+        ("/tokens", json!([2, 2, 1])),
+        ("/svae", json!([4, null, 12, 1536, 768, false])),
+        ("/kind", json!({"sllm": null})),
+        ("/backbone/prefill_attention", json!(["causal"])),
+        ("/max_sentence_tokens", json!(null)),
+        ("/svae", json!(null)),
+        ("/svae/decoder_layers", json!(null)),
+        ("/svae/slots", json!(null)),
+        ("/reencode_mask", json!(null)),
+    ] {
+        let (message, problems) = refusal(sllm(), &[(key, value.clone())]);
+        let dotted = key[1..].replace('/', ".");
+        let start = format!("model.json: key `{dotted}` is {value}, allowed is ");
+        assert!(message.starts_with(&start), "{message}");
+        assert_eq!(problems.len(), 1);
+    }
+}
+
 #[test]
 fn texts_that_are_no_configuration() {
     for text in [
@@ -232,7 +323,6 @@ fn texts_that_are_no_configuration() {
         "{",
         "[1",
         "{\"name\": nul}",
-        "{\"a\": 1, \"b\": {\"c\": 1, \"c\": 1}}",
         "\u{feff}{}",
         &"[".repeat(100_000),
     ] {
@@ -244,10 +334,7 @@ fn texts_that_are_no_configuration() {
     insta::assert_snapshot!(error, @"model.json: line 2, column 9: not valid JSON: correct it there, or export the bundle again");
     for text in ["[]", "3", "null", "\"sllm\""] {
         let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();
-        assert!(
-            matches!(error, Error::InvalidValue { .. }),
-            "{text}: {error:?}"
-        );
+        assert!(matches!(error, Error::Schema { .. }), "{text}: {error:?}");
     }
 }
 
@@ -318,10 +405,7 @@ fn a_generated_sentence_is_masked_as_it_has_bos_unless_said_otherwise() {
     json["reencode_bos"] = true.into();
     json["reencode_mask"] = false.into();
     let refused = ModelConfig::from_json_str(&json.to_string(), "test");
-    assert!(
-        matches!(refused, Err(Error::InvalidValue { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::Schema { .. })), "{refused:?}");
 }
 
 #[test]

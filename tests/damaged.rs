@@ -62,7 +62,7 @@ fn a_broken_graph_with_a_right_hash_is_refused_by_onnx_runtime() {
         });
         let refused = matches!(
             error,
-            Error::GraphLoad { .. } | Error::MalformedGraph { .. } | Error::Contract { .. }
+            Error::GraphLoad { .. } | Error::MalformedGraph { .. } | Error::GraphSignature { .. }
         );
         assert!(refused, "{size}: {error:?}");
         assert!(line.contains("encoder.onnx"), "{line}");
@@ -70,7 +70,7 @@ fn a_broken_graph_with_a_right_hash_is_refused_by_onnx_runtime() {
 }
 
 #[test]
-fn swapped_graphs_do_not_keep_their_contracts() {
+fn swapped_graphs_do_not_have_the_signature() {
     let (error, line) = damaged(|bundle| {
         edit_manifest(bundle, |manifest| {
             let encoder = entry(manifest, "encoder").take();
@@ -79,7 +79,7 @@ fn swapped_graphs_do_not_keep_their_contracts() {
             *entry(manifest, "decoder") = encoder;
         });
     });
-    assert!(matches!(error, Error::Contract { .. }), "{error:?}");
+    assert!(matches!(error, Error::GraphSignature { .. }), "{error:?}");
     assert!(
         line.contains("expected \"encoder\", found \"decoder\""),
         "{line}"
@@ -92,12 +92,12 @@ fn a_manifest_cannot_lead_outside_or_lie() {
         (
             "outside",
             |m| entry(m, "encoder")["file"] = json!("../encoder.onnx"),
-            "stay inside",
+            "stays inside",
         ),
         (
             "absolute",
             |m| entry(m, "encoder")["file"] = json!("/etc/passwd"),
-            "stay inside",
+            "stays inside",
         ),
         (
             "absent",
@@ -122,13 +122,13 @@ fn a_manifest_cannot_lead_outside_or_lie() {
 }
 
 #[test]
-fn a_wrong_configuration_shows_in_the_contract() {
+fn a_wrong_configuration_shows_in_the_signature() {
     let (error, _) = damaged(|bundle| {
         edit_manifest(bundle, |manifest| {
             manifest["model"]["backbone"]["layers"] = json!(3)
         });
     });
-    let Error::Contract { problems, .. } = &error else {
+    let Error::GraphSignature { problems, .. } = &error else {
         panic!("{error:?}")
     };
     assert_eq!(

@@ -183,7 +183,7 @@ fn graphs_that_another_parser_reads_otherwise() {
 }
 
 #[test]
-fn a_contract_of_a_thousand_layers_is_refused_in_one_line() {
+fn a_signature_of_a_thousand_layers_is_refused_in_one_line() {
     let place = Place::new();
     changed(&place, |manifest| {
         manifest["model"]["backbone"]["layers"] = json!(1000)
@@ -274,7 +274,8 @@ fn graphs() {
         let caught = |error: &Error| {
             let text = error.to_string();
             let named = text.contains(&format!("{role}.onnx"));
-            let typed = text.contains("does not keep its contract") || text.contains("not finite");
+            let typed = text.contains("does not have the expected signature")
+                || text.contains("not finite");
             named && typed
         };
         assert!(errors.iter().any(caught), "{name}: {errors:#?}");

@@ -6,8 +6,7 @@
 use std::{ffi::OsStr, path::Path};
 
 use super::GraphFile;
-use crate::config::fields::SHOWN_CHARS;
-use crate::error::{Error, Result, list};
+use crate::error::{Error, Result, SHOWN_CHARS, list};
 use crate::protobuf::{Content, Fields};
 
 /// Deepest nesting of messages; control flow in control flow needs about eight levels each.
@@ -55,14 +54,10 @@ fn child(message: Message, field: u64) -> Option<Message> {
 /// data.
 pub(super) fn check_references(graph: &GraphFile, bytes: &[u8]) -> Result<()> {
     // References are relative to the graph's directory, names in the manifest to the bundle's.
-    let dir = graph.file.name.rsplit_once('/').map_or("", |(dir, _)| dir);
+    let dir = dir_of(&graph.file.name);
     let is_listed = |location: &[u8]| {
         std::str::from_utf8(location).is_ok_and(|location| {
-            let name = if dir.is_empty() {
-                location.to_owned()
-            } else {
-                format!("{dir}/{location}")
-            };
+            let name = format!("{dir}{location}");
             // Where ONNX Runtime looks: a link to the graph must not lead it to another file.
             let opened = graph.file.path.with_file_name(location);
             graph.external_data.iter().any(|file| {
@@ -92,6 +87,11 @@ pub(super) fn check_references(graph: &GraphFile, bytes: &[u8]) -> Result<()> {
             listed: list(graph.external_data.iter().map(|file| &file.name)),
         }),
     }
+}
+
+/// What the name of a graph begins with up to its last `/`.
+pub(super) fn dir_of(name: &str) -> &str {
+    name.rfind('/').map_or("", |slash| &name[..=slash])
 }
 
 fn is_ort(extension: &OsStr) -> bool {

@@ -1,15 +1,19 @@
 //! Files of a bundle: where they may lie, and that their content is the promised one.
 
 use std::{
-    fs::File,
+    borrow::Cow,
+    collections::BTreeMap,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
-use super::MAX_MANIFEST_BYTES;
-use crate::config::fields::{At, SHOWN_CHARS};
+use super::{
+    MAX_MANIFEST_BYTES,
+    memory::{FileBytes, MEMORY},
+};
 use crate::error::{Error, Result};
 use crate::fs::read_text;
 use crate::hash::hexadecimal;
@@ -25,36 +29,77 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub struct BundleFile {
     /// Name in the manifest: relative to the bundle's directory, with `/`.
     pub name: String,
-    /// Where it is, free of symbolic links; inside the bundle's directory.
+    /// Where it is, free of symbolic links, inside the bundle's directory. In a bundle in memory,
+    /// what messages call it.
     pub path: PathBuf,
     /// SHA-256 of the content that the manifest promises, in lower-case hexadecimal.
     pub sha256: String,
+    /// In a bundle in memory.
+    content: Option<FileBytes>,
+}
+
+/// Where the files of a bundle are.
+pub(super) enum Files {
+    /// In this directory, whose path is free of symbolic links.
+    Directory(PathBuf),
+    /// In memory, by name.
+    Memory(BTreeMap<String, FileBytes>),
+}
+
+impl Files {
+    pub fn directory(dir: &Path) -> Result<Self> {
+        let root = dir.canonicalize().map_err(|source| Error::Read {
+            path: dir.to_owned(),
+            source,
+        })?;
+        Ok(Self::Directory(root))
+    }
+
+    /// Finds a file by its name, which [`name_problem`] allows.
+    pub fn find(&self, file: &mut BundleFile) -> Result<()> {
+        match self {
+            Self::Directory(root) => file.path = path_inside(root, &file.name)?,
+            Self::Memory(files) => {
+                file.path = Path::new(MEMORY).join(&file.name);
+                file.content = files.get(&file.name).cloned();
+                if file.content.is_none() {
+                    let path = file.path.clone();
+                    return Err(Error::BundleFile { path, source: None });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the regular file `name` is in `root`; both free of symbolic links.
+fn path_inside(root: &Path, name: &str) -> Result<PathBuf> {
+    let joined = root.join(name);
+    let path = joined.canonicalize().map_err(|source| Error::BundleFile {
+        path: joined.clone(),
+        source: Some(source),
+    })?;
+    if !path.starts_with(root) {
+        return Err(Error::FileOutside {
+            path: joined,
+            target: path,
+        });
+    }
+    if !path.is_file() {
+        return Err(Error::BundleFile { path, source: None });
+    }
+    Ok(path)
 }
 
 impl BundleFile {
-    /// Finds `name` in the directory `root`, which is canonical.
-    pub(super) fn locate(root: &Path, name: String, sha256: String, at: At<'_>) -> Result<Self> {
-        let unsafe_path = |problem| Error::UnsafePath {
-            origin: at.origin.to_owned(),
-            key: at.key.to_owned(),
-            file: name.chars().take(SHOWN_CHARS).collect(),
-            problem,
-        };
-        if let Some(problem) = name_problem(&name) {
-            return Err(unsafe_path(problem));
+    /// A file that [`Files::find`] is to look for.
+    pub(super) fn new(name: String, sha256: String) -> Self {
+        Self {
+            name,
+            path: PathBuf::new(),
+            sha256,
+            content: None,
         }
-        let joined = root.join(&name);
-        let path = joined.canonicalize().map_err(|source| Error::BundleFile {
-            path: joined.clone(),
-            source: Some(source),
-        })?;
-        if !path.starts_with(root) {
-            return Err(unsafe_path("is a symbolic link that leads outside"));
-        }
-        if !path.is_file() {
-            return Err(Error::BundleFile { path, source: None });
-        }
-        Ok(Self { name, path, sha256 })
     }
 
     /// Reads the file, of at most `limit` bytes, and checks its hash in the same pass.
@@ -63,6 +108,15 @@ impl BundleFile {
     /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
     /// [`Error::Read`].
     pub fn read_verified(&self, limit: u64) -> Result<Vec<u8>> {
+        self.verified(limit).map(Cow::into_owned)
+    }
+
+    /// As [`read_verified`](Self::read_verified), without a copy of what is in memory already.
+    pub(crate) fn verified(&self, limit: u64) -> Result<Cow<'_, [u8]>> {
+        if let Some(content) = &self.content {
+            self.scan(limit, |_, _| {})?;
+            return Ok(Cow::Borrowed(content));
+        }
         let mut bytes = Vec::new();
         self.scan(limit, |size, chunk| {
             if bytes.is_empty() {
@@ -71,7 +125,20 @@ impl BundleFile {
             }
             bytes.extend_from_slice(chunk);
         })?;
-        Ok(bytes)
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// The content, if it is in memory; its hash may be wrong.
+    pub(super) fn content(&self) -> Option<&FileBytes> {
+        self.content.as_ref()
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        match &self.content {
+            Some(content) => Ok(content.len() as u64),
+            None => Ok(fs::metadata(&self.path)?.len()),
+        }
     }
 
     /// Checks the hash of the file, of any size, without keeping its content.
@@ -89,8 +156,11 @@ impl BundleFile {
             path: self.path.clone(),
             source,
         };
-        let mut file = File::open(&self.path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
+        let size = self.size().map_err(failed)?;
+        let mut file: Box<dyn Read + '_> = match &self.content {
+            Some(content) => Box::new(&content[..]),
+            None => Box::new(File::open(&self.path).map_err(failed)?),
+        };
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let (mut bytes, mut is_lfs_pointer) = (0u64, false);
@@ -143,7 +213,7 @@ pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {
     let root = dir.canonicalize().map_err(failed)?;
     let target = path.canonicalize().map_err(failed)?;
     if !target.starts_with(&root) {
-        return Err(Error::ManifestOutside {
+        return Err(Error::FileOutside {
             path: path.to_owned(),
             target,
         });
@@ -157,7 +227,7 @@ pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {
 
 /// What forbids a file name, if anything does. Checked on the text, so that a bundle is safe on
 /// every system.
-fn name_problem(name: &str) -> Option<&'static str> {
+pub(super) fn name_problem(name: &str) -> Option<&'static str> {
     if name.len() > MAX_FILE_NAME_BYTES {
         return Some("has a name that is too long");
     }

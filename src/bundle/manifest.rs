@@ -1,258 +1,236 @@
 //! Parsing of `sllm.json`.
 
-mod generation;
+use std::{collections::BTreeMap, path::Path};
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
-
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{
-    Bundle, BundleFile, FORMAT_VERSION, GraphFile, GraphRole, MAX_EXTERNAL_FILES, MAX_PROVIDERS,
-    MAX_VARIANTS, Variant,
+    Bundle, BundleFile, FORMAT_VERSION, Files, GraphFile, GraphRole, MAX_EXTERNAL_FILES,
+    MAX_PROVIDERS, MAX_VARIANTS, Variant, files::name_problem, generation::GenerationSection,
 };
-use crate::config::fields::{At, Fields, parse};
-use crate::config::{MAX_NAME_BYTES, ModelConfig, ModelKind};
-use crate::error::{Error, Result};
-use crate::sampling::GenerationDefaults;
-use crate::text::{LongSentence, Rule, Segmentation, Tail, WhiteSpace};
+use crate::{
+    config::{ConfigFile, ModelKind, label, require_label},
+    error::{Error, Problems, Result, SchemaProblem},
+    json::{self, StringVisitor},
+    text::Segmentation,
+};
 
-/// Bytes of a hash in hexadecimal.
-const SHA256_HEX: usize = 64;
-/// Room for any file name; its own limit is checked where it is located.
-const MAX_FILE_FIELD_BYTES: usize = 1 << 16;
+/// Digits of a hash in hexadecimal.
+const SHA256_DIGITS: usize = 64;
+/// What a hash may be.
+const SHA256: &str = "64 hexadecimal digits";
+/// What the name of a file may be.
+const FILE_NAME: &str = "a relative name, with `/`, that stays inside the bundle's directory";
 
-const RULE: [(&str, Rule); 2] = [("original", Rule::Original), ("clauses", Rule::Clauses)];
-const WHITE_SPACE: [(&str, WhiteSpace); 2] = [
-    ("kept", WhiteSpace::Kept),
-    ("canonical", WhiteSpace::Canonical),
-];
-const TAIL: [(&str, Tail); 2] = [("keep", Tail::Keep), ("drop", Tail::Drop)];
-const LONG: [(&str, LongSentence); 2] = [
-    ("split", LongSentence::Split),
-    ("truncate", LongSentence::Truncate),
-];
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    #[serde(rename = "format_version")]
+    _format_version: u64,
+    model: ConfigFile,
+    segmentation: Segmentation,
+    #[serde(default)]
+    generation: GenerationSection,
+    tokenizer: FileEntry,
+    chat_template: Option<FileEntry>,
+    variants: Vec<VariantEntry>,
+    #[serde(default)]
+    provenance: Map<String, Value>,
+}
 
-pub(super) fn read(dir: &Path, text: &str, origin: &str) -> Result<Bundle> {
-    let at = At { origin, key: "" };
-    let mut f = Fields::new(parse(text, origin)?, at)?;
+/// The key that manifests of every version have.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariantEntry {
+    #[serde(deserialize_with = "label")]
+    name: String,
+    #[serde(deserialize_with = "label")]
+    precision: String,
+    providers: Vec<String>,
+    graphs: GraphEntries,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GraphEntries {
+    encoder: Option<GraphEntry>,
+    backbone: Option<GraphEntry>,
+    decoder: Option<GraphEntry>,
+    opt: Option<GraphEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GraphEntry {
+    #[serde(deserialize_with = "file_name")]
+    file: String,
+    #[serde(deserialize_with = "sha256")]
+    sha256: String,
+    #[serde(default)]
+    external_data: Vec<FileEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEntry {
+    #[serde(deserialize_with = "file_name")]
+    file: String,
+    #[serde(deserialize_with = "sha256")]
+    sha256: String,
+}
+
+/// Reads the manifest `text` of the bundle in `dir`, whose files are in `files`.
+pub(super) fn read(dir: &Path, files: &Files, text: &str, origin: &str) -> Result<Bundle> {
+    let value = json::parse(text, origin)?;
     // The version comes first: another version may have other keys.
-    let found = f.integer::<u64>("format_version")?;
-    if found != FORMAT_VERSION {
+    let Version { format_version } = json::from_value(&value, origin)?;
+    if format_version != FORMAT_VERSION {
         return Err(Error::FormatVersion {
             origin: origin.to_owned(),
-            found,
+            found: format_version,
             supported: FORMAT_VERSION,
         });
     }
-    f.deny_unknown(&[
-        "format_version",
-        "model",
-        "segmentation",
-        "generation",
-        "tokenizer",
-        "chat_template",
-        "variants",
-        "provenance",
-    ])?;
-    let root = dir.canonicalize().map_err(|source| Error::Read {
-        path: dir.to_owned(),
-        source,
-    })?;
-    let reader = Reader { origin, root };
-    let config =
-        ModelConfig::from_value(f.required("model", "an object")?, At { key: "model", ..at })?;
-    let segmentation =
-        reader.segmentation(f.required("segmentation", "an object with tail, long_sentence")?)?;
-    let generation = match f.optional("generation") {
-        Some(value) => generation::read(value, reader.at("generation"))?,
-        None => GenerationDefaults::default(),
-    };
-    let tokenizer = reader.file(
-        f.required("tokenizer", "an object with file, sha256")?,
-        "tokenizer",
-    )?;
-    let chat_template = match f.optional("chat_template") {
-        Some(value) => Some(reader.file(value, "chat_template")?),
-        None => None,
-    };
-    let variants = f.required("variants", "a list of variants")?;
-    let variants = reader.variants(variants, config.kind)?;
-    let provenance = match f.optional("provenance") {
-        None => Map::new(),
-        Some(Value::Object(map)) => map,
-        Some(other) => {
-            return Err(At {
-                key: "provenance",
-                ..at
-            }
-            .invalid(&other, "an object"));
-        }
-    };
-    Ok(Bundle {
-        dir: dir.to_owned(),
-        config,
+    let Manifest {
+        model,
         segmentation,
         generation,
         tokenizer,
         chat_template,
         variants,
         provenance,
-    })
+        ..
+    } = json::from_value(&value, origin)?;
+    let mut problems = Problems::default();
+    problems.set_prefix("model.");
+    let config = model.check(&mut problems);
+    problems.set_prefix("generation.");
+    let generation = generation.check(&mut problems);
+    problems.set_prefix("");
+    let mut bundle = Bundle {
+        dir: dir.to_owned(),
+        segmentation,
+        generation,
+        tokenizer: tokenizer.check("tokenizer", &mut problems),
+        chat_template: chat_template.map(|file| file.check("chat_template", &mut problems)),
+        variants: check_variants(variants, config.kind, &mut problems),
+        config,
+        provenance,
+    };
+    problems.into_result(origin)?;
+    bundle.files_mut().try_for_each(|file| files.find(file))?;
+    Ok(bundle)
 }
 
-struct Reader<'a> {
-    origin: &'a str,
-    /// The bundle's directory without symbolic links.
-    root: PathBuf,
+fn check_variants(
+    entries: Vec<VariantEntry>,
+    kind: ModelKind,
+    problems: &mut Problems,
+) -> Vec<Variant> {
+    check_count("variants", entries.len(), 1, MAX_VARIANTS, problems);
+    let mut variants: Vec<Variant> = Vec::new();
+    for (index, entry) in entries.into_iter().take(MAX_VARIANTS).enumerate() {
+        let key = format!("variants[{index}]");
+        problems.require(
+            variants.iter().all(|other| other.name != entry.name),
+            format_args!("{key}.name"),
+            &entry.name,
+            "a name that no other variant has",
+        );
+        variants.push(entry.check(&key, kind, problems));
+    }
+    variants
 }
 
-impl Reader<'_> {
-    fn at<'k>(&'k self, key: &'k str) -> At<'k> {
-        At {
-            origin: self.origin,
-            key,
+impl VariantEntry {
+    fn check(self, key: &str, kind: ModelKind, problems: &mut Problems) -> Variant {
+        require_label(problems, format_args!("{key}.name"), &self.name);
+        require_label(problems, format_args!("{key}.precision"), &self.precision);
+        let providers = format!("{key}.providers");
+        check_count(&providers, self.providers.len(), 1, MAX_PROVIDERS, problems);
+        for (index, provider) in self.providers.iter().enumerate() {
+            require_label(problems, format_args!("{providers}[{index}]"), provider);
         }
-    }
-
-    fn segmentation(&self, value: Value) -> Result<Segmentation> {
-        let mut f = Fields::new(value, self.at("segmentation"))?;
-        f.deny_unknown(&["rule", "white_space", "tail", "long_sentence"])?;
-        Ok(Segmentation {
-            rule: match f.contains("rule") {
-                true => f.choice("rule", &RULE)?,
-                false => Rule::default(),
-            },
-            white_space: match f.contains("white_space") {
-                true => f.choice("white_space", &WHITE_SPACE)?,
-                false => WhiteSpace::default(),
-            },
-            tail: f.choice("tail", &TAIL)?,
-            long_sentence: f.choice("long_sentence", &LONG)?,
-        })
-    }
-
-    fn variants(&self, value: Value, kind: ModelKind) -> Result<Vec<Variant>> {
-        let mut variants: Vec<Variant> = Vec::new();
-        for (index, value) in self
-            .at("variants")
-            .array(value, 1, MAX_VARIANTS)?
-            .into_iter()
-            .enumerate()
-        {
-            let variant = self.variant(value, &format!("variants[{index}]"), kind)?;
-            if variants.iter().any(|other| other.name == variant.name) {
-                return Err(Error::DuplicateVariant {
-                    origin: self.origin.to_owned(),
-                    name: variant.name,
-                });
+        let mut graphs = BTreeMap::new();
+        for (role, graph) in [
+            (GraphRole::Encoder, self.graphs.encoder),
+            (GraphRole::Backbone, self.graphs.backbone),
+            (GraphRole::Decoder, self.graphs.decoder),
+            (GraphRole::Opt, self.graphs.opt),
+        ] {
+            let key = format!("{key}.graphs.{role}");
+            if GraphRole::required(kind).contains(&role) {
+                let allowed = format!("an object with file, sha256: models of kind {kind} need it");
+                problems.require_key(&graph, &key, &allowed);
+            } else {
+                problems.refuse_key(&graph, &key, kind);
             }
-            variants.push(variant);
+            graphs.extend(graph.map(|graph| (role, graph.check(&key, problems))));
         }
-        Ok(variants)
-    }
-
-    fn variant(&self, value: Value, key: &str, kind: ModelKind) -> Result<Variant> {
-        let mut f = Fields::new(value, self.at(key))?;
-        f.deny_unknown(&["name", "precision", "providers", "graphs"])?;
-        let name = f.string("name", MAX_NAME_BYTES)?;
-        let precision = f.string("precision", MAX_NAME_BYTES)?;
-        let providers_key = f.child("providers");
-        let providers = f.required("providers", "a list of execution providers")?;
-        let providers = self
-            .at(&providers_key)
-            .array(providers, 1, MAX_PROVIDERS)?
-            .into_iter()
-            .enumerate()
-            .map(|(i, value)| {
-                self.at(&format!("{providers_key}[{i}]"))
-                    .string(value, MAX_NAME_BYTES)
-            })
-            .collect::<Result<_>>()?;
-        let graphs_key = f.child("graphs");
-        let graphs = f.required("graphs", "an object with the model's graphs")?;
-        let graphs = self.graphs(graphs, &graphs_key, kind)?;
-        Ok(Variant {
-            name,
-            precision,
-            providers,
+        Variant {
+            name: self.name,
+            precision: self.precision,
+            providers: self.providers,
             graphs,
-        })
+        }
     }
+}
 
-    fn graphs(
-        &self,
-        value: Value,
-        key: &str,
-        kind: ModelKind,
-    ) -> Result<BTreeMap<GraphRole, GraphFile>> {
-        let roles = GraphRole::required(kind);
-        let mut f = Fields::new(value, self.at(key))?;
-        f.deny_unknown(&roles.iter().map(|role| role.as_str()).collect::<Vec<_>>())?;
-        roles
-            .iter()
-            .map(|role| {
-                let value = f.required(
-                    role.as_str(),
-                    "an object with file, sha256; models of this kind need this graph",
-                )?;
-                Ok((*role, self.graph(value, &f.child(role.as_str()))?))
-            })
-            .collect()
+impl GraphEntry {
+    fn check(self, key: &str, problems: &mut Problems) -> GraphFile {
+        let (file, sha256) = (self.file, self.sha256);
+        let data = format!("{key}.external_data");
+        check_count(
+            &data,
+            self.external_data.len(),
+            0,
+            MAX_EXTERNAL_FILES,
+            problems,
+        );
+        let external_data = self.external_data.into_iter().enumerate();
+        GraphFile {
+            file: FileEntry { file, sha256 }.check(key, problems),
+            external_data: external_data
+                .map(|(index, file)| file.check(&format!("{data}[{index}]"), problems))
+                .collect(),
+        }
     }
+}
 
-    fn graph(&self, value: Value, key: &str) -> Result<GraphFile> {
-        let mut f = Fields::new(value, self.at(key))?;
-        f.deny_unknown(&["file", "sha256", "external_data"])?;
-        let external_data = match f.optional("external_data") {
-            None => Vec::new(),
-            Some(value) => {
-                let key = f.child("external_data");
-                let entries = self
-                    .at(&key)
-                    .array(value, 0, MAX_EXTERNAL_FILES)?
-                    .into_iter()
-                    .enumerate();
-                entries
-                    .map(|(i, value)| self.file(value, &format!("{key}[{i}]")))
-                    .collect::<Result<_>>()?
-            }
-        };
-        Ok(GraphFile {
-            file: self.file_fields(f)?,
-            external_data,
-        })
+impl FileEntry {
+    /// The file, which is not looked for yet.
+    fn check(self, key: &str, problems: &mut Problems) -> BundleFile {
+        if let Some(problem) = name_problem(&self.file) {
+            let allowed = format_args!("{FILE_NAME}: this one {problem}");
+            problems.require(false, format_args!("{key}.file"), &self.file, allowed);
+        }
+        let digits = self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fits = digits && self.sha256.len() == SHA256_DIGITS;
+        problems.require(fits, format_args!("{key}.sha256"), &self.sha256, SHA256);
+        BundleFile::new(self.file, self.sha256.to_ascii_lowercase())
     }
+}
 
-    fn file(&self, value: Value, key: &str) -> Result<BundleFile> {
-        let f = Fields::new(value, self.at(key))?;
-        f.deny_unknown(&["file", "sha256"])?;
-        self.file_fields(f)
+fn check_count(key: &str, count: usize, min: usize, max: usize, problems: &mut Problems) {
+    if !(min..=max).contains(&count) {
+        problems.push(SchemaProblem::InvalidValue {
+            key: key.to_owned(),
+            value: format!("a list of {count} entries"),
+            allowed: format!("{min} to {max} entries"),
+        });
     }
+}
 
-    fn file_fields(&self, mut f: Fields<'_>) -> Result<BundleFile> {
-        let hash_key = f.child("sha256");
-        let allowed = "64 hexadecimal digits";
-        let hash = f.required("sha256", allowed)?;
-        let sha256 = match &hash {
-            Value::String(s)
-                if s.len() == SHA256_HEX && s.bytes().all(|b| b.is_ascii_hexdigit()) =>
-            {
-                s.to_ascii_lowercase()
-            }
-            other => return Err(self.at(&hash_key).invalid(other, allowed)),
-        };
-        let file_key = f.child("file");
-        let name = match f.required("file", "a file name inside the bundle")? {
-            Value::String(s) if s.len() <= MAX_FILE_FIELD_BYTES => s,
-            other => {
-                return Err(self
-                    .at(&file_key)
-                    .invalid(&other, "a file name inside the bundle"));
-            }
-        };
-        BundleFile::locate(&self.root, name, sha256, self.at(&file_key))
-    }
+fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_string(StringVisitor(FILE_NAME))
+}
+
+fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_string(StringVisitor(SHA256))
 }

@@ -98,8 +98,8 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
             format!(
                 "{}, {} of {} nodes, {} threads",
                 model.provider(),
-                model.placement().of(model.provider()),
-                model.placement().total(),
+                model.provider_assignment().of(model.provider()),
+                model.provider_assignment().total(),
                 model.threads()
             ),
         ),
@@ -159,7 +159,7 @@ fn describe(model: &Model, sentence_tokens: Option<usize>) -> anyhow::Result<Val
         "memory": model.kv_bytes(sentence_tokens)?,
         "variant": model.variant(),
         "provider": model.provider().name(),
-        "nodes": output::placement(model),
+        "nodes": output::provider_assignment(model),
         "threads": model.threads(),
         "spin_micros": model.spinning().as_micros() as u64,
         "matmul_kernel": model.matmul_kernel().map(MatMulKernel::name),

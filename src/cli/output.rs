@@ -42,12 +42,12 @@ pub fn fields(object: &Value) -> io::Result<()> {
 }
 
 /// How many of the graphs' nodes the provider in use runs.
-pub fn placement(model: &Model) -> Value {
-    let placement = model.placement();
+pub fn provider_assignment(model: &Model) -> Value {
+    let assignment = model.provider_assignment();
     serde_json::json!({
-        "on_provider": placement.of(model.provider()),
-        "all": placement.total(),
-        "by_provider": placement.nodes,
+        "on_provider": assignment.of(model.provider()),
+        "all": assignment.total(),
+        "by_provider": assignment.nodes,
     })
 }
 

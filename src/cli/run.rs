@@ -199,7 +199,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         }
         if args.stats {
             end["provider"] = model.provider().name().into();
-            end["nodes"] = output::placement(&model);
+            end["nodes"] = output::provider_assignment(&model);
         }
         output::json(&end)?;
     } else {
@@ -211,8 +211,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             model.config().name,
             model.variant(),
             model.provider(),
-            model.placement().of(model.provider()),
-            model.placement().total(),
+            model.provider_assignment().of(model.provider()),
+            model.provider_assignment().total(),
             model.threads(),
             match sampling.temperature() {
                 0.0 => "greedy".to_owned(),

@@ -1,10 +1,12 @@
 //! Limits and relations of the values of a configuration.
 
-use serde_json::{Value, json};
+use std::fmt::Display;
 
-use super::fields::{At, is_label, label_rule};
-use super::{ModelConfig, ModelKind, PrefillAttention};
-use crate::error::Result;
+use serde::Deserializer;
+
+use super::{BackboneConfig, ModelConfig, ModelKind, PrefillAttention, SvaeConfig};
+use crate::error::{Problems, Result};
+use crate::json::StringVisitor;
 
 /// Largest configuration file, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -27,6 +29,9 @@ pub const MAX_SENTENCE_TOKENS: usize = 1 << 16;
 /// Most positions of a backbone.
 pub const MAX_POSITIONS: usize = 1 << 20;
 
+/// What `svae` and `backbone` are.
+const PART: &str = "an object with layers, heads, ...";
+
 impl ModelConfig {
     /// Checks every value and how they fit together; `origin` is what an error calls the
     /// configuration.
@@ -35,148 +40,147 @@ impl ModelConfig {
     /// changing a field.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`](crate::Error::InvalidValue) for the first value that is not allowed,
-    /// and [`Error::WrongKind`](crate::Error::WrongKind) for a part that the kind needs and that is
-    /// absent.
+    /// [`Error::Schema`](crate::Error::Schema) with every value that is not allowed, and every part
+    /// that the kind of model needs and lacks, or does not have.
     pub fn validate(&self, origin: &str) -> Result<()> {
-        self.validate_at(At { origin, key: "" })
+        let mut problems = Problems::default();
+        self.check(&mut problems);
+        problems.into_result(origin)
     }
 
-    pub(crate) fn validate_at(&self, at: At<'_>) -> Result<()> {
-        let check = Check { at };
-        check.holds(is_label(&self.name, MAX_NAME_BYTES), "name", || {
-            (json!(self.name), label_rule(MAX_NAME_BYTES))
-        })?;
-        check.range("vocab_size", self.vocab_size, 1, MAX_VOCAB_SIZE)?;
-        check.range("hidden_size", self.hidden_size, 1, MAX_HIDDEN_SIZE)?;
+    /// Adds all that is wrong to `problems`.
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        require_label(problems, "name", &self.name);
+        problems.require_range("vocab_size", self.vocab_size, 1, MAX_VOCAB_SIZE);
+        problems.require_range("hidden_size", self.hidden_size, 1, MAX_HIDDEN_SIZE);
+        // What is itself out of range makes nothing else wrong.
+        let limit = match self.vocab_size {
+            size @ 1..=MAX_VOCAB_SIZE => size,
+            _ => MAX_VOCAB_SIZE,
+        };
         for (key, id) in [
             ("tokens.bos", self.tokens.bos),
             ("tokens.eos", self.tokens.eos),
             ("tokens.pad", self.tokens.pad),
         ] {
-            let inside = usize::try_from(id).is_ok_and(|id| id < self.vocab_size);
-            check.holds(inside, key, || {
-                (
-                    json!(id),
-                    format!("an id below vocab_size ({})", self.vocab_size),
-                )
-            })?;
+            let below = usize::try_from(id).is_ok_and(|id| id < limit);
+            problems.require(
+                below,
+                key,
+                id,
+                format_args!("an id below vocab_size ({limit})"),
+            );
         }
-        let usable = !self.reencode_bos || self.reencode_mask;
-        check.holds(usable, "reencode_mask", || {
-            let allowed = "true where reencode_bos is true: without a mask nothing is encoded";
-            (json!(self.reencode_mask), allowed.to_owned())
-        })?;
-        if self.kind != ModelKind::Opt {
-            self.require_svae()?;
-            self.require_max_sentence_tokens()?;
+        problems.require(
+            !self.reencode_bos || self.reencode_mask,
+            "reencode_mask",
+            self.reencode_mask,
+            "true where reencode_bos is true: without a mask nothing is encoded",
+        );
+        match self.kind {
+            ModelKind::Opt => problems.refuse_key(&self.svae, "svae", self.kind),
+            _ => {
+                problems.require_key(&self.svae, "svae", PART);
+                let (key, allowed) = ("max_sentence_tokens", "2 or more");
+                problems.require_key(&self.max_sentence_tokens, key, allowed);
+            }
         }
-        if self.kind != ModelKind::Svae {
-            self.require_backbone()?;
+        match self.kind {
+            ModelKind::Svae => problems.refuse_key(&self.backbone, "backbone", self.kind),
+            _ => problems.require_key(&self.backbone, "backbone", PART),
         }
         if self.kind == ModelKind::Sllm {
-            self.require_max_sentences()?;
+            problems.require_key(&self.max_sentences, "max_sentences", "1 or more");
         }
         if let Some(n) = self.max_sentence_tokens {
-            check.range(
-                "max_sentence_tokens",
-                n,
-                MIN_SENTENCE_TOKENS,
-                MAX_SENTENCE_TOKENS,
-            )?;
+            let key = "max_sentence_tokens";
+            problems.require_range(key, n, MIN_SENTENCE_TOKENS, MAX_SENTENCE_TOKENS);
         }
         if let Some(svae) = &self.svae {
-            check.range("svae.layers", svae.layers, 1, MAX_LAYERS)?;
-            check.range("svae.decoder_layers", svae.decoder_layers(), 1, MAX_LAYERS)?;
-            check.divides("svae.heads", svae.heads, self.hidden_size)?;
-            check.range("svae.slots", svae.slots, 1, MAX_SLOTS)?;
-            check.divides("svae.slots", svae.slots, self.hidden_size)?;
-            check.holds(
-                svae.slots == 1 || !svae.learnable_add,
-                "svae.learnable_add",
-                || (json!(true), "false where svae.slots is above 1".to_owned()),
-            )?;
-            check.range("svae.ffn_size", svae.ffn_size, 1, MAX_FFN_SIZE)?;
-            check.range(
-                "svae.word_embed_size",
-                svae.word_embed_size,
-                1,
-                MAX_HIDDEN_SIZE,
-            )?;
+            self.check_svae(svae, problems);
         }
-        let mut positions = MAX_POSITIONS;
         if let Some(backbone) = &self.backbone {
-            check.range("backbone.layers", backbone.layers, 1, MAX_LAYERS)?;
-            check.divides("backbone.heads", backbone.heads, self.hidden_size)?;
-            check.range("backbone.ffn_size", backbone.ffn_size, 1, MAX_FFN_SIZE)?;
-            check.range(
-                "backbone.max_positions",
-                backbone.max_positions,
-                1,
-                MAX_POSITIONS,
-            )?;
-            positions = backbone.max_positions;
-            if let Some(n) = backbone.word_embed_size {
-                check.range("backbone.word_embed_size", n, 1, MAX_HIDDEN_SIZE)?;
-            }
-            let causal = backbone.prefill_attention == PrefillAttention::Causal;
-            check.holds(
-                self.kind != ModelKind::Opt || causal,
-                "backbone.prefill_attention",
-                || {
-                    (
-                        json!(backbone.prefill_attention),
-                        "\"causal\" in a model of kind opt".to_owned(),
-                    )
-                },
-            )?;
+            self.check_backbone(backbone, problems);
         }
         if let Some(n) = self.max_sentences {
-            check.holds((1..=positions).contains(&n), "max_sentences", || {
-                (
-                    json!(n),
-                    format!("1 to {positions}, the backbone's max_positions"),
-                )
-            })?;
+            let positions = self
+                .backbone
+                .as_ref()
+                .map(|backbone| backbone.max_positions);
+            let most = positions.unwrap_or(MAX_POSITIONS).clamp(1, MAX_POSITIONS);
+            let source = positions.map_or("", |_| ", the backbone's max_positions");
+            let allowed = format_args!("1 to {most}{source}");
+            problems.require((1..=most).contains(&n), "max_sentences", n, allowed);
         }
-        Ok(())
+    }
+
+    fn check_svae(&self, svae: &SvaeConfig, problems: &mut Problems) {
+        problems.require_range("svae.layers", svae.layers, 1, MAX_LAYERS);
+        if let Some(layers) = svae.decoder_layers {
+            problems.require_range("svae.decoder_layers", layers, 1, MAX_LAYERS);
+        }
+        self.check_divisor("svae.heads", svae.heads, problems);
+        match svae.slots <= MAX_SLOTS {
+            true => self.check_divisor("svae.slots", svae.slots, problems),
+            false => problems.require_range("svae.slots", svae.slots, 1, MAX_SLOTS),
+        }
+        problems.require(
+            svae.slots == 1 || !svae.learnable_add,
+            "svae.learnable_add",
+            true,
+            "false where svae.slots is above 1",
+        );
+        problems.require_range("svae.ffn_size", svae.ffn_size, 1, MAX_FFN_SIZE);
+        let key = "svae.word_embed_size";
+        problems.require_range(key, svae.word_embed_size, 1, MAX_HIDDEN_SIZE);
+    }
+
+    fn check_backbone(&self, backbone: &BackboneConfig, problems: &mut Problems) {
+        problems.require_range("backbone.layers", backbone.layers, 1, MAX_LAYERS);
+        self.check_divisor("backbone.heads", backbone.heads, problems);
+        problems.require_range("backbone.ffn_size", backbone.ffn_size, 1, MAX_FFN_SIZE);
+        let key = "backbone.max_positions";
+        problems.require_range(key, backbone.max_positions, 1, MAX_POSITIONS);
+        let (key, size) = ("backbone.word_embed_size", backbone.word_embed_size);
+        if self.kind != ModelKind::Opt {
+            problems.refuse_key(&size, key, self.kind);
+            return;
+        }
+        problems.require_key(&size, key, "1 or more");
+        if let Some(size) = size {
+            problems.require_range(key, size, 1, MAX_HIDDEN_SIZE);
+        }
+        problems.require(
+            backbone.prefill_attention == PrefillAttention::Causal,
+            "backbone.prefill_attention",
+            backbone.prefill_attention,
+            "\"causal\" in a model of kind opt",
+        );
+    }
+
+    /// Adds a problem unless `value` divides the hidden size; with a hidden size that is itself out
+    /// of range, only if it is 0.
+    fn check_divisor(&self, key: &str, value: usize, problems: &mut Problems) {
+        let size = self.hidden_size;
+        if !(1..=MAX_HIDDEN_SIZE).contains(&size) {
+            problems.require(value > 0, key, value, "a divisor of hidden_size");
+            return;
+        }
+        let allowed = format_args!("a divisor of hidden_size ({size})");
+        problems.require(size.is_multiple_of(value), key, value, allowed);
     }
 }
 
-struct Check<'a> {
-    at: At<'a>,
+/// What a name may be.
+const LABEL: &str = "a string of 1 to 128 bytes without control characters";
+
+/// Reads a string that [`require_label`] checks.
+pub(crate) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_string(StringVisitor(LABEL))
 }
 
-impl Check<'_> {
-    fn holds(&self, ok: bool, key: &str, why: impl FnOnce() -> (Value, String)) -> Result<()> {
-        if ok {
-            return Ok(());
-        }
-        let (value, allowed) = why();
-        let key = match self.at.key {
-            "" => key.to_owned(),
-            prefix => format!("{prefix}.{key}"),
-        };
-        Err(At {
-            key: &key,
-            ..self.at
-        }
-        .invalid(&value, allowed))
-    }
-
-    fn range(&self, key: &str, value: usize, min: usize, max: usize) -> Result<()> {
-        self.holds((min..=max).contains(&value), key, || {
-            (json!(value), format!("{min} to {max}"))
-        })
-    }
-
-    fn divides(&self, key: &str, value: usize, hidden_size: usize) -> Result<()> {
-        // `is_multiple_of(0)` is false for every size but 0, which is refused before.
-        self.holds(hidden_size.is_multiple_of(value), key, || {
-            (
-                json!(value),
-                format!("a divisor of hidden_size ({hidden_size})"),
-            )
-        })
-    }
+/// Adds a problem unless `value` can be shown as a name: not empty, not too long, and on one line.
+pub(crate) fn require_label(problems: &mut Problems, key: impl Display, value: &str) {
+    let fits = (1..=MAX_NAME_BYTES).contains(&value.len()) && !value.chars().any(char::is_control);
+    problems.require(fits, key, value, LABEL);
 }

@@ -51,16 +51,12 @@ impl Error {
             | Self::CacheFull { .. } => Kind::TooLong,
             Self::FileTooLarge { .. }
             | Self::Json { .. }
-            | Self::MissingKey { .. }
-            | Self::UnknownKey { .. }
-            | Self::InvalidValue { .. }
+            | Self::Schema { .. }
             | Self::BundleNotFound { .. }
             | Self::BundleNotDirectory { .. }
             | Self::ManifestMissing { .. }
-            | Self::ManifestOutside { .. }
+            | Self::FileOutside { .. }
             | Self::FormatVersion { .. }
-            | Self::DuplicateVariant { .. }
-            | Self::UnsafePath { .. }
             | Self::BundleFile { .. }
             | Self::LfsPointer { .. }
             | Self::HashMismatch { .. }
@@ -81,7 +77,7 @@ impl Error {
             | Self::ProviderMissing { .. }
             | Self::ProviderStart { .. } => Kind::Runtime,
             Self::GraphLoad { .. }
-            | Self::Contract { .. }
+            | Self::GraphSignature { .. }
             | Self::GraphRun { .. }
             | Self::NotFinite { .. } => Kind::Model,
             Self::Cancelled => Kind::Cancelled,

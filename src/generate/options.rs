@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::LogitsHook;
 use crate::cancel::CancelHandle;
 use crate::{
-    config::fields::SHOWN_CHARS,
-    error::{Error, Result},
+    error::{Error, Result, SHOWN_CHARS},
     model::{Model, Network},
     sampling::SamplingOptions,
     text::{Tail, segments},

@@ -210,6 +210,6 @@ mod tests {
             LogitsOutput::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
         };
         assert_eq!(score(64).unwrap().len(), 64);
-        assert!(matches!(score(65), Err(Error::Contract { .. })));
+        assert!(matches!(score(65), Err(Error::GraphSignature { .. })));
     }
 }

@@ -2,11 +2,14 @@
 
 use super::shapes::shapes_of_graph;
 use crate::{
-    bundle::{GraphRole, Variant},
+    bundle::{GraphRole, MAX_GRAPH_BYTES, Variant},
     config::{ModelConfig, ModelKind},
     error::{Error, Result},
     graphs::{Backbone, Decoder, Encoder, TokenLm},
-    runtime::{EngineSettings, Graph, GraphBytes, GraphSettings, MatMulKernel, Placement},
+    runtime::{
+        EngineSettings, ExternalData, Graph, GraphBytes, GraphSettings, MatMulKernel,
+        ProviderAssignment,
+    },
 };
 
 /// The graphs of a model of any kind.
@@ -27,7 +30,7 @@ pub(super) enum Graphs {
 #[derive(Debug, Default)]
 pub(super) struct GraphsInfo {
     /// Where the nodes of all of them run.
-    pub placement: Placement,
+    pub assignment: ProviderAssignment,
     /// `None` if no graph has a product that a kernel is for.
     pub matmul_kernel: Option<MatMulKernel>,
 }
@@ -42,7 +45,7 @@ impl Graphs {
         let mut info = GraphsInfo::default();
         let mut load = |role| {
             let graph = load(config, variant, role, settings)?;
-            info.placement.add(graph.placement());
+            info.assignment.add(graph.provider_assignment());
             info.matmul_kernel = info.matmul_kernel.or(graph.matmul_kernel());
             Ok::<_, Error>(graph)
         };
@@ -80,11 +83,15 @@ pub(super) fn load(
         },
         ..settings.clone()
     };
-    let bytes = file.read_verified()?;
+    let bytes = file.file.verified(MAX_GRAPH_BYTES)?;
     file.verify_external_data(&bytes)?;
+    let external_data = match file.external_data_in_memory() {
+        None => ExternalData::Files,
+        Some(files) => ExternalData::Memory(files),
+    };
     let graph = GraphBytes {
         bytes: &bytes,
-        has_external_data: !file.external_data.is_empty(),
+        external_data,
     };
-    Graph::load(&file.file.path, graph, &settings)
+    Graph::load(&file.file.path, &graph, &settings)
 }

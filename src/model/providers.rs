@@ -1,6 +1,6 @@
 //! Which execution providers a model is tried on.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use super::{LoadOptions, Model, graphs};
 use crate::{
@@ -38,7 +38,7 @@ impl Model {
         };
         let size = |file: &GraphFile| -> u64 {
             let files = file.external_data.iter().chain([&file.file]);
-            let sizes = files.map(|file| fs::metadata(&file.path).map_or(0, |data| data.len()));
+            let sizes = files.map(|file| file.size().unwrap_or(0));
             sizes.sum()
         };
         let smallest = variant.graphs.iter().min_by_key(|(_, file)| size(file));

@@ -72,7 +72,7 @@ enum Element {
 }
 
 impl Element {
-    /// That of the graph's caches; if it is neither, the contract will not be kept.
+    /// That of the graph's caches; if it is neither, the signature will not match.
     fn of(graph: &Graph) -> Self {
         match graph.element(&past_name(0)) {
             Some(TensorElementType::Float16) => Self::F16,
@@ -141,7 +141,7 @@ pub(crate) fn is_in_place(graph: &Graph) -> bool {
     graph.has_input(LENGTHS)
 }
 
-/// The inputs and outputs that a cache adds to a graph's contract.
+/// The inputs and outputs that a cache adds to a graph's signature.
 pub(crate) fn cache_specs(graph: &Graph, shape: &CacheShape) -> (Vec<TensorSpec>, Vec<TensorSpec>) {
     use ort::value::TensorElementType::Int32;
     let element = Element::of(graph).tensor_type();

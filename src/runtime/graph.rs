@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,8 +19,8 @@ use tracing::debug_span;
 
 use super::{
     EngineSettings, MatMulKernel, Provider, ProviderOptions,
-    kernels::{self, Replaced},
-    placement::{Placement, RECORD, placement},
+    kernels::{self, DataSource, Replaced},
+    provider_assignment::{ProviderAssignment, RECORD, provider_assignment},
     provider_start::start_error,
 };
 use crate::error::{Error, Result};
@@ -57,11 +57,18 @@ pub(crate) struct GraphSettings {
     pub matmul_kernel: MatMulKernel,
 }
 
-/// The file of a graph.
-#[derive(Clone, Copy)]
+/// The content of a graph.
 pub(crate) struct GraphBytes<'a> {
     pub bytes: &'a [u8],
-    pub has_external_data: bool,
+    pub external_data: ExternalData,
+}
+
+/// Where the external data of a graph is.
+pub(crate) enum ExternalData {
+    /// Beside the graph's file.
+    Files,
+    /// In memory, by its path relative to the graph; empty if the graph has none.
+    Memory(Vec<(String, Arc<[u8]>)>),
 }
 
 /// A loaded graph. ONNX Runtime's session is for one run at a time, so that there is one for each run
@@ -72,9 +79,11 @@ pub(crate) struct Graph {
     path: PathBuf,
     /// With the type of their elements, if they are tensors.
     inputs: BTreeMap<String, Option<TensorElementType>>,
-    placement: Placement,
+    assignment: ProviderAssignment,
     matmul_kernel: Option<MatMulKernel>,
     on_device: bool,
+    /// ONNX Runtime may use them as long as there are sessions, which are dropped before.
+    _external_data: Vec<Arc<[u8]>>,
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
     runs_before_failure: std::sync::atomic::AtomicIsize,
@@ -84,7 +93,7 @@ impl Graph {
     /// Make a session of the graph in `path`.
     ///
     /// `file` is what it is verified to hold.
-    pub fn load(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Result<Self> {
+    pub fn load(path: &Path, file: &GraphBytes<'_>, settings: &GraphSettings) -> Result<Self> {
         let _span = debug_span!(
             "load_graph",
             file = %path.display(),
@@ -97,6 +106,10 @@ impl Graph {
             source: source.into(),
         };
         let products = Products::of(path, file, settings);
+        let in_memory: &[_] = match &file.external_data {
+            ExternalData::Files => &[],
+            ExternalData::Memory(files) => files,
+        };
         let start = || {
             let mut builder = builder(settings).map_err(failed)?;
             let _registering;
@@ -113,11 +126,16 @@ impl Graph {
                     .with_execution_providers([provider])
                     .map_err(|error| start_error(settings.provider, error.into()))?;
             }
-            match &products.replaced {
-                Some(replaced) => builder.commit_from_memory(&replaced.model),
+            for (name, content) in in_memory {
+                builder = builder
+                    .with_external_initializer_file_in_memory(name, content.clone())
+                    .map_err(|error| failed(error.into()))?;
+            }
+            match (&products.replaced, &file.external_data) {
+                (Some(replaced), _) => builder.commit_from_memory(&replaced.model),
                 // ONNX Runtime finds data beside a file that it reads by itself.
-                None if file.has_external_data => builder.commit_from_file(path),
-                None => builder.commit_from_memory(file.bytes),
+                (None, ExternalData::Files) => builder.commit_from_file(path),
+                (None, ExternalData::Memory(_)) => builder.commit_from_memory(file.bytes),
             }
             .map_err(failed)
         };
@@ -127,15 +145,16 @@ impl Graph {
             .iter()
             .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
-        let placement = placement(&session).map_err(failed)?;
+        let assignment = provider_assignment(&session).map_err(failed)?;
         let mut sessions = vec![Mutex::new(session)];
         while sessions.len() < settings.parallel_runs {
             sessions.push(Mutex::new(start()?));
         }
         Ok(Self {
-            placement,
+            assignment,
             matmul_kernel: products.kernel,
             on_device: settings.provider != Provider::Cpu,
+            _external_data: in_memory.iter().map(|(_, data)| data.clone()).collect(),
             sessions,
             path: path.to_owned(),
             inputs,
@@ -160,8 +179,8 @@ impl Graph {
     }
 
     /// Where its nodes run.
-    pub fn placement(&self) -> &Placement {
-        &self.placement
+    pub fn provider_assignment(&self) -> &ProviderAssignment {
+        &self.assignment
     }
 
     /// What multiplies with its weights of 4 and 8 bits, if it has such and runs on the processor.
@@ -265,9 +284,9 @@ impl Graph {
         Err(self.not_finite(output))
     }
 
-    /// An output is not what the contract says, which only a run could show.
+    /// The error for an output that differs from the signature, which only a run can show.
     pub fn broken(&self, problem: String) -> Error {
-        Error::Contract {
+        Error::GraphSignature {
             path: self.path.clone(),
             problems: vec![problem],
         }
@@ -294,7 +313,7 @@ struct Products {
 }
 
 impl Products {
-    fn of(path: &Path, file: GraphBytes<'_>, settings: &GraphSettings) -> Self {
+    fn of(path: &Path, file: &GraphBytes<'_>, settings: &GraphSettings) -> Self {
         let nodes = |kernel| Self {
             replaced: None,
             kernel,
@@ -302,14 +321,16 @@ impl Products {
         if settings.provider != Provider::Cpu || !kernels::is_replaceable(file.bytes) {
             return nodes(None);
         }
-        // A changed graph finds external data only in a folder whose name is UTF-8.
-        let has_place = !file.has_external_data || folder_of(path).is_some();
+        let data = match &file.external_data {
+            ExternalData::Memory(files) => Some(DataSource::Memory(files)),
+            // A changed graph finds external data only in a folder whose name is UTF-8.
+            ExternalData::Files => {
+                folder_of(path).map(|folder| DataSource::Folder(folder.as_ref()))
+            }
+        };
         let replaced = match settings.matmul_kernel {
             MatMulKernel::OnnxRuntime => None,
-            kernel => {
-                let folder = path.parent().filter(|_| has_place);
-                folder.and_then(|folder| kernels::replace(file.bytes, folder, kernel.lanes()))
-            }
+            kernel => data.and_then(|data| kernels::replace(file.bytes, data, kernel.lanes())),
         };
         match replaced {
             None => nodes(Some(MatMulKernel::OnnxRuntime)),
@@ -396,15 +417,15 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let mut settings = testing::settings();
         settings.matmul_kernel = MatMulKernel::Plain;
-        for (has_external_data, expected) in [
-            (true, MatMulKernel::OnnxRuntime),
-            (false, MatMulKernel::Plain),
+        for (external_data, expected) in [
+            (ExternalData::Files, MatMulKernel::OnnxRuntime),
+            (ExternalData::Memory(Vec::new()), MatMulKernel::Plain),
         ] {
             let file = GraphBytes {
                 bytes: &bytes,
-                has_external_data,
+                external_data,
             };
-            let graph = Graph::load(&path, file, &settings).unwrap();
+            let graph = Graph::load(&path, &file, &settings).unwrap();
             assert_eq!(graph.matmul_kernel(), Some(expected));
         }
     }

@@ -1,26 +1,26 @@
-//! ONNX Runtime: finding and loading it, execution providers, graphs and their contracts, KV caches.
+//! ONNX Runtime: finding and loading it, execution providers, graphs and their signatures, KV caches.
 
 mod cache;
 mod graph;
 mod input;
 mod kernels;
 mod library;
-mod placement;
 mod provider;
+mod provider_assignment;
 mod provider_options;
 mod provider_start;
 mod shape_profiles;
 mod signature;
 
 pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
-pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
+pub(crate) use graph::{ExternalData, Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;
 pub use kernels::MatMulKernel;
 pub(crate) use library::environment;
 pub use library::{LibraryInfo, data_folder, library_info, load_library};
-pub use placement::Placement;
 pub(crate) use provider::EngineSettings;
 pub use provider::{Provider, ProviderChoice};
+pub use provider_assignment::ProviderAssignment;
 pub use provider_options::ProviderOptions;
 pub(crate) use provider_start::missing_part;
 pub use shape_profiles::{ShapeProfiles, SizeRange};
@@ -31,8 +31,8 @@ pub(crate) mod testing {
     use std::{path::Path, time::Duration};
 
     use super::{
-        EngineSettings, Graph, GraphBytes, GraphSettings, MatMulKernel, Provider, ProviderOptions,
-        environment,
+        EngineSettings, ExternalData, Graph, GraphBytes, GraphSettings, MatMulKernel, Provider,
+        ProviderOptions, environment,
     };
 
     /// The processor, with one thread.
@@ -54,9 +54,9 @@ pub(crate) mod testing {
         let bytes = std::fs::read(path.as_ref()).unwrap();
         let file = GraphBytes {
             bytes: &bytes,
-            has_external_data: false,
+            external_data: ExternalData::Memory(Vec::new()),
         };
-        Graph::load(path.as_ref(), file, &settings()).unwrap()
+        Graph::load(path.as_ref(), &file, &settings()).unwrap()
     }
 
     /// Equal up to `tolerance`, relative to the larger of 1 and the expected number.

@@ -8,8 +8,8 @@ use ort::{
 use super::Graph;
 use crate::error::{Error, Result};
 
-/// The version of the graph contracts that this program speaks (`sllm.contract_version`).
-const CONTRACT_VERSION: &str = "1";
+/// The version of the graph signatures that this program reads: `sllm.contract_version`.
+const SIGNATURE_VERSION: &str = "1";
 
 /// A dimension of any size.
 pub(crate) const ANY: i64 = -1;
@@ -46,7 +46,7 @@ impl Graph {
     /// Compare the graph's metadata, inputs and outputs with `signature`.
     ///
     /// # Errors
-    /// [`Error::Contract`] with all that differs, as expected and as found.
+    /// [`Error::GraphSignature`] with all that differs, as expected and as found.
     pub fn check(&self, signature: &GraphSignature) -> Result<()> {
         let session = self.session();
         let mut problems = metadata_problems(&session, signature.graph);
@@ -59,7 +59,7 @@ impl Graph {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::Contract {
+        Err(Error::GraphSignature {
             path: self.path().to_owned(),
             problems,
         })
@@ -71,7 +71,7 @@ fn metadata_problems(session: &Session, graph: &str) -> Vec<String> {
         return vec!["its metadata cannot be read".into()];
     };
     let expected = [
-        ("sllm.contract_version", CONTRACT_VERSION),
+        ("sllm.contract_version", SIGNATURE_VERSION),
         ("sllm.graph", graph),
     ];
     let differs = |(key, expected): &(&str, &str)| {
@@ -157,7 +157,7 @@ mod tests {
                 &[ANY, 7],
             )],
         };
-        let Err(Error::Contract { problems, .. }) =
+        let Err(Error::GraphSignature { problems, .. }) =
             testing::graph("tests/golden/bundle/portable/encoder.onnx").check(&signature)
         else {
             panic!("an encoder is not such a decoder");

@@ -182,7 +182,7 @@ fn exp(x: f32) -> f32 {
     /// Added to a number, it rounds that to an integer, which is in the lowest bits of the sum.
     const ROUNDS: f32 = 12_582_912.0;
     // The logarithm of 2 in two parts, the former of few bits.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
     let sum = x.max(-87.0) * std::f32::consts::LOG2_E + ROUNDS;
     let exponent = sum.to_bits().wrapping_sub(ROUNDS.to_bits());
     let whole = sum - ROUNDS;

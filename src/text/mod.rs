@@ -14,8 +14,11 @@ mod words;
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+
 use crate::error::{Error, Result};
 
+#[cfg(feature = "measure")]
 pub(crate) use line_feeds::LineFeeds;
 pub use line_feeds::with_line_feeds;
 pub use segment::{Rule, Segments, Tail, segments};
@@ -30,12 +33,15 @@ pub use white_space::WhiteSpace;
 pub const MAX_TEXT_BYTES: usize = 64 << 20;
 
 /// How text is cut for a model: the `segmentation` of a bundle's manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Segmentation {
     /// Where sentences end.
+    #[serde(default)]
     pub rule: Rule,
     /// What the model sees of white space.
+    #[serde(default)]
     pub white_space: WhiteSpace,
     /// What becomes of the text after the last mark.
     pub tail: Tail,

@@ -2,10 +2,13 @@
 
 use std::iter::FusedIterator;
 
+use serde::Deserialize;
+
 use super::{clauses, original};
 
 /// The rule that cuts a text into sentences: `segmentation.rule` of a bundle's manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Rule {
     /// That of the original (BestAnHongjun/SentenceVAE): after each comma, stop, colon, straight
@@ -19,7 +22,8 @@ pub enum Rule {
 }
 
 /// What becomes of the text after the last mark, such as "Bye" in "Hello. Bye".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Tail {
     /// It is a sentence.

@@ -1,10 +1,13 @@
 //! Sentences with more tokens than the model takes.
 
+use serde::Deserialize;
+
 use super::{SentenceTokenizer, TextSentence, tokenizer::Encoded};
 use crate::error::{Error, Result};
 
 /// What becomes of a sentence with more tokens than the model takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LongSentence {
     /// It is split into pieces that fit, at a word boundary where there is one.

@@ -10,8 +10,9 @@ use super::{
     stream::Spacing,
     token_bytes::TokenBytes,
 };
-use crate::config::{ModelConfig, SpecialTokens, fields::json_error};
+use crate::config::{ModelConfig, SpecialTokens};
 use crate::error::{BoxedError, Error, Result, one_line};
+use crate::json::json_error;
 
 /// Turns text into token ids and back. Cheap to clone, and shared between threads.
 ///

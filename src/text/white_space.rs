@@ -3,8 +3,11 @@
 //! A sentence keeps its own white space in the text; its token ids are those of the canonical form.
 //! `export/sllm_train/text/white_space.py` is the same rule in Python.
 
+use serde::Deserialize;
+
 /// How white space reaches the model: `segmentation.white_space` of a bundle's manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum WhiteSpace {
     /// As it is in the text: what checkpoints of the original were trained with.

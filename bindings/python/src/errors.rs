@@ -66,7 +66,7 @@ fn exception_of(error: &Error, message: String) -> PyErr {
         Error::SessionFile { .. } | Error::SessionModel { .. } | Error::Snapshot { .. } => {
             SnapshotError::new_err(message)
         }
-        Error::NoGraph { .. } | Error::SentenceLimit { .. } | Error::Contract { .. } => {
+        Error::NoGraph { .. } | Error::SentenceLimit { .. } | Error::GraphSignature { .. } => {
             BundleError::new_err(message)
         }
         Error::CacheFull { .. } => OnnxRuntimeError::new_err(message),

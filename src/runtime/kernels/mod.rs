@@ -19,5 +19,6 @@ mod replace;
 mod tests;
 
 pub use kernel::MatMulKernel;
+pub(super) use onnx::DataSource;
 pub(super) use operators::domain;
 pub(super) use replace::{Replaced, is_replaceable, replace};

@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::Path,
+    sync::Arc,
 };
 
 use crate::protobuf::{Content, Field, Fields, put_bytes, put_integer};
@@ -169,6 +170,39 @@ pub(super) fn node(
     message
 }
 
+/// Where external data is.
+#[derive(Clone, Copy)]
+pub(crate) enum DataSource<'a> {
+    /// In files of a folder.
+    Folder(&'a Path),
+    /// In memory, by the names of such files.
+    Memory(&'a [(String, Arc<[u8]>)]),
+}
+
+impl DataSource<'_> {
+    /// Bytes of a file, if it has so many.
+    fn read(self, name: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
+        match self {
+            Self::Folder(folder) => {
+                let mut file = File::open(folder.join(name)).ok()?;
+                // Nothing is allocated for what is not there.
+                if file.metadata().ok()?.len().checked_sub(offset)? < length as u64 {
+                    return None;
+                }
+                file.seek(SeekFrom::Start(offset)).ok()?;
+                let mut data = vec![0; length];
+                file.read_exact(&mut data).ok()?;
+                Some(data)
+            }
+            Self::Memory(files) => {
+                let (_, content) = files.iter().find(|(known, _)| known == name)?;
+                let start = usize::try_from(offset).ok()?;
+                Some(content.get(start..start.checked_add(length)?)?.to_vec())
+            }
+        }
+    }
+}
+
 /// A constant of a graph.
 #[derive(Default)]
 pub(super) struct Tensor<'a> {
@@ -217,9 +251,13 @@ impl<'a> Tensor<'a> {
         self.dims.iter().try_fold(element, size)
     }
 
-    /// Its data, if it has elements of `data_type`, which are of `element` bytes; external data is
-    /// read from `folder`.
-    fn data(&self, data_type: u64, element: usize, folder: &Path) -> Option<Cow<'a, [u8]>> {
+    /// Its data, if it has elements of `data_type`, which are of `element` bytes.
+    fn data(
+        &self,
+        data_type: u64,
+        element: usize,
+        source: DataSource<'_>,
+    ) -> Option<Cow<'a, [u8]>> {
         if self.data_type != data_type {
             return None;
         }
@@ -236,23 +274,16 @@ impl<'a> Tensor<'a> {
         if number("length")? != bytes as u64 {
             return None;
         }
-        let mut file = File::open(folder.join(text("location")?)).ok()?;
-        // Nothing is allocated for what is not there.
-        if file.metadata().ok()?.len().checked_sub(offset)? < bytes as u64 {
-            return None;
-        }
-        file.seek(SeekFrom::Start(offset)).ok()?;
-        let mut data = vec![0; bytes];
-        file.read_exact(&mut data).ok()?;
+        let data = source.read(text("location")?, offset, bytes)?;
         Some(Cow::Owned(data))
     }
 
-    pub fn bytes(&self, folder: &Path) -> Option<Cow<'a, [u8]>> {
-        self.data(UINT8, 1, folder)
+    pub fn bytes(&self, source: DataSource<'_>) -> Option<Cow<'a, [u8]>> {
+        self.data(UINT8, 1, source)
     }
 
-    pub fn floats(&self, folder: &Path) -> Option<Vec<f32>> {
-        let data = self.data(FLOAT, 4, folder)?;
+    pub fn floats(&self, source: DataSource<'_>) -> Option<Vec<f32>> {
+        let data = self.data(FLOAT, 4, source)?;
         let (numbers, _) = data.as_chunks();
         Some(
             numbers

@@ -1,9 +1,9 @@
 //! A product with weights of a few bits, as graphs have it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use super::{
-    onnx::{Node, Tensor},
+    onnx::{DataSource, Node, Tensor},
     packed::{Format, Packed},
 };
 
@@ -80,17 +80,17 @@ impl<'a> Product<'a> {
         self.constants().all(|name| constants.contains_key(name))
     }
 
-    /// Its weights for a kernel with so many lanes; external data is read from `folder`.
+    /// Its weights for a kernel with so many lanes; external data is read from `source`.
     pub fn weights(
         &self,
         constants: &Constants<'_>,
-        folder: &Path,
+        source: DataSource<'_>,
         lanes: usize,
     ) -> Option<Weights> {
-        let codes = constants.get(self.codes)?.bytes(folder)?;
-        let scales = constants.get(self.scales)?.floats(folder)?;
+        let codes = constants.get(self.codes)?.bytes(source)?;
+        let scales = constants.get(self.scales)?.floats(source)?;
         let bias = match self.bias {
-            Some(bias) => Some(constants.get(bias)?.floats(folder)?),
+            Some(bias) => Some(constants.get(bias)?.floats(source)?),
             None => None,
         };
         let packed = Packed::new(

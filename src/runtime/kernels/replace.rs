@@ -1,9 +1,9 @@
 //! Puts operators of ours in the place of nodes of a graph, and takes their weights out of it.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    onnx::{self, Node, Tensor, fields, graph, model, opset},
+    onnx::{self, DataSource, Node, Tensor, fields, graph, model, opset},
     operators::{DOMAIN, MATMUL, RANK_VOCABULARY},
     product::{Constants, Product, Weights},
     ranking::Ranking,
@@ -27,11 +27,11 @@ pub(crate) fn is_replaceable(model: &[u8]) -> bool {
 }
 
 /// `model` with operators of ours; `None` if there is nothing to replace, or if the weights cannot be
-/// read: external data is looked for in `folder`.
-pub(crate) fn replace(model: &[u8], folder: &Path, lanes: usize) -> Option<Replaced> {
+/// read, of which external data is in `source`.
+pub(crate) fn replace(model: &[u8], source: DataSource<'_>, lanes: usize) -> Option<Replaced> {
     let plan = Plan::of(graph_of(model)?)?;
     let weights = |product: &Product<'_>| {
-        let weights = product.weights(&plan.constants, folder, lanes)?;
+        let weights = product.weights(&plan.constants, source, lanes)?;
         Some(Arc::new(weights))
     };
     let weights: Vec<_> = plan.products.iter().map(weights).collect::<Option<_>>()?;

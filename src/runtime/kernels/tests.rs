@@ -211,8 +211,8 @@ mod matmul {
     use crate::{
         protobuf::{put_bytes, put_integer},
         runtime::{
-            Graph, GraphBytes,
-            kernels::{is_replaceable, replace},
+            ExternalData, Graph, GraphBytes,
+            kernels::{DataSource, is_replaceable, replace},
             testing::{self, assert_close},
         },
     };
@@ -329,44 +329,59 @@ mod matmul {
         model
     }
 
-    fn load(path: &Path, bytes: &[u8], has_external_data: bool, kernel: MatMulKernel) -> Graph {
+    fn load(path: &Path, bytes: &[u8], external_data: ExternalData, kernel: MatMulKernel) -> Graph {
         let mut settings = testing::settings();
         settings.matmul_kernel = kernel;
         settings.threads = 2;
         let file = GraphBytes {
             bytes,
-            has_external_data,
+            external_data,
         };
-        Graph::load(path, file, &settings).unwrap()
+        Graph::load(path, &file, &settings).unwrap()
+    }
+
+    /// Where the weights of a graph are.
+    #[derive(Clone, Copy, Debug)]
+    enum Place {
+        Graph,
+        File,
+        Memory,
     }
 
     #[test]
     fn an_operator_equals_the_node() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("product.onnx");
-        for (format, is_external) in Format::ALL
-            .into_iter()
-            .flat_map(|f| [(f, false), (f, true)])
-        {
-            let mut external = Vec::new();
-            let bytes = model(format, 4, is_external.then_some(&mut external));
-            std::fs::write(&path, &bytes).unwrap();
-            std::fs::write(folder.path().join(DATA), &external).unwrap();
-            for rows in [1, 3, 700] {
-                let input: Vec<f32> = (0..rows * COLUMNS)
-                    .map(|n| (n as f32 * 0.3).sin())
-                    .collect();
-                let run = |kernel: MatMulKernel| {
-                    let graph = load(&path, &bytes, is_external, kernel);
-                    assert_eq!(graph.matmul_kernel(), Some(kernel));
-                    let input = Tensor::from_array(([rows, COLUMNS], input.clone())).unwrap();
-                    graph
-                        .run(vec![("x", input.into())], "y", &[rows, ROWS])
-                        .unwrap()
-                };
-                let expected = run(MatMulKernel::OnnxRuntime);
-                for kernel in kernels() {
-                    assert_close(&run(kernel), &expected, 1e-3);
+        for format in Format::ALL {
+            for place in [Place::Graph, Place::File, Place::Memory] {
+                let mut external = Vec::new();
+                let is_external = !matches!(place, Place::Graph);
+                let bytes = model(format, 4, is_external.then_some(&mut external));
+                std::fs::write(&path, &bytes).unwrap();
+                std::fs::write(folder.path().join(DATA), &external).unwrap();
+                for rows in [1, 3, 700] {
+                    let input: Vec<f32> = (0..rows * COLUMNS)
+                        .map(|n| (n as f32 * 0.3).sin())
+                        .collect();
+                    let run = |kernel: MatMulKernel| {
+                        let data = match place {
+                            Place::Graph => ExternalData::Memory(Vec::new()),
+                            Place::File => ExternalData::Files,
+                            Place::Memory => {
+                                ExternalData::Memory(vec![(DATA.into(), external.clone().into())])
+                            }
+                        };
+                        let graph = load(&path, &bytes, data, kernel);
+                        assert_eq!(graph.matmul_kernel(), Some(kernel));
+                        let input = Tensor::from_array(([rows, COLUMNS], input.clone())).unwrap();
+                        graph
+                            .run(vec![("x", input.into())], "y", &[rows, ROWS])
+                            .unwrap()
+                    };
+                    let expected = run(MatMulKernel::OnnxRuntime);
+                    for kernel in kernels() {
+                        assert_close(&run(kernel), &expected, 1e-3);
+                    }
                 }
             }
         }
@@ -376,7 +391,7 @@ mod matmul {
     #[test]
     fn weights_leave_the_graph() {
         let bytes = model(Format::Int8Block128, 4, None);
-        let replaced = replace(&bytes, Path::new(""), 8).unwrap();
+        let replaced = replace(&bytes, DataSource::Memory(&[]), 8).unwrap();
         assert_eq!(replaced.weights.len(), 1);
         assert!(replaced.model.len() < 500, "{} bytes", replaced.model.len());
         assert!(!is_replaceable(&replaced.model));
@@ -390,15 +405,15 @@ mod matmul {
         let mut external = Vec::new();
         let bytes = model(Format::Int4Block64, 4, Some(&mut external));
         let folder = tempfile::tempdir().unwrap();
-        assert!(replace(&bytes, folder.path(), 8).is_none());
+        assert!(replace(&bytes, DataSource::Folder(folder.path()), 8).is_none());
         external.pop();
         std::fs::write(folder.path().join(DATA), external).unwrap();
-        assert!(replace(&bytes, folder.path(), 8).is_none());
+        assert!(replace(&bytes, DataSource::Folder(folder.path()), 8).is_none());
         // A graph that is cut short.
         let bytes = model(Format::Int4Block128, 4, None);
         for length in (0..bytes.len()).step_by(97) {
             assert!(
-                replace(&bytes[..length], Path::new(""), 8).is_none(),
+                replace(&bytes[..length], DataSource::Memory(&[]), 8).is_none(),
                 "{length}"
             );
         }
@@ -407,13 +422,11 @@ mod matmul {
 
 /// Graphs that rank a vocabulary.
 mod graphs {
-    use std::path::Path;
-
     use super::super::onnx::{fields, graph, model};
     use crate::{
         LoadOptions, MatMulKernel, Model,
         runtime::{
-            kernels::{is_replaceable, replace},
+            kernels::{DataSource, is_replaceable, replace},
             testing::assert_close,
         },
     };
@@ -498,7 +511,7 @@ mod graphs {
         ] {
             let bytes = std::fs::read(format!("tests/golden/{name}")).unwrap();
             assert_eq!(is_replaceable(&bytes), fewer.is_some(), "{name}");
-            let replaced = replace(&bytes, Path::new("tests/golden"), 8);
+            let replaced = replace(&bytes, DataSource::Memory(&[]), 8);
             assert_eq!(replaced.is_some(), fewer.is_some(), "{name}");
             let (Some(replaced), Some(fewer)) = (replaced, fewer) else {
                 continue;

@@ -19,12 +19,12 @@ pub(super) const RECORD: &str = "session.record_ep_graph_assignment_info";
 /// providers, before those of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Placement {
+pub struct ProviderAssignment {
     /// Nodes of each provider, by ONNX Runtime's name for it.
     pub nodes: BTreeMap<String, usize>,
 }
 
-impl Placement {
+impl ProviderAssignment {
     /// All nodes.
     #[must_use]
     pub fn total(&self) -> usize {
@@ -46,7 +46,7 @@ impl Placement {
 }
 
 /// Where the nodes of a session are, which was made with [`RECORD`].
-pub(super) fn placement(session: &Session) -> ort::Result<Placement> {
+pub(super) fn provider_assignment(session: &Session) -> ort::Result<ProviderAssignment> {
     let api = ort::api();
     let mut subgraphs = ptr::null();
     let mut count = 0;
@@ -55,7 +55,7 @@ pub(super) fn placement(session: &Session) -> ort::Result<Placement> {
         (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut subgraphs, &mut count)
     };
     check(status)?;
-    let mut placement = Placement::default();
+    let mut assignment = ProviderAssignment::default();
     // SAFETY: on success it is an array of `count` pointers, which the session owns.
     for &subgraph in unsafe { array(subgraphs, count) } {
         let mut name: *const c_char = ptr::null();
@@ -70,9 +70,9 @@ pub(super) fn placement(session: &Session) -> ort::Result<Placement> {
         }
         // SAFETY: it is not null, ends with 0, and belongs to the session.
         let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
-        *placement.nodes.entry(name.into_owned()).or_default() += count;
+        *assignment.nodes.entry(name.into_owned()).or_default() += count;
     }
-    Ok(placement)
+    Ok(assignment)
 }
 
 fn check(status: sys::OrtStatusPtr) -> ort::Result<()> {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn graphs_are_added() {
-        let of = |nodes: &[(&str, usize)]| Placement {
+        let of = |nodes: &[(&str, usize)]| ProviderAssignment {
             nodes: nodes.iter().map(|&(name, n)| (name.into(), n)).collect(),
         };
         let mut all = of(&[("CUDAExecutionProvider", 30), ("CPUExecutionProvider", 2)]);
@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn every_node_of_a_graph_is_on_the_processor() {
         let graph = testing::graph("tests/golden/bundle/cpu-int8/backbone.onnx");
-        let placement = graph.placement();
-        assert!(placement.total() > 10, "{placement:?}");
-        assert_eq!(placement.of(Provider::Cpu), placement.total());
+        let assignment = graph.provider_assignment();
+        assert!(assignment.total() > 10, "{assignment:?}");
+        assert_eq!(assignment.of(Provider::Cpu), assignment.total());
     }
 }
