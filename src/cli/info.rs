@@ -87,6 +87,8 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
             format!("{} a {unit}, {full} at most", output::size(bytes)),
         ));
     }
+    let kernel = model.matmul_kernel();
+    let kernel = kernel.map(|kernel| format!(", products by {kernel}"));
     lines.extend([
         ("generation", generation(model)),
         (
@@ -96,17 +98,15 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
         (
             "provider",
             format!(
-                "{}, {} of {} nodes, {} threads",
+                "{}, {} of {} nodes, {} threads{}",
                 model.provider(),
                 model.provider_assignment().of(model.provider()),
                 model.provider_assignment().total(),
-                model.threads()
+                model.threads(),
+                kernel.unwrap_or_default()
             ),
         ),
     ]);
-    if let Some(kernel) = model.matmul_kernel() {
-        lines.push(("products", format!("by {kernel}")));
-    }
     if let Some(library) = library_info() {
         let version = library.version.unwrap_or_default();
         lines.push((

@@ -40,6 +40,7 @@ fn info_describes_the_model() {
     // 512 and 18,432 bytes.
     let sizes = "KV cache    512 B a sentence, 18.0 KiB at most\n";
     assert!(text.contains(sizes), "{text}");
+    assert!(text.contains(" threads, products by "), "{text}");
     tiny(&["info", "-v", "--log", "off"])
         .assert()
         .success()
