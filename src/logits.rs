@@ -72,11 +72,9 @@ impl Logits {
     /// The token with the highest logit, and the logit. Of equal ones the lowest id wins.
     #[must_use]
     pub fn best_token(&self) -> (u32, f32) {
-        let better = |best: (u32, f32), next: (u32, f32)| {
-            let wins = next.1 > best.1 || (next.1 == best.1 && next.0 < best.0);
-            if wins { next } else { best }
-        };
-        self.iter().reduce(better).unwrap_or_default()
+        let most = largest(&self.values);
+        let best = self.iter().filter(|&(_, logit)| logit == most);
+        best.min_by_key(|&(id, _)| id).unwrap_or_default()
     }
 
     /// The logit of a token, `None` if it is not among them.
@@ -114,6 +112,21 @@ impl Logits {
         let own = self.iter().find(|&(candidate, _)| candidate == id);
         own.map_or(0.0, |(_, logit)| weight(logit) / sum)
     }
+}
+
+/// The largest number, -infinity if there is none. Several are compared together.
+fn largest(numbers: &[f32]) -> f32 {
+    const TOGETHER: usize = 16;
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, rest) = numbers.as_chunks::<TOGETHER>();
+    let mut most = [f32::NEG_INFINITY; TOGETHER];
+    for chunk in chunks {
+        for (most, &number) in most.iter_mut().zip(chunk) {
+            *most = larger(*most, number);
+        }
+    }
+    let all = most.iter().chain(rest).copied();
+    all.fold(f32::NEG_INFINITY, larger)
 }
 
 #[cfg(test)]

@@ -121,13 +121,16 @@ impl Sampler {
         // Tokens below it, all together, are no more than what top p leaves out: the best one's weight
         // is 1.
         let least = match top_k {
-            None => ((1.0 - top_p) / logits.values().len() as f64).ln(),
-            Some(_) => f64::NEG_INFINITY,
+            None => {
+                let score = ((1.0 - top_p) / logits.values().len() as f64).ln();
+                (f64::from(most) + score * temperature) as f32
+            }
+            Some(_) => f32::NEG_INFINITY,
         };
         let weights = &mut self.weights;
         weights.clear();
-        let all = logits.iter().map(|(id, logit)| (id, scaled(logit)));
-        weights.extend(all.filter(|&(_, score)| score >= least));
+        let likely = logits.iter().filter(|&(_, logit)| logit >= least);
+        weights.extend(likely.map(|(id, logit)| (id, scaled(logit))));
         let heavier = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if let Some(k) = top_k {
             weights.select_nth_unstable_by(k, heavier);
