@@ -48,18 +48,25 @@ fn is_hyphen_text(text: &str) -> bool {
     text.starts_with('-') && head.len() < text.len() && !head.contains('=')
 }
 
-/// A text among the arguments, its line breaks as LF.
+/// A text among the arguments, without a byte order mark, its line breaks as LF.
 #[allow(clippy::unnecessary_wraps)] // So clap wants it.
 pub fn text_argument(text: &str) -> Result<String, Infallible> {
     let text = text.strip_prefix(HYPHEN_TEXT).unwrap_or(text);
-    Ok(with_line_feeds(text).into_owned())
+    Ok(plain(text))
+}
+
+/// A text without the byte order mark in front of it, its line breaks as LF.
+fn plain(text: &str) -> String {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    with_line_feeds(text).into_owned()
 }
 
 /// A text among the arguments that is none where it is empty.
 pub fn some_text_argument(text: &str) -> Result<String, String> {
+    let text = text_argument(text).map_err(|never| match never {})?;
     match text.is_empty() {
         true => Err("a text of one character or more is needed".into()),
-        false => text_argument(text).map_err(|never| match never {}),
+        false => Ok(text),
     }
 }
 
@@ -177,9 +184,7 @@ fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
     if bytes.len() > MAX_TEXT_BYTES {
         bail!("{name}: more than {} of text: give it in parts", most());
     }
-    let text = utf8(bytes, name)?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
-    Ok(with_line_feeds(text).into_owned())
+    Ok(plain(&utf8(bytes, name)?))
 }
 
 /// Most text that is read at once, for a message.
