@@ -63,10 +63,10 @@ fn plain(text: &str) -> String {
 
 /// A text among the arguments that is none where it is empty.
 pub fn some_text_argument(text: &str) -> Result<String, String> {
-    let text = text_argument(text).map_err(|never| match never {})?;
-    match text.is_empty() {
-        true => Err("a text of one character or more is needed".into()),
-        false => Ok(text),
+    match text_argument(text) {
+        Ok(text) if text.is_empty() => Err("a text of one character or more is needed".into()),
+        Ok(text) => Ok(text),
+        Err(never) => match never {},
     }
 }
 
