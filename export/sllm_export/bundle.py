@@ -18,6 +18,7 @@ from sllm_export.config import ModelConfig
 from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 from sllm_export.model_card import CardEntry, write_card
+from sllm_export.outputs import check_folder, check_replaceable
 from sllm_export.tokenizer import check_tokenizer
 from sllm_export.variants import GRAPHS, Variant, build_graph
 from sllm_export.verify.cases import make_cases
@@ -127,39 +128,56 @@ def _file_entry(work: Path, path: Path) -> dict[str, Any]:
     return {"file": path.relative_to(work).as_posix(), "sha256": sha256(path)}
 
 
+def check_out(out: Path, force: bool) -> None:
+    """Raises ExportError if no bundle can be written to `out`: to be called before any work."""
+    out = out.resolve()
+    try:
+        if out.exists():
+            if not force:
+                raise ExportError(f"{out}: exists already; --force replaces a bundle")
+            if not (out / MANIFEST).is_file():
+                raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
+            check_replaceable(out)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    check_folder(out.parent)
+
+
+def _unwritable(out: Path, error: OSError) -> ExportError:
+    return ExportError(f"{out}: cannot be written: {error.strerror or error}")
+
+
 @contextmanager
 def _new_directory(out: Path, force: bool) -> Iterator[Path]:
     """A directory to fill that becomes `out` at the end, or vanishes if anything fails."""
+    check_out(out, force)
     out = out.resolve()
-    if out.exists():
-        if not force:
-            raise ExportError(f"{out}: exists already; --force replaces a bundle")
-        if not (out / MANIFEST).is_file():
-            raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error}") from error
+        raise _unwritable(out, error) from error
+    old = scratch / "old"
     try:
         work = scratch / "new"
         work.mkdir()
         yield work
-        _replace(out, work, scratch / "old")
+        _replace(out, work, old)
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error}") from error
+        raise _unwritable(out, error) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        # Where the old bundle could not be put back, it is not lost.
+        if out.exists() or not old.exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _replace(out: Path, work: Path, old: Path) -> None:
-    """Puts `work` in place of `out`; if that fails, `out` is put back."""
-    replaced = out.exists()
-    if replaced:
-        out.rename(old)
+    """Puts `work` in place of `out`; if that fails or is interrupted, `out` is put back."""
     try:
+        if out.exists():
+            out.rename(old)
         work.rename(out)
-    except OSError:
-        if replaced:
+    except BaseException:
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
