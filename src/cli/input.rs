@@ -214,7 +214,10 @@ pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
         }
     };
     let folder = env::temp_dir();
-    let copied = || format!("cannot copy {name} to {}", folder.display());
+    let copied = || {
+        let folder = folder.display();
+        format!("cannot copy {name} to {folder} (set TMPDIR to another folder)")
+    };
     let made = NamedTempFile::new_in(&folder);
     // Without the name of the copy.
     let mut copy = made
