@@ -226,6 +226,14 @@ fn refused() {
 }
 
 #[test]
+fn an_editor_may_have_saved_it() {
+    let text = serde_json::to_string_pretty(&sllm()).unwrap();
+    let windows = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let found = ModelConfig::from_json_str(&windows, "model.json").unwrap();
+    assert_eq!(found, parse(&sllm()).unwrap());
+}
+
+#[test]
 fn texts_that_are_no_configuration() {
     for text in [
         "",
@@ -233,7 +241,6 @@ fn texts_that_are_no_configuration() {
         "[1",
         "{\"name\": nul}",
         "{\"a\": 1, \"b\": {\"c\": 1, \"c\": 1}}",
-        "\u{feff}{}",
         &"[".repeat(100_000),
     ] {
         let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use sllm_ort::{
     Error,
-    text::{MAX_TEXT_BYTES, with_line_feeds},
+    text::{MAX_TEXT_BYTES, with_line_feeds, without_byte_order_mark},
 };
 use tempfile::NamedTempFile;
 
@@ -57,8 +57,7 @@ pub fn text_argument(text: &str) -> Result<String, Infallible> {
 
 /// A text without the byte order mark in front of it, its line breaks as LF.
 fn plain(text: &str) -> String {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    with_line_feeds(text).into_owned()
+    with_line_feeds(without_byte_order_mark(text)).into_owned()
 }
 
 /// A text among the arguments that is none where it is empty.

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use crate::error::{Error, Result};
 
 pub(crate) use line_feeds::LineFeeds;
-pub use line_feeds::with_line_feeds;
+pub use line_feeds::{with_line_feeds, without_byte_order_mark};
 pub use segment::{Rule, Segments, Tail, segments};
 pub use split::LongSentence;
 pub use stream::Detokenizer;

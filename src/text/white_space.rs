@@ -3,8 +3,7 @@
 //! A sentence keeps its own white space in the text; its token ids are those of the canonical form.
 //! `export/sllm_train/text/white_space.py` is the same rule in Python.
 
-/// At the beginning of files of Windows' editors; also inside a text that was put together of files.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+use super::line_feeds::BYTE_ORDER_MARK;
 
 /// How white space reaches the model: `segmentation.white_space` of a bundle's manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +27,8 @@ pub(super) fn is_line_break(c: char) -> bool {
     )
 }
 
-/// `text` without the white space and the byte order marks in front of it.
+/// `text` without the white space and the byte order marks in front of it. A mark is also inside a
+/// text that was put together of files.
 pub(super) fn trim_indent(text: &str) -> &str {
     text.trim_start_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
 }

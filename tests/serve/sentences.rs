@@ -151,6 +151,35 @@ fn sentences_are_cut_decoded_and_compared() {
     }
 }
 
+#[test]
+fn a_text_without_a_sentence_has_no_vector() {
+    let server = Server::stories(&[]);
+    for nothing in ["", " ", "\r\n\t", "\u{feff}", "\u{feff}\u{a0}\n"] {
+        for (path, param, body) in [
+            ("/v1/embeddings", "input", json!({"input": nothing})),
+            (
+                "/v1/sentences/similarity",
+                "input",
+                json!({"input": ["The fox ran.", nothing]}),
+            ),
+            (
+                "/v1/sentences/interpolate",
+                "from",
+                json!({"from": nothing, "to": "The fox ran.", "steps": 3}),
+            ),
+            (
+                "/v1/sentences/interpolate",
+                "to",
+                json!({"from": "The fox ran.", "to": nothing, "steps": 3}),
+            ),
+        ] {
+            let error = server.post(path, &body).error(400);
+            assert_eq!(error["param"], param, "{body}");
+            assert!(error["message"].as_str().unwrap().contains("no sentence"));
+        }
+    }
+}
+
 /// Of a model with canonical white space.
 #[test]
 fn line_breaks_and_byte_order_marks_are_nothing_to_the_model() {
