@@ -128,19 +128,27 @@ def _file_entry(work: Path, path: Path) -> dict[str, Any]:
     return {"file": path.relative_to(work).as_posix(), "sha256": sha256(path)}
 
 
-def check_out(out: Path, force: bool) -> None:
-    """Raises ExportError if no bundle can be written to `out`: to be called before any work."""
-    out = out.resolve()
+def check_out(out: Path, force: bool) -> Path:
+    """`out` without links; raises ExportError if no bundle can be written there. To be called
+    before any work."""
     try:
+        out = out.resolve()
+        str(out).encode()
         if out.exists():
             if not force:
                 raise ExportError(f"{out}: exists already; --force replaces a bundle")
             if not (out / MANIFEST).is_file():
                 raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
             check_replaceable(out)
+    except UnicodeEncodeError as error:
+        shown = str(out).encode(errors="backslashreplace").decode()
+        raise ExportError(f"{shown}: ONNX Runtime takes no path that is not UTF-8") from error
     except OSError as error:
         raise _unwritable(out, error) from error
+    except RuntimeError as error:  # So Python before 3.13 says that links form a circle.
+        raise ExportError(f"{out}: cannot be written: {error}") from error
     check_folder(out.parent)
+    return out
 
 
 def _unwritable(out: Path, error: OSError) -> ExportError:
@@ -150,8 +158,7 @@ def _unwritable(out: Path, error: OSError) -> ExportError:
 @contextmanager
 def _new_directory(out: Path, force: bool) -> Iterator[Path]:
     """A directory to fill that becomes `out` at the end, or vanishes if anything fails."""
-    check_out(out, force)
-    out = out.resolve()
+    out = check_out(out, force)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -356,6 +356,18 @@ def test_folders_that_cannot_be_written(config, tmp_path, monkeypatch, capsys):
     assert file.read_text() == "kept"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs links, and names of any bytes")
+def test_names_that_cannot_be_written(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_weights", None)
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    for out in (one, tmp_path / ("x" * 300), tmp_path / os.fsdecode(b"\xff")):
+        assert export(config, out, "--force") == 1
+        refusal(capsys)
+    assert left_over(tmp_path, config.name) == ["one", "other"]
+
+
 # Python itself may be in a folder of root's.
 UNPRIVILEGED = """
 import os, sys

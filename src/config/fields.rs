@@ -10,8 +10,8 @@ use crate::error::{Error, Result, list};
 /// Longest value shown in a message, in characters.
 pub(crate) const SHOWN_CHARS: usize = 80;
 
-/// Parses `text`, without a byte order mark in front of it, naming `origin` in the error. A key that is given twice is an error: other readers
-/// of the same file might take the other value.
+/// Parses `text`, naming `origin` in the error. A byte order mark in front of it is left out. A key
+/// that is given twice is an error: other readers of the same file might take the other value.
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Value> {
     let UniqueKeys(value) = serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))
         .map_err(|source| json_error(source, origin))?;

@@ -15,8 +15,10 @@ pub(super) struct StopText {
 }
 
 impl StopText {
-    /// For a sentence after `before`, whose white space at the end may begin a stop text. A line break
-    /// there is LF, as models write it, and a stop text with CRLF or CR is looked for with LF too.
+    /// For a sentence after `before`, whose white space at the end may begin a stop text.
+    ///
+    /// A line break there is LF, as models write it, and a stop text with CRLF or CR is looked for
+    /// with LF too.
     pub fn new(stop_texts: &[String], before: &str) -> Self {
         let space = match stop_texts.is_empty() {
             true => "",

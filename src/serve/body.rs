@@ -183,8 +183,10 @@ fn in_words(message: &str) -> String {
     let Some((found, expected)) = message.rsplit_once(", expected ") else {
         return message.to_owned();
     };
-    let known = NAMES.iter().find(|(types, _)| types.contains(&expected));
-    known.map_or(message.to_owned(), |(_, words)| {
-        format!("{found}, expected {words}")
-    })
+    let Some((_, words)) = NAMES.iter().find(|(types, _)| types.contains(&expected)) else {
+        return message.to_owned();
+    };
+    let is_too_large = found.starts_with("invalid value: integer `") && !found.contains("`-");
+    let words = if is_too_large { "a smaller one" } else { words };
+    format!("{found}, expected {words}")
 }

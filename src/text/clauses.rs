@@ -11,8 +11,8 @@ const WIDE_MARKS: &str = "。｡！？；：，、､．؟،؛۔।॥።፣፤�
 const HARD_MARKS: &str = "…‼⁇⁈⁉‽";
 /// Closing quotes and brackets besides those of ASCII.
 const WIDE_CLOSERS: &str = "”’»›」』】》〉）］｝＂";
-/// Characters from the first word of a piece to the end of a soft mark, below which it does not end
-/// there.
+/// Characters from the first word of a piece to the end of a soft mark, below which it does not
+/// end there.
 const MIN_CLAUSE_CHARS: usize = 16;
 /// Characters before a full stop that are looked at for an abbreviation.
 const WORD_LOOKBACK: usize = 32;

@@ -14,8 +14,8 @@ pub enum WhiteSpace {
     Kept,
     /// In canonical form: one blank between words, none in front, and at the end nothing but a
     /// line break where the text has one. The end of a text counts as no line break. Line breaks
-    /// are LF whatever the text has (CRLF, CR, ...), and a byte order mark in front of a sentence is
-    /// left out.
+    /// are LF whatever the text has (CRLF, CR, ...), and a byte order mark in front of a sentence
+    /// is left out.
     Canonical,
 }
 
