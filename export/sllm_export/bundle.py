@@ -29,6 +29,8 @@ FORMAT_VERSION = 1
 MANIFEST = "sllm.json"
 CARD = "MODEL_CARD.md"
 TOKENIZER = "tokenizer.json"
+# Files that file managers put into any folder.
+_OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 SEGMENTATIONS: dict[str, dict[str, str]] = {
     "keep-split": {"tail": "keep", "long_sentence": "split"},
     "drop-truncate": {"tail": "drop", "long_sentence": "truncate"},
@@ -139,6 +141,7 @@ def check_out(out: Path, force: bool) -> Path:
                 raise ExportError(f"{out}: exists already; --force replaces a bundle")
             if not (out / MANIFEST).is_file():
                 raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
+            _check_only_bundle(out)
             check_replaceable(out)
     except UnicodeEncodeError as error:
         shown = str(out).encode(errors="backslashreplace").decode()
@@ -149,6 +152,22 @@ def check_out(out: Path, force: bool) -> Path:
         raise ExportError(f"{out}: cannot be written: {error}") from error
     check_folder(out.parent)
     return out
+
+
+def _check_only_bundle(out: Path) -> None:
+    """Raises ExportError if something in `out` was not written by the exporter: with the folder it
+    would be lost."""
+    graphs = {name for names in GRAPHS.values() for name in names}
+    own = {MANIFEST, CARD, TOKENIZER, *_OF_SYSTEMS}
+    written = {f"{graph}.onnx{end}" for graph in graphs for end in ("", ".data")}
+    for path in out.iterdir():
+        is_folder = path.is_dir() and not path.is_symlink()
+        for part in path.iterdir() if is_folder else [path]:
+            if part.name not in (written | _OF_SYSTEMS if is_folder else own):
+                raise ExportError(
+                    f"{part}: is no part of the bundle, and --force would delete it: move it "
+                    "elsewhere, or choose another --out"
+                )
 
 
 def _unwritable(out: Path, error: OSError) -> ExportError:

@@ -145,6 +145,25 @@ def test_force_does_not_replace_what_is_no_bundle(config, tmp_path, capsys):
     assert (out / "thesis.txt").read_text() == "words"
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "portable/notes.txt", "old/encoder.bin"])
+def test_force_deletes_nothing_but_a_bundle(config, tmp_path, monkeypatch, capsys, name):
+    out = tmp_path / "bundle"
+    assert export(config, out, "--variant", "portable") == 0
+    (out / ".DS_Store").write_text("")
+    assert export(config, out, "--variant", "portable", "--force") == 0
+    before = (out / "sllm.json").read_text()
+    file = out / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("precious")
+    capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "_weights", None)
+        assert export(config, out, "--random", "1", "--force") == 1
+    assert f"{file}: is no part of the bundle" in refusal(capsys)
+    assert file.read_text() == "precious"
+    assert (out / "sllm.json").read_text() == before
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_failing_check_leaves_nothing(config, tmp_path, monkeypatch, capsys, existing):
     out = tmp_path / "bundle"

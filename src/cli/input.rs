@@ -154,6 +154,21 @@ pub fn check_readable(path: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Refuse to put the results in the place of the text that they are made of.
+pub fn check_kept(text: Option<&Path>, output: &Path) -> anyhow::Result<()> {
+    let place = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
+    if let Some(text) = text
+        && let Some(output) = place(output)
+        && place(text).as_ref() == Some(&output)
+    {
+        bail!(
+            "the results would replace the text {}: name another file for them",
+            text.display()
+        );
+    }
+    Ok(())
+}
+
 fn open(path: &Path) -> anyhow::Result<File> {
     let open = || {
         let file = File::open(path)?;

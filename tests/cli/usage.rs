@@ -388,3 +388,40 @@ fn wrong_numbers_are_explained() {
     // A number is a text where it can be nothing else.
     tiny(&["segment", "-5"]).assert().stdout(contains("-5"));
 }
+
+/// An output that is the text itself would destroy it.
+#[cfg(unix)]
+#[test]
+fn the_text_is_not_replaced_by_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, link) = (folder.path().join("text"), folder.path().join("link"));
+    std::fs::write(&text, "the cat sat. a dog ran.").unwrap();
+    std::os::unix::fs::symlink(&text, &link).unwrap();
+    let again = folder
+        .path()
+        .join("../")
+        .join(folder.path().file_name().unwrap());
+    let again = again.join("text");
+    let name = text.to_str().unwrap();
+    for other in [&text, &link, &again] {
+        let other = other.to_str().unwrap();
+        for arguments in [
+            &["run", "-f", name, "--save", other][..],
+            &["run", "-f", other, "--save", name],
+            &["stats", "-f", name, "--svg", other],
+            &["eval", "-f", name, "--state", other],
+        ] {
+            let error = failure(&mut tiny(arguments));
+            assert!(
+                error.contains("would replace the text"),
+                "{arguments:?}: {error}"
+            );
+        }
+    }
+    let kept = std::fs::read_to_string(&text).unwrap();
+    assert_eq!(kept, "the cat sat. a dog ran.");
+    // A device is no text that could be lost.
+    tiny(&["stats", "-f", name, "--svg", "/dev/null"])
+        .assert()
+        .success();
+}
