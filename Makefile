@@ -83,9 +83,9 @@ FUZZ_FILES_tokenizer := tests/hostile/tokenizer
 FUZZ_FILES_text_file := tests/hostile/text
 # Bytes of an input: few where a target tokenizes, which takes most of the time.
 FUZZ_LENGTH_segmentation := 512
-FUZZ_LENGTH_sentences := 128
+FUZZ_LENGTH_sentences := 32
 FUZZ_LENGTH_detokenizer := 64
-FUZZ_LENGTH_text_file := 128
+FUZZ_LENGTH_text_file := 64
 CARGO_FUZZ_VERSION := 0.13.1
 CARGO_FUZZ_ROOT := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 CARGO_FUZZ = RUSTUP_TOOLCHAIN=nightly ORT_DYLIB_PATH=$(CURDIR)/$(RUNTIME)/$(LIBRARY) $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz

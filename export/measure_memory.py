@@ -26,6 +26,7 @@ from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import load_config
+from sllm_export.errors import ExportError
 
 EXPORT = Path(__file__).resolve().parent
 DEFAULT_CONFIG = EXPORT.parent / "configs" / "sllm-1.3b-h2.json"
@@ -125,6 +126,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--keep", action="store_true", help="keep checkpoint and bundles")
     arguments = parser.parse_args()
+    try:
+        _measure(arguments)
+    except (ExportError, OSError) as error:
+        raise SystemExit(f"measure_memory.py: error: {error}") from error
+
+
+def _measure(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     work = Path(tempfile.mkdtemp(prefix="sllm-memory-", dir=arguments.folder))
     try:

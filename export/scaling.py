@@ -22,6 +22,9 @@ from typing import Any
 
 from safetensors import safe_open
 
+from sllm_export.errors import ExportError
+from sllm_export.outputs import check_file
+
 EXPORT = Path(__file__).resolve().parent
 TOKENIZER = EXPORT.parent / "models" / "sllm-stories" / "tokenizer.json"
 VOCAB_SIZE = 4096
@@ -254,9 +257,15 @@ def main() -> None:
     args = parser().parse_args()
     for name in ("out", "tokenizer"):
         setattr(args, name, getattr(args, name).resolve())
-    results = [train(size, args) for size in sizes()]
-    (args.out / "scaling.json").write_text(json.dumps(results, indent=2) + "\n")
-    draw(results, args.svg or args.out / "scaling.svg")
+    table, picture = args.out / "scaling.json", args.svg or args.out / "scaling.svg"
+    try:
+        for path in (table, picture):
+            check_file(path)
+        results = [train(size, args) for size in sizes()]
+        table.write_text(json.dumps(results, indent=2) + "\n")
+        draw(results, picture)
+    except (ExportError, OSError) as error:
+        raise SystemExit(f"scaling.py: error: {error}") from error
     print(tables(results))
 
 

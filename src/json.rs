@@ -15,8 +15,10 @@ use strict::{Mismatch, Strict};
 /// Longest path of a key in a message, in characters.
 const SHOWN_PATH_CHARS: usize = 160;
 
-/// Parses `text`, in which no object may have a key twice.
+/// Parses `text`, in which no object may have a key twice. A byte order mark in front of it is left
+/// out.
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value = serde_json::from_str(text).map_err(|source| json_error(source, origin))?;
     unique_keys::check(text).map_err(|path| {
         schema_error(

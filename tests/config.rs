@@ -317,15 +317,16 @@ fn no_list_is_an_object_and_null_is_a_value() {
 }
 
 #[test]
+fn an_editor_may_have_saved_it() {
+    let text = serde_json::to_string_pretty(&sllm()).unwrap();
+    let windows = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let found = ModelConfig::from_json_str(&windows, "model.json").unwrap();
+    assert_eq!(found, parse(&sllm()).unwrap());
+}
+
+#[test]
 fn texts_that_are_no_configuration() {
-    for text in [
-        "",
-        "{",
-        "[1",
-        "{\"name\": nul}",
-        "\u{feff}{}",
-        &"[".repeat(100_000),
-    ] {
+    for text in ["", "{", "[1", "{\"name\": nul}", &"[".repeat(100_000)] {
         let error = ModelConfig::from_json_str(text, "model.json").unwrap_err();
         assert!(matches!(error, Error::Json { .. }), "{text:.20}: {error:?}");
         assert!(std::error::Error::source(&error).is_some());

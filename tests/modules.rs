@@ -1,4 +1,5 @@
-//! The modules of the library use each other in one direction.
+//! The modules of the library use each other in one direction, and all lock files know its
+//! dependencies.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
@@ -94,5 +95,59 @@ fn there_is_no_circle() {
         for others in uses.values_mut() {
             others.remove(&free);
         }
+    }
+}
+
+/// A crate that is built with `--locked` fails where its lock file lacks a dependency of ours.
+#[test]
+fn lock_files_have_the_dependencies() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    // Those of all systems and of some; each with whether it is optional.
+    let sections = manifest.split("\n[").filter_map(|section| {
+        let (name, entries) = section.split_once("]\n")?;
+        let ours = name == "dependencies" || name.ends_with(".dependencies");
+        ours.then_some(entries)
+    });
+    let lines = sections.flat_map(str::lines);
+    let mut dependencies: Vec<(&str, bool)> = Vec::new();
+    for line in lines {
+        if let Some((name, _)) = line.split_once(" = ")
+            && line.starts_with(|c: char| c.is_ascii_alphabetic())
+        {
+            dependencies.push((name, false));
+        }
+        if let Some((_, optional)) = dependencies.last_mut() {
+            *optional |= line.contains("optional = true");
+        }
+    }
+    assert!(dependencies.len() > 20);
+    // The others build without default features.
+    let with_default = [".", "fuzz"];
+    for folder in [
+        ".",
+        "fuzz",
+        "tests/embedding",
+        "bindings/python",
+        "bindings/c",
+    ] {
+        let lock = fs::read_to_string(Path::new(folder).join("Cargo.lock")).unwrap();
+        let mut packages = lock.split("[[package]]");
+        let ours = packages.find(|package| package.starts_with("\nname = \"sllm-ort\"\n"));
+        let ours = ours.unwrap();
+        // A name has its version behind it where there are several.
+        let has = |name: &str| {
+            let entry = format!("\n \"{name}");
+            let mut found = ours.match_indices(&entry);
+            found.any(|(at, _)| ours[at + entry.len()..].starts_with(['"', ' ']))
+        };
+        let missing = dependencies
+            .iter()
+            .filter(|(name, optional)| !has(name) && (!optional || with_default.contains(&folder)));
+        let missing: Vec<_> = missing.map(|(name, _)| name).collect();
+        assert!(
+            missing.is_empty(),
+            "{folder}/Cargo.lock lacks {missing:?}: run \"cargo update --workspace --manifest-path \
+             {folder}/Cargo.toml\""
+        );
     }
 }

@@ -18,6 +18,7 @@ from sllm_export.config import ModelConfig
 from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 from sllm_export.model_card import CardEntry, write_card
+from sllm_export.outputs import check_folder, check_replaceable
 from sllm_export.tokenizer import check_tokenizer
 from sllm_export.variants import GRAPHS, Variant, build_graph
 from sllm_export.verify.cases import make_cases
@@ -28,6 +29,8 @@ FORMAT_VERSION = 1
 MANIFEST = "sllm.json"
 CARD = "MODEL_CARD.md"
 TOKENIZER = "tokenizer.json"
+# Files that file managers put into any folder.
+_OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 SEGMENTATIONS: dict[str, dict[str, str]] = {
     "keep-split": {"tail": "keep", "long_sentence": "split"},
     "drop-truncate": {"tail": "drop", "long_sentence": "truncate"},
@@ -127,39 +130,80 @@ def _file_entry(work: Path, path: Path) -> dict[str, Any]:
     return {"file": path.relative_to(work).as_posix(), "sha256": sha256(path)}
 
 
+def check_out(out: Path, force: bool) -> Path:
+    """`out` without links; raises ExportError if no bundle can be written there. To be called
+    before any work."""
+    try:
+        out = out.resolve()
+        str(out).encode()
+        if out.exists():
+            if not force:
+                raise ExportError(f"{out}: exists already; --force replaces a bundle")
+            if not (out / MANIFEST).is_file():
+                raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
+            _check_only_bundle(out)
+            check_replaceable(out)
+    except UnicodeEncodeError as error:
+        shown = str(out).encode(errors="backslashreplace").decode()
+        raise ExportError(f"{shown}: ONNX Runtime takes no path that is not UTF-8") from error
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    except RuntimeError as error:  # So Python before 3.13 says that links form a circle.
+        raise ExportError(f"{out}: cannot be written: {error}") from error
+    check_folder(out.parent)
+    return out
+
+
+def _check_only_bundle(out: Path) -> None:
+    """Raises ExportError if something in `out` was not written by the exporter: with the folder it
+    would be lost."""
+    graphs = {name for names in GRAPHS.values() for name in names}
+    own = {MANIFEST, CARD, TOKENIZER, *_OF_SYSTEMS}
+    written = {f"{graph}.onnx{end}" for graph in graphs for end in ("", ".data")}
+    for path in out.iterdir():
+        is_folder = path.is_dir() and not path.is_symlink()
+        for part in path.iterdir() if is_folder else [path]:
+            if part.name not in (written | _OF_SYSTEMS if is_folder else own):
+                raise ExportError(
+                    f"{part}: is no part of the bundle, and --force would delete it: move it "
+                    "elsewhere, or choose another --out"
+                )
+
+
+def _unwritable(out: Path, error: OSError) -> ExportError:
+    return ExportError(f"{out}: cannot be written: {error.strerror or error}")
+
+
 @contextmanager
 def _new_directory(out: Path, force: bool) -> Iterator[Path]:
     """A directory to fill that becomes `out` at the end, or vanishes if anything fails."""
-    out = out.resolve()
-    if out.exists():
-        if not force:
-            raise ExportError(f"{out}: exists already; --force replaces a bundle")
-        if not (out / MANIFEST).is_file():
-            raise ExportError(f"{out}: exists and is no bundle, so --force does not replace it")
+    out = check_out(out, force)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error}") from error
+        raise _unwritable(out, error) from error
+    old = scratch / "old"
     try:
         work = scratch / "new"
         work.mkdir()
         yield work
-        _replace(out, work, scratch / "old")
+        _replace(out, work, old)
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error}") from error
+        raise _unwritable(out, error) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        # Where the old bundle could not be put back, it is not lost.
+        if out.exists() or not old.exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _replace(out: Path, work: Path, old: Path) -> None:
-    """Puts `work` in place of `out`; if that fails, `out` is put back."""
-    replaced = out.exists()
-    if replaced:
-        out.rename(old)
+    """Puts `work` in place of `out`; if that fails or is interrupted, `out` is put back."""
     try:
+        if out.exists():
+            out.rename(old)
         work.rename(out)
-    except OSError:
-        if replaced:
+    except BaseException:
+        if old.exists() and not out.exists():
             old.rename(out)
         raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sllm_export import __version__
-from sllm_export.bundle import SEGMENTATIONS, BundleSource, write_bundle
+from sllm_export.bundle import SEGMENTATIONS, BundleSource, check_out, write_bundle
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.checkpoint.random_weights import RandomStateDict
@@ -110,6 +110,7 @@ def _seed(text: str) -> int:
 def _bundle(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     variants = select_variants(arguments.variant, config)
+    check_out(arguments.out, arguments.force)
     if arguments.half_weights:
         variants = [stored_in_half(variant) for variant in variants]
     for note in _notes(arguments, config):

@@ -29,7 +29,14 @@ from sllm_export.errors import ExportError
 from .batches import MixedStream
 from .corpus import Corpus, load_tokenized
 from .evaluation import Evaluation
-from .folder import CORPORA, WeightedPath, check_trainable, claim_folder, obtain_tokenizer
+from .folder import (
+    CORPORA,
+    WeightedPath,
+    check_out,
+    check_trainable,
+    claim_folder,
+    obtain_tokenizer,
+)
 from .initial import InitialWeights
 from .loop import Trainer
 from .metrics import draw_windows
@@ -170,6 +177,7 @@ def train(args: argparse.Namespace) -> int:
     for path in [*args.valid, *(path for path, _ in args.text)]:
         if not path.is_file():
             raise ExportError(f"{path}: no such file")
+    check_out(args.out)
     initial = open_initial(args, config)
     max_sentences = config.max_sentences or DEFAULT_SENTENCES
     limit, cache = sentence_limit(config), args.out / CORPORA

@@ -16,12 +16,13 @@ from tokenizers import Tokenizer
 
 from sllm_export.config import ModelConfig
 from sllm_export.errors import ExportError
+from sllm_export.outputs import check_file
 from sllm_export.tokenizer import check_tokenizer, find_tokenizer
 
 from .bpe import SPECIAL_TOKENS, train_tokenizer
 from .corpus import RULES, sample_records, text_bytes
 from .options import Options
-from .state import STATE_FILE, write_file
+from .state import METRICS_FILE, STABLE_FILE, STATE_FILE, WEIGHTS_FILE, write_file
 
 TOKENIZER_FILE = "tokenizer.json"
 TRAINING_FILE = "training.json"
@@ -55,6 +56,12 @@ def check_trainable(config: ModelConfig, source: Path, options: Options) -> None
         if 2 * options.outer_layers >= layers:
             allowed = f"0 to {(layers - 1) // 2} of {layers} layers"
             raise ExportError(f"--outer-layers is {options.outer_layers} (allowed: {allowed})")
+
+
+def check_out(folder: Path) -> None:
+    """Refuses, before any work, a folder in which a training could not write."""
+    for name in (TRAINING_FILE, METRICS_FILE, STATE_FILE, STABLE_FILE, WEIGHTS_FILE):
+        check_file(folder / name)
 
 
 def obtain_tokenizer(

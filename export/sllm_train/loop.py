@@ -27,7 +27,14 @@ from .options import Options
 from .processes import max_over_processes, rank_and_world, sum_over_processes
 from .schedule import Clock, is_decaying, learning_rate, progress
 from .stages import STAGES
-from .state import STABLE_FILE, STATE_FILE, load_state, save_state, save_weights
+from .state import (
+    METRICS_FILE,
+    STABLE_FILE,
+    STATE_FILE,
+    load_state,
+    save_state,
+    save_weights,
+)
 from .stop import note_signals
 
 LOG_EVERY = 20
@@ -175,7 +182,7 @@ class Trainer:
 
     def _write(self, entry: dict[str, Any]) -> None:
         if self.rank == 0:
-            with (self.folder / "metrics.jsonl").open("a") as file:
+            with (self.folder / METRICS_FILE).open("a") as file:
                 file.write(json.dumps(entry) + "\n")
 
     def _save(self, name: str = STATE_FILE) -> None:

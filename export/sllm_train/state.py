@@ -18,6 +18,7 @@ STATE_FILE = "state.pt"
 STABLE_FILE = "stable.pt"
 """The state before the learning rate began to fall, which a longer training resumes from."""
 WEIGHTS_FILE = "model.safetensors"
+METRICS_FILE = "metrics.jsonl"
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -30,10 +31,14 @@ def write_file(path: Path, content: bytes) -> None:
 def save_state(folder: Path, state: dict[str, Any], name: str = STATE_FILE) -> None:
     """Write the state atomically."""
     partial = folder / (name + ".partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except RuntimeError as error:  # So PyTorch says that the disk is full.
+        partial.unlink(missing_ok=True)
+        raise ExportError(f"{folder / name}: cannot be written: {error}") from error
     partial.replace(folder / name)
 
 

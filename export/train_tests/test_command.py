@@ -209,3 +209,39 @@ def test_length_bins():
     counted = {name: b["sentences"] for name, b in tally.report()["reconstruction"].items()}
     names = ["1-8", "9-16", "17-32", "33-64", "65-128", "129-256"]
     assert counted == {**dict.fromkeys(names, 2), "129-256": 1}
+
+
+@pytest.mark.parametrize("name", ["state.pt", "stable.pt", "model.safetensors", "metrics.jsonl"])
+def test_read_only_files_are_not_replaced(resumable, monkeypatch, capsys, name):
+    file = resumable.out / name
+    if not file.exists():
+        file.write_bytes(b"kept")
+    before = file.read_bytes()
+    file.chmod(0o444)
+    # It is said before any work.
+    monkeypatch.setattr("sllm_train.cli.obtain_tokenizer", None)
+    assert resumable.run("--steps", "4") == 1
+    assert f"{file}: is read-only, so it is not replaced" in error(capsys)
+    assert file.read_bytes() == before
+
+
+def test_folders_that_cannot_be_written(case, monkeypatch, capsys):
+    monkeypatch.setattr("sllm_train.cli.obtain_tokenizer", None)
+    file = case.text.with_name("file")
+    file.write_text("kept")
+    for out in (file, file / "training", Path("/proc/training")):
+        assert case.run("--out", str(out)) == 1
+        assert f"{out}: cannot be written" in error(capsys)
+    assert file.read_text() == "kept"
+
+
+def test_a_full_disk(resumable, monkeypatch, capsys):
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 704 vs 598")
+
+    state = (resumable.out / "state.pt").read_bytes()
+    monkeypatch.setattr("torch.save", full)
+    assert resumable.run("--steps", "4") == 1
+    assert "state.pt: cannot be written" in error(capsys)
+    assert (resumable.out / "state.pt").read_bytes() == state
+    assert not list(resumable.out.glob("*.partial"))

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use sllm_ort::Error;
+use sllm_ort::{Error, bundle::Bundle, text::SentenceTokenizer};
 
 /// The folder of the tiny bundle.
 pub const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/bundle");
@@ -54,4 +54,18 @@ pub fn check_message(error: &Error) {
         message.len()
     );
     assert!(!message.contains(char::is_control), "{message:?}");
+}
+
+/// The tokenizer of the tiny bundle, without the regular expression that cuts a text into words. It
+/// takes most of the time of an execution, and is none of ours.
+///
+/// # Panics
+/// If it cannot be loaded.
+#[must_use]
+pub fn tokenizer_without_regex(bundle: &Bundle) -> SentenceTokenizer {
+    let text = std::fs::read_to_string(&bundle.tokenizer.path).expect("a tokenizer");
+    let (with, without) = ("\"use_regex\": true", "\"use_regex\": false");
+    assert!(text.contains(with));
+    let text = text.replace(with, without);
+    SentenceTokenizer::from_bytes(text.as_bytes(), &bundle.config, "fuzz").expect("a tokenizer")
 }

@@ -56,6 +56,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let baseline_state = args.state.as_deref().map(beside);
     let baseline_state = baseline_state.filter(|_| args.baseline.is_some());
     for state in args.state.iter().chain(&baseline_state) {
+        input::check_kept(Some(&args.file), state)?;
         check_writable(state)?;
     }
     let baseline = args.baseline.as_deref();

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use sllm_ort::{
     Error,
-    text::{MAX_TEXT_BYTES, with_line_feeds},
+    text::{MAX_TEXT_BYTES, with_line_feeds, without_byte_order_mark},
 };
 use tempfile::NamedTempFile;
 
@@ -48,18 +48,24 @@ fn is_hyphen_text(text: &str) -> bool {
     text.starts_with('-') && head.len() < text.len() && !head.contains('=')
 }
 
-/// A text among the arguments, its line breaks as LF.
+/// A text among the arguments, without a byte order mark, its line breaks as LF.
 #[allow(clippy::unnecessary_wraps)] // So clap wants it.
 pub fn text_argument(text: &str) -> Result<String, Infallible> {
     let text = text.strip_prefix(HYPHEN_TEXT).unwrap_or(text);
-    Ok(with_line_feeds(text).into_owned())
+    Ok(plain(text))
+}
+
+/// A text without the byte order mark in front of it, its line breaks as LF.
+fn plain(text: &str) -> String {
+    with_line_feeds(without_byte_order_mark(text)).into_owned()
 }
 
 /// A text among the arguments that is none where it is empty.
 pub fn some_text_argument(text: &str) -> Result<String, String> {
-    match text.is_empty() {
-        true => Err("a text of one character or more is needed".into()),
-        false => text_argument(text).map_err(|never| match never {}),
+    match text_argument(text) {
+        Ok(text) if text.is_empty() => Err("a text of one character or more is needed".into()),
+        Ok(text) => Ok(text),
+        Err(never) => match never {},
     }
 }
 
@@ -148,6 +154,21 @@ pub fn check_readable(path: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Refuse to put the results in the place of the text that they are made of.
+pub fn check_kept(text: Option<&Path>, output: &Path) -> anyhow::Result<()> {
+    let place = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
+    if let Some(text) = text
+        && let Some(output) = place(output)
+        && place(text).as_ref() == Some(&output)
+    {
+        bail!(
+            "the results would replace the text {}: name another file for them",
+            text.display()
+        );
+    }
+    Ok(())
+}
+
 fn open(path: &Path) -> anyhow::Result<File> {
     let open = || {
         let file = File::open(path)?;
@@ -177,9 +198,7 @@ fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
     if bytes.len() > MAX_TEXT_BYTES {
         bail!("{name}: more than {} of text: give it in parts", most());
     }
-    let text = utf8(bytes, name)?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
-    Ok(with_line_feeds(text).into_owned())
+    Ok(plain(&utf8(bytes, name)?))
 }
 
 /// Most text that is read at once, for a message.
@@ -209,7 +228,10 @@ pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
         }
     };
     let folder = env::temp_dir();
-    let copied = || format!("cannot copy {name} to {}", folder.display());
+    let copied = || {
+        let folder = folder.display();
+        format!("cannot copy {name} to {folder} (set TMPDIR to another folder)")
+    };
     let made = NamedTempFile::new_in(&folder);
     // Without the name of the copy.
     let mut copy = made

@@ -24,6 +24,7 @@ mod serve;
 mod setup;
 mod signals;
 mod stats;
+mod wrong_usage;
 
 use std::{
     io, panic,
@@ -228,7 +229,9 @@ fn pass_warnings(model: &Model) {
 
 /// Run the program: parse, dispatch, report.
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Cli::command()).get_matches_from(input::arguments());
+    let command = wrong_usage::with_negative_numbers(without_empty_variables(Cli::command()));
+    let matches = command.clone().try_get_matches_from(input::arguments());
+    let matches = matches.unwrap_or_else(|error| wrong_usage::explained(error, command).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     keep_caught_panics_silent();
     let started = cli.log.start();

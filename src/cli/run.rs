@@ -130,6 +130,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         input::check_readable(path)?;
     }
     if let Some(path) = args.save_path() {
+        input::check_kept(args.file.as_deref(), path)?;
         check_writable(path)?;
     }
     let prompt = args.prompt()?;

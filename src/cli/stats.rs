@@ -35,6 +35,7 @@ pub struct StatsArgs {
 
 pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.svg {
+        input::check_kept(Some(&args.file), path)?;
         check_writable(path)?;
     }
     let text = input::seekable(&args.file)?;

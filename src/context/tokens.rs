@@ -121,7 +121,7 @@ impl TokenContext {
     pub fn append(&mut self, text: &str, next_run: NextRun<'_>) -> Result<Appended> {
         let pipeline = &self.model.shared.pipeline;
         // A text that is far too long is not tokenized at all.
-        if pipeline.tokenizer().min_tokens(text.len()) > self.remaining() {
+        if pipeline.min_tokens(text) > self.remaining() {
             return Err(self.context_full());
         }
         let mut ids = pipeline.encode(text)?;

@@ -118,7 +118,8 @@ impl GenerateOptions {
     /// completed it, of which the sentence's text shows what is before it.
     ///
     /// White space at the beginning of a stop text may be that behind the sentence before: `\nUser:`
-    /// ends at a line that begins with `User:`. That white space was given out already.
+    /// ends at a line that begins with `User:`. That white space was given out already. CRLF and CR
+    /// in a stop text are LF too.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for an empty text, for one that continues after the end of a sentence

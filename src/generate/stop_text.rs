@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use crate::text::with_line_feeds;
+
 /// Passes text on, but never a part of a stop text: what may be its beginning is held back.
 pub(super) struct StopText {
     stop_texts: Vec<String>,
@@ -14,15 +16,21 @@ pub(super) struct StopText {
 
 impl StopText {
     /// For a sentence after `before`, whose white space at the end may begin a stop text.
+    ///
+    /// A line break there is LF, as models write it, and a stop text with CRLF or CR is looked for
+    /// with LF too.
     pub fn new(stop_texts: &[String], before: &str) -> Self {
         let space = match stop_texts.is_empty() {
             true => "",
             false => &before[before.trim_end().len()..],
         };
+        let space = with_line_feeds(space).into_owned();
+        let other_breaks = stop_texts.iter().filter(|text| text.contains('\r'));
+        let with_feeds = other_breaks.map(|text| with_line_feeds(text).into_owned());
         Self {
-            stop_texts: stop_texts.to_vec(),
-            held: space.to_owned(),
+            stop_texts: stop_texts.iter().cloned().chain(with_feeds).collect(),
             passed: space.len(),
+            held: space,
             found: false,
         }
     }
@@ -125,6 +133,13 @@ mod tests {
             (&["\n"], "So.\n", &["Well", ".\n"], &["Well", "."], true),
             (&["\n\n"], "So.\n", &["Well.", "\n\n"], &["Well."], true),
             (&["\n\n"], "So.\n", &["\nWell"], &[], true),
+            // Line breaks of other systems.
+            (&["\nUser:"], "So.\r\n", &["User: hi"], &[], true),
+            (&["\n\n"], "So.\r", &["Well.", "\n\n"], &["Well."], true),
+            (&["\r\nUser:"], "So.\n", &["User: hi"], &[], true),
+            (&["\r\n"], "So.", &["Well.", "\n"], &["Well."], true),
+            (&["\r\n"], "So.", &["Well.", "\r\n"], &["Well."], true),
+            (&["\r\n"], "So.\r\n", &["Well."], &["Well."], false),
         ];
         for (stop_texts, before, pieces, given, found) in cases {
             assert_eq!(

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::HttpBody as _,
     extract::{FromRequest, Request},
-    http::header::CONTENT_TYPE,
+    http::header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sllm_ort::text::without_byte_order_mark;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
@@ -85,6 +86,10 @@ impl<T: Fields> FromRequest<Arc<App>> for Body<T> {
         if !media_type.is_some_and(is_json) {
             return Err(ApiError::media_type("application/json"));
         }
+        let encoding = request.headers().get(CONTENT_ENCODING);
+        if encoding.is_some_and(|name| !name.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(ApiError::content_encoding());
+        }
         let limit = OVERHEAD_BYTES + JSON_BYTES * app.settings.max_prompt_bytes;
         let bytes = read(request, limit, app).await?;
         parse(&bytes).map(Self)
@@ -124,7 +129,7 @@ pub async fn read(request: Request, limit: usize, app: &App) -> Result<Vec<u8>, 
 fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes);
     let text = text.map_err(|_| ApiError::malformed("the body is not UTF-8 text"))?;
-    let value: Value = serde_json::from_str(text)
+    let value: Value = serde_json::from_str(without_byte_order_mark(text))
         .map_err(|error| ApiError::malformed(format!("the body is not JSON: {error}")))?;
     let Value::Object(object) = value else {
         return Err(ApiError::malformed("the body is not a JSON object"));
@@ -155,7 +160,7 @@ fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
 
 fn deserialize<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
-        let message = error.inner().to_string();
+        let message = in_words(&error.inner().to_string());
         let path = error.path().to_string();
         match (path.as_str(), message.split('`').nth(1)) {
             // A missing field has no path.
@@ -164,4 +169,24 @@ fn deserialize<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Api
             _ => ApiError::invalid(&path, format!("{path}: {message}")),
         }
     })
+}
+
+/// The message with what JSON has in place of the names of Rust's types.
+fn in_words(message: &str) -> String {
+    const NAMES: [(&[&str], &str); 2] = [
+        (
+            &["u8", "u16", "u32", "u64", "usize"],
+            "a whole number, 0 or more",
+        ),
+        (&["f32", "f64"], "a number"),
+    ];
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let Some((_, words)) = NAMES.iter().find(|(types, _)| types.contains(&expected)) else {
+        return message.to_owned();
+    };
+    let is_too_large = found.starts_with("invalid value: integer `") && !found.contains("`-");
+    let words = if is_too_large { "a smaller one" } else { words };
+    format!("{found}, expected {words}")
 }

@@ -118,6 +118,15 @@ impl ApiError {
         )
     }
 
+    pub fn content_encoding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            INVALID,
+            "unsupported_content_encoding",
+            "compressed bodies are not supported: send the body without content-encoding",
+        )
+    }
+
     pub fn too_large(limit: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,

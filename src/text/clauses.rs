@@ -3,7 +3,7 @@
 //! `export/sllm_train/text/clauses.py` is the same rule in Python; `tests/data/segmentation.json`
 //! tests both.
 
-use super::white_space::is_line_break;
+use super::white_space::{is_line_break, trim_indent};
 
 /// Marks that end a piece wherever they stand: their scripts need no space after them.
 const WIDE_MARKS: &str = "。｡！？；：，、､．؟،؛۔।॥።፣፤፥፧։᠂᠃";
@@ -11,8 +11,8 @@ const WIDE_MARKS: &str = "。｡！？；：，、､．؟،؛۔।॥።፣፤�
 const HARD_MARKS: &str = "…‼⁇⁈⁉‽";
 /// Closing quotes and brackets besides those of ASCII.
 const WIDE_CLOSERS: &str = "”’»›」』】》〉）］｝＂";
-/// Characters from the start of a piece to the end of a soft mark, below which it does not end
-/// there.
+/// Characters from the first word of a piece to the end of a soft mark, below which it does not
+/// end there.
 const MIN_CLAUSE_CHARS: usize = 16;
 /// Characters before a full stop that are looked at for an abbreviation.
 const WORD_LOOKBACK: usize = 32;
@@ -33,8 +33,15 @@ const ABBREVIATIONS: &[&str] = &[
 ];
 
 /// Where the first piece of `text` ends, white space after it included; `None` if nothing ends one.
+/// White space and byte order marks in front of it are part of it, but change nothing.
 pub(super) fn piece_end(text: &str) -> Option<usize> {
-    let mut at = skip(text, 0, char::is_whitespace);
+    let words = trim_indent(text);
+    first_cut(words).map(|end| text.len() - words.len() + end)
+}
+
+/// The same for a text that begins with its first word.
+fn first_cut(text: &str) -> Option<usize> {
+    let mut at = 0;
     while let Some((begin, end)) = next_candidate(text, at) {
         if cuts(text, begin, end) {
             return Some(skip(text, end, char::is_whitespace));

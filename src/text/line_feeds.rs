@@ -2,6 +2,18 @@
 
 use std::borrow::Cow;
 
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// `text` without the byte order mark in front of it, which editors of Windows put there.
+///
+/// ```
+/// assert_eq!(sllm_ort::text::without_byte_order_mark("\u{feff}one"), "one");
+/// ```
+#[must_use]
+pub fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
 /// `text` with LF for each CRLF and each lone CR, as the command line reads every text.
 ///
 /// ```

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 
 #[cfg(feature = "measure")]
 pub(crate) use line_feeds::LineFeeds;
-pub use line_feeds::with_line_feeds;
+pub use line_feeds::{with_line_feeds, without_byte_order_mark};
 pub use segment::{Rule, Segments, Tail, segments};
 pub use split::LongSentence;
 pub use stream::Detokenizer;
@@ -189,21 +189,29 @@ impl TextPipeline {
         if (rule, white_space) == (Rule::Original, WhiteSpace::Kept) {
             return split::first_piece(&self.tokenizer, text, self.limit, long_sentence);
         }
-        match long_sentence {
-            LongSentence::Split => words::first_part(&self.tokenizer, text, self.limit, |text| {
+        // What stands in front of the words in canonical form says nothing, however it is split.
+        let words = match white_space {
+            WhiteSpace::Kept => text,
+            WhiteSpace::Canonical => white_space::trim_indent(text),
+        };
+        let first = match long_sentence {
+            LongSentence::Split => words::first_part(&self.tokenizer, words, self.limit, |text| {
                 self.form(text, ends_text)
-            }),
+            })?,
             LongSentence::Truncate => {
-                let formed = self.form(text, ends_text);
+                let formed = self.form(words, ends_text);
                 let first =
                     split::first_piece(&self.tokenizer, &formed, self.limit, long_sentence)?;
-                Ok(TextSentence {
-                    text,
+                TextSentence {
+                    text: words,
                     ids: first.ids,
                     truncated: first.truncated,
-                })
+                }
             }
-        }
+        };
+        let rest = words.len() - first.text.len();
+        let text = text.get(..text.len() - rest).unwrap_or(text);
+        Ok(TextSentence { text, ..first })
     }
 
     /// Token ids of a whole text, for a token-level model: in canonical form those of its sentences,
@@ -223,6 +231,15 @@ impl TextPipeline {
             ids.extend(self.tokenizer.encode(&form)?);
         }
         Ok(ids)
+    }
+
+    /// The least number of tokens that `text` can have, as far as that is known.
+    pub(crate) fn min_tokens(&self, text: &str) -> usize {
+        let bytes = match self.segmentation.white_space {
+            WhiteSpace::Kept => text.len(),
+            WhiteSpace::Canonical => white_space::word_bytes(text),
+        };
+        self.tokenizer.min_tokens(bytes)
     }
 
     /// The sentences of `text` as the rule cuts it, its end included.

@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use super::line_feeds::BYTE_ORDER_MARK;
+
 /// How white space reaches the model: `segmentation.white_space` of a bundle's manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,7 +17,8 @@ pub enum WhiteSpace {
     Kept,
     /// In canonical form: one blank between words, none in front, and at the end nothing but a
     /// line break where the text has one. The end of a text counts as no line break. Line breaks
-    /// are LF whatever the text has (CRLF, CR, ...).
+    /// are LF whatever the text has (CRLF, CR, ...), and a byte order mark in front of a sentence
+    /// is left out.
     Canonical,
 }
 
@@ -27,11 +30,17 @@ pub(super) fn is_line_break(c: char) -> bool {
     )
 }
 
+/// `text` without the white space and the byte order marks in front of it. A mark is also inside a
+/// text that was put together of files.
+pub(super) fn trim_indent(text: &str) -> &str {
+    text.trim_start_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
+}
+
 /// The canonical form of `piece`, empty if it is all white space; `ends_text` drops the line break
 /// at its end.
 pub(super) fn canonical(piece: &str, ends_text: bool) -> String {
     let mut form = String::with_capacity(piece.len());
-    for word in piece.split_whitespace() {
+    for word in trim_indent(piece).split_whitespace() {
         if !form.is_empty() {
             form.push(' ');
         }
@@ -41,6 +50,12 @@ pub(super) fn canonical(piece: &str, ends_text: bool) -> String {
         form.push('\n');
     }
     form
+}
+
+/// Bytes of the words of `text`, which canonical form has at least.
+pub(super) fn word_bytes(text: &str) -> usize {
+    let words = text.split_whitespace();
+    words.map(|word| trim_indent(word).len()).sum()
 }
 
 /// Whether the white space at the end of `piece` holds a line break.
@@ -73,7 +88,7 @@ pub(super) fn end(decoded: &str) -> &'static str {
 
 /// The words of a decoded sentence with the white space around `original`.
 pub(super) fn surround(decoded: &str, original: &str) -> String {
-    let start = original.len() - original.trim_start().len();
+    let start = original.len() - trim_indent(original).len();
     let end = original.trim_end().len().max(start);
     let (before, after) = (original.get(..start), original.get(end..));
     [

@@ -83,7 +83,11 @@ fn part_of_word<'t>(
     limit: usize,
     form: impl Fn(&str) -> Cow<'_, str>,
 ) -> Result<TextSentence<'t>> {
-    let first = split::first_piece(tokenizer, text, limit, LongSentence::Split)?;
+    // White space behind the word is none of its tokens: the tokenizer may not even know it.
+    let word = text.trim_start();
+    let word = word.trim_start_matches(|c: char| !c.is_whitespace());
+    let word = text.get(..text.len() - word.len()).unwrap_or(text);
+    let first = split::first_piece(tokenizer, word, limit, LongSentence::Split)?;
     let rest = text.get(first.text.len()..).unwrap_or_default();
     let end = text.len() - rest.trim_start().len();
     let part = text.get(..end).unwrap_or(text);

@@ -29,7 +29,7 @@ fn the_prompt_comes_from_argument_file_or_stdin() {
 
 #[test]
 fn sensible_results_for_odd_prompts() {
-    for prompt in ["hello", "...", "!?.,", "\u{feff}"] {
+    for prompt in ["hello", "...", "!?.,", "a\u{feff}"] {
         let output = tiny(&["run", prompt, "--max-sentences", "1"])
             .output()
             .unwrap();
@@ -37,7 +37,7 @@ fn sensible_results_for_odd_prompts() {
         let known = output.status.success() || error.contains("does not know");
         assert!(known && error.lines().count() <= 1, "{prompt:?}: {error}");
     }
-    for nothing in ["", " ", "\n\n", "\t\u{a0}"] {
+    for nothing in ["", " ", "\n\n", "\t\u{a0}", "\u{feff}", "\u{feff}\r\n"] {
         for command in ["run", "embed", "reconstruct", "segment"] {
             let error = failure(&mut tiny(&[command, nothing]));
             assert!(

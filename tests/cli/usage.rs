@@ -1,5 +1,7 @@
 //! Options, variables and error messages.
 
+use predicates::str::contains;
+
 use crate::support::{self, failure, program, tiny};
 
 #[test]
@@ -337,4 +339,89 @@ fn empty_values_are_refused() {
             assert_eq!(output.stdout, b"");
         }
     }
+}
+
+/// A wrong number is said to be one, not an unknown option, and where it comes from.
+#[test]
+fn wrong_numbers_are_explained() {
+    let error = |arguments: &[&str], variable: &str| {
+        let mut command = program();
+        command
+            .args(["run", "The cat. ", "--model", support::TINY])
+            .args(arguments);
+        if !variable.is_empty() {
+            command.env("SLLM_ORT_THREADS", variable);
+        }
+        let output = command.assert().code(2).get_output().clone();
+        let error = String::from_utf8(output.stderr).unwrap();
+        error.lines().next().unwrap().to_owned()
+    };
+    for (arguments, expected) in [
+        (["-n", "-1"], "the number is too small"),
+        (["--max-sentences=-3", "-n5"], "the number is too small"),
+        (["--top-k", "-7"], "the number is too small"),
+        (["--no-repeat-ngram", "-2"], "the number is too small"),
+        (["--threads", "-1"], "the number is too small"),
+        (["-n", "99999999999999999999"], "the number is too large"),
+        (["-n", "1.5"], "a whole number is needed"),
+        (["-n", "--greedy"], "a value is required"),
+        (["--max-tokens", ""], "a whole number is needed"),
+        (["--max-tokens", "ten"], "a whole number is needed"),
+        (["--temperature", "warm"], "a number is needed"),
+        (["--time-limit", "5s"], "a number is needed"),
+    ] {
+        let error = error(&arguments, "");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    let of_variable = "(of the variable SLLM_ORT_THREADS)";
+    for (arguments, variable, is_from_it) in [
+        (&[][..], "two", true),
+        (&[], "-2", true),
+        (&["--threads", "two"], "two", false),
+        (&["--threads=two"], "two", false),
+        (&["-n", "two"], "two", false),
+    ] {
+        let error = error(arguments, variable);
+        assert_eq!(error.contains(of_variable), is_from_it, "{error}");
+        assert!(error.contains(variable), "{error}");
+    }
+    // A number is a text where it can be nothing else.
+    tiny(&["segment", "-5"]).assert().stdout(contains("-5"));
+}
+
+/// An output that is the text itself would destroy it.
+#[cfg(unix)]
+#[test]
+fn the_text_is_not_replaced_by_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, link) = (folder.path().join("text"), folder.path().join("link"));
+    std::fs::write(&text, "the cat sat. a dog ran.").unwrap();
+    std::os::unix::fs::symlink(&text, &link).unwrap();
+    let again = folder
+        .path()
+        .join("../")
+        .join(folder.path().file_name().unwrap());
+    let again = again.join("text");
+    let name = text.to_str().unwrap();
+    for other in [&text, &link, &again] {
+        let other = other.to_str().unwrap();
+        for arguments in [
+            &["run", "-f", name, "--save", other][..],
+            &["run", "-f", other, "--save", name],
+            &["stats", "-f", name, "--svg", other],
+            &["eval", "-f", name, "--state", other],
+        ] {
+            let error = failure(&mut tiny(arguments));
+            assert!(
+                error.contains("would replace the text"),
+                "{arguments:?}: {error}"
+            );
+        }
+    }
+    let kept = std::fs::read_to_string(&text).unwrap();
+    assert_eq!(kept, "the cat sat. a dog ran.");
+    // A device is no text that could be lost.
+    tiny(&["stats", "-f", name, "--svg", "/dev/null"])
+        .assert()
+        .success();
 }

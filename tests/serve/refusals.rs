@@ -60,6 +60,22 @@ fn each_wrong_field_is_named() {
         assert_eq!(error["code"], code, "{value}: {error}");
         assert_eq!(error["type"], "invalid_request_error");
     }
+    for (field, value, expected) in [
+        ("seed", json!(-1), "a whole number, 0 or more"),
+        ("max_sentences", json!("3"), "a whole number, 0 or more"),
+        ("n", json!(1.5), "a whole number, 0 or more"),
+        ("top_p", json!([]), "a number"),
+        ("stream", json!(1), "a boolean"),
+    ] {
+        let mut body = json!({"prompt": prompt});
+        body[field] = value;
+        let error = server.post("/v1/completions", &body).error(400);
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.ends_with(&format!("expected {expected}")),
+            "{message}"
+        );
+    }
     let missing = server.post("/v1/completions", &json!({})).error(400);
     assert_eq!(missing["param"], "prompt");
     let other = json!({"model": "gpt-4", "prompt": prompt});
@@ -122,6 +138,18 @@ fn a_bad_body_is_refused() {
     let text = [("content-type", "text/plain")];
     let answer = server.request("POST", "/v1/completions", &text, b"{}");
     assert_eq!(refused(&answer), (415, json!("unsupported_media_type")));
+    let gzip = [json[0], ("content-encoding", "gzip")];
+    let answer = server.request("POST", "/v1/completions", &gzip, b"\x1f\x8b\x08");
+    assert_eq!(
+        refused(&answer),
+        (415, json!("unsupported_content_encoding"))
+    );
+    let marked = "\u{feff}{\"prompt\": \"the cat. \", \"max_sentences\": 1}";
+    let identity = [json[0], ("content-encoding", "Identity")];
+    for headers in [&json[..], &identity] {
+        let answer = server.request("POST", "/v1/completions", headers, marked.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
     // Without a length, in chunks that do not end.
     let mut stream = server.connect();
     stream

@@ -150,3 +150,87 @@ fn sentences_are_cut_decoded_and_compared() {
             .error(400);
     }
 }
+
+#[test]
+fn a_text_without_a_sentence_has_no_vector() {
+    let server = Server::stories(&[]);
+    for nothing in ["", " ", "\r\n\t", "\u{feff}", "\u{feff}\u{a0}\n"] {
+        for (path, param, body) in [
+            ("/v1/embeddings", "input", json!({"input": nothing})),
+            (
+                "/v1/sentences/similarity",
+                "input",
+                json!({"input": ["The fox ran.", nothing]}),
+            ),
+            (
+                "/v1/sentences/interpolate",
+                "from",
+                json!({"from": nothing, "to": "The fox ran.", "steps": 3}),
+            ),
+            (
+                "/v1/sentences/interpolate",
+                "to",
+                json!({"from": "The fox ran.", "to": nothing, "steps": 3}),
+            ),
+        ] {
+            let error = server.post(path, &body).error(400);
+            assert_eq!(error["param"], param, "{body}");
+            assert!(error["message"].as_str().unwrap().contains("no sentence"));
+        }
+    }
+}
+
+/// Of a model with canonical white space.
+#[test]
+fn line_breaks_and_byte_order_marks_are_nothing_to_the_model() {
+    let server = Server::stories(&[]);
+    let text = "Tom had a red ball.\n\nHe ran to the park,\nand Mia saw him.\n";
+    let mean = |text: &str| {
+        let body = json!({"input": text, "pooling": "mean"});
+        server.ok("/v1/embeddings", &body)["data"].take()
+    };
+    let segments = |text: &str| {
+        let answer = server.ok("/v1/sentences/segment", &json!({"text": text}));
+        let sentences = answer["sentences"].as_array().unwrap().iter();
+        let (ids, texts): (Vec<_>, Vec<_>) = sentences
+            .map(|one| {
+                let text = one["text"].as_str().unwrap().to_owned();
+                (one["token_ids"].clone(), text)
+            })
+            .unzip();
+        assert_eq!(texts.concat(), text);
+        ids
+    };
+    let decoded = |text: &str| {
+        let answer = server.ok("/v1/sentences/reconstruct", &json!({"text": text}));
+        let sentences = answer["sentences"].as_array().unwrap().iter();
+        let ids = sentences.map(|one| one["output_ids"].clone());
+        ids.collect::<Vec<_>>()
+    };
+    let completed = |text: &str| {
+        let body = json!({"prompt": text, "max_sentences": 2, "temperature": 0, "stop": "\r\nEnd"});
+        server.complete(&body)
+    };
+    let continued = |text: &str| {
+        let (start, rest) = text.split_at(text.find("He ran").unwrap());
+        let session = server.ok("/v1/sessions", &json!({"text": start}));
+        let path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
+        let session = server.ok(&format!("{path}/append"), &json!({"text": rest}));
+        let sentences = session["sentences"].as_array().unwrap().iter();
+        let joined: String = sentences.map(|one| one.as_str().unwrap()).collect();
+        assert_eq!(joined, text);
+        let options = json!({"max_sentences": 2, "temperature": 0});
+        let events = server.post(&format!("{path}/generate"), &options).events();
+        let sentences = events.iter().filter(|event| event["type"] == "sentence");
+        let ids = sentences.map(|event| event["token_ids"].clone());
+        (session["tokens"].clone(), ids.collect::<Vec<_>>())
+    };
+    for line_break in ["\r\n", "\r"] {
+        let other = format!("\u{feff}{}", text.replace('\n', line_break));
+        assert_eq!(segments(&other), segments(text));
+        assert_eq!(mean(&other), mean(text));
+        assert_eq!(decoded(&other), decoded(text));
+        assert_eq!(completed(&other), completed(text));
+        assert_eq!(continued(&other), continued(text));
+    }
+}

@@ -459,7 +459,42 @@ static void freeing(const char *bundle) {
   sllm_session_free(session);
 }
 
-void test_api(const char *bundle, const char *folder) {
+/* CRLF is LF to the model, and a byte order mark is nothing; texts keep their
+ * bytes. */
+static void line_breaks(const char *canonical) {
+  const char *texts[] = {"the cat sat.\nhello world.\n",
+                         "\xef\xbb\xbfthe cat sat.\r\nhello world.\r\n"};
+  SllmModel *model = load(canonical);
+  size_t hidden = sllm_model_hidden_size(model);
+  float *vectors = calloc(2 * hidden, sizeof *vectors);
+  CHECK(vectors != NULL);
+  OK(sllm_model_encode(model, texts, 2, vectors, 2 * hidden, NULL));
+  CHECK(memcmp(vectors, vectors + hidden, hidden * sizeof *vectors) == 0);
+  free(vectors);
+  SllmTexts *sentences[2] = {NULL, NULL};
+  for (size_t i = 0; i < 2; i++) {
+    OK(sllm_model_segment(model, texts[i], &sentences[i]));
+    CHECK(sllm_texts_count(sentences[i]) == 2);
+    SllmSession *session = prompted(model, texts[i]);
+    SllmBuffer *text = NULL;
+    OK(sllm_session_text(session, &text));
+    CHECK(strcmp(sllm_buffer_data(text), texts[i]) == 0);
+    sllm_buffer_free(text);
+    sllm_session_free(session);
+  }
+  for (size_t i = 0; i < 2; i++) {
+    const SllmText *one = sllm_texts_get(sentences[0], i);
+    const SllmText *other = sllm_texts_get(sentences[1], i);
+    CHECK(one->token_count == other->token_count);
+    CHECK(memcmp(one->token_ids, other->token_ids,
+                 one->token_count * sizeof *one->token_ids) == 0);
+  }
+  sllm_texts_free(sentences[0]);
+  sllm_texts_free(sentences[1]);
+  sllm_model_free(model);
+}
+
+void test_api(const char *bundle, const char *canonical, const char *folder) {
   versions();
   SllmModel *model = load(bundle);
   description(model);
@@ -474,4 +509,5 @@ void test_api(const char *bundle, const char *folder) {
   free(whole);
   sllm_model_free(model);
   freeing(bundle);
+  line_breaks(canonical);
 }

@@ -16,9 +16,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "bindings/c"
@@ -62,7 +64,8 @@ def programs(folder: Path) -> list[Program]:
     tests, tiny = SOURCES / "tests", str(GOLDEN / "bundle")
     bundles = [tiny, str(GOLDEN / "bundle-opt"), str(GOLDEN / "bundle-svae")]
     suite = [tests / name for name in ("suite.c", "errors.c", "api.c", "threads.c")]
-    arguments = [*bundles, str(swapped_bundle(folder)), str(folder)]
+    changed = [str(swapped_bundle(folder)), str(canonical_bundle(folder))]
+    arguments = [*bundles, *changed, str(folder)]
     return [
         Program([SOURCES / "examples/story.c"], [str(STORIES), PROMPT]),
         Program(suite, arguments, ["8"], ["1"]),
@@ -93,12 +96,29 @@ def check_documented(build: Build) -> None:
 
 def swapped_bundle(folder: Path) -> Path:
     """A bundle whose encoder and decoder are swapped."""
-    bundle = folder / "swapped"
+
+    def swap(manifest: dict[str, Any]) -> None:
+        for variant in manifest["variants"]:
+            graphs = variant["graphs"]
+            graphs["encoder"], graphs["decoder"] = graphs["decoder"], graphs["encoder"]
+
+    return changed_bundle(folder / "swapped", swap)
+
+
+def canonical_bundle(folder: Path) -> Path:
+    """A bundle with canonical white space."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["segmentation"] |= {"rule": "clauses", "white_space": "canonical"}
+
+    return changed_bundle(folder / "canonical", change)
+
+
+def changed_bundle(bundle: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of the tiny bundle with a changed manifest."""
     shutil.copytree(GOLDEN / "bundle", bundle)
     manifest = json.loads((bundle / "sllm.json").read_text())
-    for variant in manifest["variants"]:
-        graphs = variant["graphs"]
-        graphs["encoder"], graphs["decoder"] = graphs["decoder"], graphs["encoder"]
+    change(manifest)
     (bundle / "sllm.json").write_text(json.dumps(manifest))
     return bundle
 
@@ -193,7 +213,7 @@ def check_missing_model(story: list[str], build: Build) -> None:
 def main() -> None:
     """Compile and run all."""
     folder = ROOT / "target/c-test"
-    for old in ["swapped", "bin"]:
+    for old in ["swapped", "canonical", "bin"]:
         shutil.rmtree(folder / old, ignore_errors=True)
     (folder / "bin").mkdir(parents=True)
     build = Build(Path(sys.argv[1]).resolve(), folder / "bin")

@@ -23,8 +23,9 @@
  * Runtime must not be loaded yet. */
 void test_errors(const char *bundle, const char *opt_bundle,
                  const char *svae_bundle, const char *swapped);
-/* Files are written into the folder. */
-void test_api(const char *bundle, const char *folder);
+/* The second bundle has canonical white space. Files are written into the
+ * folder. */
+void test_api(const char *bundle, const char *canonical, const char *folder);
 void test_threads(const char *bundle, size_t sessions_of_a_thread);
 
 /* The call fails with this status and a message that contains `part`. */

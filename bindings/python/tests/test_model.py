@@ -69,6 +69,25 @@ def test_a_token_level_model_continues() -> None:
     assert found == [s["token_ids"] for s in expected]
 
 
+@pytest.mark.parametrize("line_break", ["\r\n", "\r"])
+def test_line_breaks_and_byte_order_marks_are_nothing_to_the_model(
+    stories: sllm_ort.Model, line_break: str
+) -> None:
+    text = "Tom had a red ball.\n\nHe ran to the park,\nand Mia saw him.\n"
+    other = "\ufeff" + text.replace("\n", line_break)
+    sentences = stories.segment(other)
+    assert "".join(sentence.text for sentence in sentences) == other
+    expected = [sentence.token_ids for sentence in stories.segment(text)]
+    assert [sentence.token_ids for sentence in sentences] == expected
+    one = "He ran to the park\nand saw her.\n"
+    vectors = stories.encode([one, "\ufeff" + one.replace("\n", line_break)])
+    assert (vectors[0] == vectors[1]).all()
+    session, same = stories.session(text), stories.session(other)
+    assert (same.text, same.tokens) == (other, session.tokens)
+    found = ids(list(same.generate(max_sentences=2, temperature=0)))
+    assert found == ids(list(session.generate(max_sentences=2, temperature=0)))
+
+
 @pytest.mark.parametrize("variant", ["portable", "cpu-int8"])
 @pytest.mark.parametrize("bundle", [TINY, STORIES], ids=["tiny", "stories"])
 def test_vectors_are_those_of_the_program(bundle: Path, variant: str) -> None:

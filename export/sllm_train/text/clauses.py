@@ -14,12 +14,13 @@ import re
 # Unicode's White_Space, as a set of a regular expression.
 WHITE_SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 LINE_BREAKS = "\n\x0b\x0c\r\x85\u2028\u2029"
+BYTE_ORDER_MARK = "\ufeff"
 # Marks that end a piece wherever they stand: their scripts do not need a space after them.
 WIDE_MARKS = "。｡！？；：，、､．؟،؛۔।॥።፣፤፥፧։᠂᠃"
 HARD_MARKS = ".!?…‼⁇⁈⁉‽"
 SOFT_MARKS = ",;:"
 CLOSERS = "\"'”’»›)]}」』】》〉）］｝＂"
-# Characters from the start of a piece to a soft mark, below which it does not end there.
+# Characters from the first word of a piece to a soft mark, below which it does not end there.
 MIN_CLAUSE_CHARS = 16
 
 # Never the end of a sentence.
@@ -42,34 +43,40 @@ _SPACE = re.compile(f"[{WHITE_SPACE}]*")
 _LINE_BREAK = re.compile(f"[{LINE_BREAKS}]")
 _WORD_BEFORE = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
 _TOKEN_BEFORE = re.compile(rf"[^{WHITE_SPACE}]*$")
-_CONTENT = re.compile(f"[^{WHITE_SPACE}]")
+_INDENT = re.compile(f"[{WHITE_SPACE}{BYTE_ORDER_MARK}]*")
 _WORD_LOOKBACK = 32
 _TOKEN_LOOKBACK = 256
 
 
 def segment(text: str) -> list[str]:
-    """Cut `text`; joined, the pieces are `text`. White space in front belongs to the first."""
+    """Cut `text`; joined, the pieces are `text`. White space and byte order marks in front of a
+    piece are part of it, but change nothing."""
     pieces: list[str] = []
     start = 0
-    first = _CONTENT.search(text)
-    at = first.start() if first else len(text)
+    at = words = _end(_INDENT, text, 0)
     while match := _CANDIDATE.search(text, at):
         at = match.end()
         marks = match["marks"]
-        if marks is not None and not _cuts(text, start, match.start(), at, marks):
+        if marks is not None and not _cuts(text, words, match.start(), at, marks):
             continue
-        at = _after_space(text, at)
-        pieces.append(text[start:at])
-        start = at
+        after = _after_space(text, at)
+        pieces.append(text[start:after])
+        start = after
+        at = words = _end(_INDENT, text, start)
     if start < len(text):
         pieces.append(text[start:])
     return pieces
 
 
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """The end of what matches at `at`, which may be empty."""
+    found = pattern.match(text, at)
+    return found.end() if found else at
+
+
 def _after_space(text: str, at: int) -> int:
     """The end of the white space that begins at `at`, which may be empty."""
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    return _end(_SPACE, text, at)
 
 
 def _cuts(text: str, start: int, begin: int, end: int, marks: str) -> bool:

@@ -138,6 +138,8 @@ pub async fn interpolate(
         ));
     }
     let work = move |model: &Model| {
+        check_sentence(model, "from", &request.from)?;
+        check_sentence(model, "to", &request.to)?;
         let texts = model.interpolate(&request.from, &request.to, request.steps);
         texts.map_err(|error| ApiError::of_library(&error, "from"))
     };
@@ -193,6 +195,9 @@ pub async fn similarity(
     }
     app.check_bytes("input", &texts)?;
     let work = move |model: &Model| {
+        for text in &texts {
+            check_sentence(model, "input", text)?;
+        }
         let mut vectors = Vec::with_capacity(texts.len());
         for texts in texts.chunks(TOGETHER) {
             let encoded = model.encode(texts);
@@ -211,4 +216,17 @@ pub async fn similarity(
         model: served.name().to_owned(),
         similarity: app.run(served, work).await?,
     }))
+}
+
+/// Refuse a text that is no sentence: its vector would say nothing.
+fn check_sentence(model: &Model, param: &str, text: &str) -> Result<(), ApiError> {
+    let refused = |error| ApiError::of_library(&error, param);
+    let mut sentences = model.text_pipeline().one_sentence(text).map_err(refused)?;
+    match sentences.next() {
+        Some(sentence) => sentence.map(|_| ()).map_err(refused),
+        None => Err(ApiError::invalid(
+            param,
+            format!("a text of {param} has no sentence: send a text of one word or more"),
+        )),
+    }
 }
