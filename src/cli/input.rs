@@ -1,29 +1,28 @@
 //! Text from arguments, files and stdin.
 
+mod lines;
+mod seekable;
+
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     env,
     ffi::OsString,
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal as _, Read},
-    path::{Path, PathBuf},
+    io::{self, IsTerminal as _, Read},
+    path::Path,
 };
 
 use anyhow::{Context as _, bail};
-use sllm_ort::{
-    Error,
-    text::{MAX_TEXT_BYTES, with_line_feeds, without_byte_order_mark},
-};
-use tempfile::NamedTempFile;
+use sllm_ort::text::{MAX_TEXT_BYTES, with_line_feeds, without_byte_order_mark};
 
 use super::output;
+pub use lines::Lines;
+pub use seekable::{Seekable, seekable};
 
 /// Stands for stdin, as a text and as a file.
 const STDIN: &str = "-";
 /// What messages call it.
 const STDIN_NAME: &str = "standard input";
-const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Stands in front of an argument that begins with a hyphen and is a text; of private use.
 const HYPHEN_TEXT: char = '\u{e000}';
@@ -213,67 +212,6 @@ fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
     })
 }
 
-/// A file that can be read from any place, and more than once: a pipe is copied first.
-pub fn seekable(path: &Path) -> anyhow::Result<Seekable> {
-    let name = name(path);
-    let is_stdin = path == Path::new(STDIN);
-    let mut source: Box<dyn Read> = match is_stdin {
-        true => Box::new(io::stdin().lock()),
-        false => {
-            let file = open(path)?;
-            if file.metadata().is_ok_and(|data| data.is_file()) {
-                return Ok(Seekable::There(path.to_owned()));
-            }
-            Box::new(file)
-        }
-    };
-    let folder = env::temp_dir();
-    let copied = || {
-        let folder = folder.display();
-        format!("cannot copy {name} to {folder} (set TMPDIR to another folder)")
-    };
-    let made = NamedTempFile::new_in(&folder);
-    // Without the name of the copy.
-    let mut copy = made
-        .map_err(|error| io::Error::from(error.kind()))
-        .with_context(copied)?;
-    io::copy(&mut source, copy.as_file_mut()).with_context(copied)?;
-    Ok(Seekable::Copied { copy, name })
-}
-
-/// A file to read, or the copy of a pipe.
-pub enum Seekable {
-    There(PathBuf),
-    Copied {
-        copy: NamedTempFile,
-        /// What messages call the pipe.
-        name: String,
-    },
-}
-
-impl Seekable {
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::There(path) => path,
-            Self::Copied { copy, .. } => copy.path(),
-        }
-    }
-
-    /// An error about the text, with the name that the user knows in place of the copy's.
-    pub fn named(&self, mut error: Error) -> Error {
-        if let Self::Copied { copy, name } = self
-            && let Error::Read { path, .. }
-            | Error::NotText { path, .. }
-            | Error::UnusableText { path, .. }
-            | Error::NoSentences { path, .. } = &mut error
-            && path == copy.path()
-        {
-            *path = name.into();
-        }
-        error
-    }
-}
-
 /// A text and where it stands, for messages.
 pub struct Item {
     pub text: String,
@@ -344,93 +282,6 @@ pub fn in_batches(
     })
 }
 
-/// The lines of a file, or of stdin where it is called `-`, read as they are asked for. A line ends
-/// with LF, CRLF or CR.
-pub struct Lines {
-    reader: Box<dyn BufRead>,
-    name: String,
-    /// Lines that were read together, since CR ends them.
-    pending: VecDeque<Vec<u8>>,
-    /// Lines that were read and handed out.
-    number: usize,
-}
-
-impl Lines {
-    pub fn of_file(path: &Path) -> anyhow::Result<Self> {
-        if path == Path::new(STDIN) {
-            return Ok(Self::of_stdin());
-        }
-        Ok(Self {
-            reader: Box::new(BufReader::new(open(path)?)),
-            name: name(path),
-            pending: VecDeque::new(),
-            number: 0,
-        })
-    }
-
-    pub fn of_stdin() -> Self {
-        let reader = Box::new(BufReader::new(io::stdin()));
-        Self {
-            reader,
-            name: STDIN_NAME.into(),
-            pending: VecDeque::new(),
-            number: 0,
-        }
-    }
-
-    /// The next line without its end.
-    fn read(&mut self) -> anyhow::Result<Option<Item>> {
-        if self.pending.is_empty() {
-            self.fill()?;
-        }
-        let Some(bytes) = self.pending.pop_front() else {
-            return Ok(None);
-        };
-        self.number += 1;
-        let place = self.place(self.number);
-        let text = utf8(bytes, &place)?;
-        Ok(Some(Item { text, place }))
-    }
-
-    /// Read up to the next LF, or to the end.
-    fn fill(&mut self) -> anyhow::Result<()> {
-        let place = self.place(self.number + 1);
-        let mut bytes = Vec::new();
-        (&mut self.reader)
-            .take(MAX_TEXT_BYTES as u64 + 1)
-            .read_until(b'\n', &mut bytes)
-            .with_context(|| format!("cannot read {place}"))?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if bytes.len() > MAX_TEXT_BYTES {
-            bail!("{place}: more than {} of text: give it in parts", most());
-        }
-        let mut lines = bytes.as_slice();
-        if self.number == 0 {
-            let mark = BYTE_ORDER_MARK.as_bytes();
-            lines = lines.strip_prefix(mark).unwrap_or(lines);
-        }
-        lines = lines.strip_suffix(b"\n").unwrap_or(lines);
-        lines = lines.strip_suffix(b"\r").unwrap_or(lines);
-        let lines = lines.split(|&byte| byte == b'\r').map(<[u8]>::to_vec);
-        self.pending.extend(lines);
-        Ok(())
-    }
-
-    fn place(&self, number: usize) -> String {
-        format!("{}, line {number}", self.name)
-    }
-}
-
-impl Iterator for Lines {
-    type Item = anyhow::Result<Item>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.read().transpose()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,30 +293,6 @@ mod tests {
         }
         for other in ["-", "-x", "--seed", "--stop=a b", "a - b", " - a", "-n3"] {
             assert!(!is_hyphen_text(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn lines_end_with_each_line_break() {
-        for (content, expected) in [
-            ("", &[][..]),
-            ("a", &["a"]),
-            ("a\n", &["a"]),
-            ("a\r", &["a"]),
-            (
-                "\u{feff}a\r\nb\rc\n\r\nd\r\r",
-                &["a", "b", "c", "", "d", ""],
-            ),
-            ("\r\n", &[""]),
-        ] {
-            let file = NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), content).unwrap();
-            let lines = Lines::of_file(file.path()).unwrap();
-            let lines: Vec<Item> = lines.collect::<anyhow::Result<_>>().unwrap();
-            let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
-            assert_eq!(texts, expected, "{content:?}");
-            let last = format!(", line {}", expected.len());
-            assert!(lines.last().is_none_or(|line| line.place.ends_with(&last)));
         }
     }
 }
