@@ -412,6 +412,11 @@ $(PEERS_VENV)/ready: benches/peers/requirements.txt | need-python need-cc
 	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" $(PEERS_VENV)/bin/python -m pip install --quiet --requirement benches/peers/requirements.txt
 	touch $@
 
+$(RAY_VENV)/ready: examples/ray/requirements.txt | need-python
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install --quiet --requirement examples/ray/requirements.txt
+	touch $@
+
 $(SERVE_VENV)/ready: tests/serve/requirements.txt | need-python
 	$(PYTHON) -m venv $(SERVE_VENV)
 	$(SERVE_VENV)/bin/python -m pip install --quiet --requirement tests/serve/requirements.txt
