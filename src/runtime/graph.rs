@@ -19,7 +19,7 @@ use tracing::debug_span;
 
 use super::{
     EngineSettings, MatMulKernel, Provider, ProviderOptions,
-    kernels::{self, DataSource, Replaced},
+    kernels::{self, DataSource, Plan, Replaced},
     provider_assignment::{ProviderAssignment, RECORD, provider_assignment},
     provider_start::start_error,
 };
@@ -318,9 +318,13 @@ impl Products {
             replaced: None,
             kernel,
         };
-        if settings.provider != Provider::Cpu || !kernels::is_replaceable(file.bytes) {
+        let plan = match settings.provider {
+            Provider::Cpu => Plan::of(file.bytes),
+            _ => None,
+        };
+        let Some(plan) = plan else {
             return nodes(None);
-        }
+        };
         let data = match &file.external_data {
             ExternalData::Memory(files) => Some(DataSource::Memory(files)),
             // A changed graph finds external data only in a folder whose name is UTF-8.
@@ -330,7 +334,7 @@ impl Products {
         };
         let replaced = match settings.matmul_kernel {
             MatMulKernel::OnnxRuntime => None,
-            kernel => data.and_then(|data| kernels::replace(file.bytes, data, kernel.lanes())),
+            kernel => data.and_then(|data| plan.replace(data, kernel.lanes())),
         };
         match replaced {
             None => nodes(Some(MatMulKernel::OnnxRuntime)),

@@ -21,4 +21,4 @@ mod tests;
 pub use kernel::MatMulKernel;
 pub(super) use onnx::DataSource;
 pub(super) use operators::domain;
-pub(super) use replace::{Replaced, is_replaceable, replace};
+pub(super) use replace::{Plan, Replaced};

@@ -20,51 +20,11 @@ pub(crate) struct Replaced {
     pub(super) weights: Vec<Arc<Weights>>,
 }
 
-/// Whether a kernel can be used for the graph at all.
-pub(crate) fn is_replaceable(model: &[u8]) -> bool {
-    let is_ours = |graph| Some(!Plan::of(graph)?.products.is_empty());
-    graph_of(model).and_then(is_ours).unwrap_or(false)
-}
-
-/// `model` with operators of ours; `None` if there is nothing to replace, or if the weights cannot be
-/// read, of which external data is in `source`.
-pub(crate) fn replace(model: &[u8], source: DataSource<'_>, lanes: usize) -> Option<Replaced> {
-    let plan = Plan::of(graph_of(model)?)?;
-    let weights = |product: &Product<'_>| {
-        let weights = product.weights(&plan.constants, source, lanes)?;
-        Some(Arc::new(weights))
-    };
-    let weights: Vec<_> = plan.products.iter().map(weights).collect::<Option<_>>()?;
-    if weights.is_empty() {
-        return None;
-    }
-    let mut changed = Vec::with_capacity(model.len());
-    for field in fields(model)? {
-        if field.number == model::GRAPH {
-            put_bytes(&mut changed, model::GRAPH, &plan.graph()?);
-        } else {
-            changed.extend_from_slice(field.encoded);
-        }
-    }
-    let mut import = Vec::new();
-    put_bytes(&mut import, opset::DOMAIN, DOMAIN.as_bytes());
-    put_integer(&mut import, opset::VERSION, 1);
-    put_bytes(&mut changed, model::OPSET_IMPORT, &import);
-    Some(Replaced {
-        model: changed,
-        weights,
-    })
-}
-
-/// The graph of a model that the exporter made.
-fn graph_of(model: &[u8]) -> Option<&[u8]> {
-    let fields = fields(model)?;
-    let is_ours = |field: &Field<'_>| {
-        field.number == model::PRODUCER_NAME && field.bytes().starts_with(PRODUCER)
-    };
-    fields.iter().find(|field| is_ours(field))?;
-    let graph = fields.iter().find(|field| field.number == model::GRAPH)?;
-    Some(graph.bytes())
+/// Whether the exporter made a model.
+fn is_ours(model: &[Field<'_>]) -> bool {
+    model
+        .iter()
+        .any(|field| field.number == model::PRODUCER_NAME && field.bytes().starts_with(PRODUCER))
 }
 
 /// What becomes of a node.
@@ -76,8 +36,10 @@ enum Fate {
     MatMul(usize),
 }
 
-/// What is to be replaced in a graph.
-struct Plan<'a> {
+/// What is to be replaced in the graph of a model.
+pub(crate) struct Plan<'a> {
+    model: Vec<Field<'a>>,
+    /// Of the graph.
     fields: Vec<Field<'a>>,
     nodes: Vec<Node<'a>>,
     fates: Vec<Fate>,
@@ -88,9 +50,14 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// `None` if the graph is malformed.
-    fn of(graph: &'a [u8]) -> Option<Self> {
-        let fields = fields(graph)?;
+    /// `None` if a kernel cannot be used for the model at all.
+    pub fn of(model: &'a [u8]) -> Option<Self> {
+        let model = fields(model)?;
+        if !is_ours(&model) {
+            return None;
+        }
+        let graph = model.iter().find(|field| field.number == model::GRAPH)?;
+        let fields = fields(graph.bytes())?;
         let of = |number: u64| fields.iter().filter(move |field| field.number == number);
         let nodes = of(graph::NODE).map(|field| Node::read(field.bytes()));
         let nodes: Vec<Node<'a>> = nodes.collect::<Option<_>>()?;
@@ -117,13 +84,43 @@ impl<'a> Plan<'a> {
             }
         }
         products.extend(ranking.iter().map(|ranking| ranking.product.clone()));
+        if products.is_empty() {
+            return None;
+        }
         Some(Self {
+            model,
             fields,
             nodes,
             fates,
             constants,
             products,
             ranking,
+        })
+    }
+
+    /// The model with operators of ours; `None` if the weights cannot be read, of which external data
+    /// is in `source`.
+    pub fn replace(&self, source: DataSource<'_>, lanes: usize) -> Option<Replaced> {
+        let weights = |product: &Product<'_>| {
+            let weights = product.weights(&self.constants, source, lanes)?;
+            Some(Arc::new(weights))
+        };
+        let weights = self.products.iter().map(weights).collect::<Option<_>>()?;
+        let mut changed = Vec::new();
+        for field in &self.model {
+            if field.number == model::GRAPH {
+                put_bytes(&mut changed, model::GRAPH, &self.graph()?);
+            } else {
+                changed.extend_from_slice(field.encoded);
+            }
+        }
+        let mut import = Vec::new();
+        put_bytes(&mut import, opset::DOMAIN, DOMAIN.as_bytes());
+        put_integer(&mut import, opset::VERSION, 1);
+        put_bytes(&mut changed, model::OPSET_IMPORT, &import);
+        Some(Replaced {
+            model: changed,
+            weights,
         })
     }
 

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::{
-    MatMulKernel,
+    DataSource, MatMulKernel, Plan, Replaced,
     activations::Activations,
     kernel::plain_products_of_16,
     packed::{Format, Packed},
@@ -100,6 +100,14 @@ fn products(kernel: MatMulKernel, weights: &Weights, vectors: &[f32]) -> Vec<Vec
         assert!(behind.iter().all(|&product| product == f32::NEG_INFINITY));
     }
     found
+}
+
+fn is_replaceable(model: &[u8]) -> bool {
+    Plan::of(model).is_some()
+}
+
+fn replace(model: &[u8], source: DataSource<'_>, lanes: usize) -> Option<Replaced> {
+    Plan::of(model)?.replace(source, lanes)
 }
 
 fn kernels() -> impl Iterator<Item = MatMulKernel> {
@@ -207,12 +215,12 @@ mod matmul {
 
     use ort::value::Tensor;
 
-    use super::{Format, MatMulKernel, kernels};
+    use super::{Format, MatMulKernel, is_replaceable, kernels, replace};
     use crate::{
         protobuf::{put_bytes, put_integer},
         runtime::{
             ExternalData, Graph, GraphBytes,
-            kernels::{DataSource, is_replaceable, replace},
+            kernels::DataSource,
             testing::{self, assert_close},
         },
     };
@@ -422,13 +430,13 @@ mod matmul {
 
 /// Graphs that rank a vocabulary.
 mod graphs {
-    use super::super::onnx::{fields, graph, model};
+    use super::{
+        super::onnx::{fields, graph, model},
+        is_replaceable, replace,
+    };
     use crate::{
         LoadOptions, MatMulKernel, Model,
-        runtime::{
-            kernels::{DataSource, is_replaceable, replace},
-            testing::assert_close,
-        },
+        runtime::{kernels::DataSource, testing::assert_close},
     };
 
     fn load(bundle: &str, kernel: MatMulKernel) -> Model {
