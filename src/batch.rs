@@ -131,7 +131,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::EmptyContext`], [`Error::MixedModels`], [`Error::InvalidOption`] for an option that
-    /// the model's kind does not have, [`Error::GraphRun`]; with the session.
+    /// the model's kind does not have, [`Error::Graph`]; with the session.
     #[expect(clippy::result_large_err, reason = "the session is given back")]
     pub fn join(
         &mut self,

@@ -55,8 +55,8 @@ impl Bench {
     /// it: a later one finds room that an earlier one gave back.
     ///
     /// # Errors
-    /// Those of [`Model::load`]; [`Error::InvalidOption`](crate::Error::InvalidOption) if prompt and
-    /// continuation do not fit the model; [`Error::GraphRun`](crate::Error::GraphRun).
+    /// Those of [`Model::load`]; [`Error::InvalidOption`](crate::Error::InvalidOption) if prompt
+    /// and continuation do not fit the model; [`Error::Graph`].
     pub fn load(
         dir: impl AsRef<Path>,
         load_options: LoadOptions,
@@ -98,7 +98,7 @@ impl Bench {
     /// Measure once more.
     ///
     /// # Errors
-    /// [`Error::GraphRun`](crate::Error::GraphRun), [`Error::NotFinite`](crate::Error::NotFinite).
+    /// [`Error::Graph`].
     pub fn round(&mut self) -> Result<()> {
         self.rounds.push(self.workload.round(&self.model)?);
         Ok(())

@@ -17,7 +17,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::config::{ModelConfig, ModelKind};
-use crate::error::{Error, Result, list};
+use crate::error::{BundleError, Error, Result, TextError, list};
 use crate::sampling::GenerationDefaults;
 use crate::text::{Segmentation, SentenceTokenizer};
 
@@ -101,7 +101,7 @@ impl GraphFile {
     /// [`verify_external_data`](Self::verify_external_data).
     ///
     /// # Errors
-    /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
+    /// [`BundleError::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
     /// [`Error::Read`].
     pub fn read_verified(&self) -> Result<Vec<u8>> {
         self.file.read_verified(MAX_GRAPH_BYTES)
@@ -123,8 +123,8 @@ impl GraphFile {
     /// directory.
     ///
     /// # Errors
-    /// [`Error::MalformedGraph`], [`Error::UnlistedExternalData`], [`Error::HashMismatch`],
-    /// [`Error::Read`].
+    /// [`BundleError::MalformedGraph`], [`BundleError::UnlistedExternalData`],
+    /// [`BundleError::HashMismatch`], [`Error::Read`].
     pub fn verify_external_data(&self, graph: &[u8]) -> Result<()> {
         external::check_references(self, graph)?;
         self.external_data.iter().try_for_each(BundleFile::verify)
@@ -149,12 +149,14 @@ impl Variant {
     /// The graph of a role.
     ///
     /// # Errors
-    /// [`Error::NoGraph`] if models of this kind have none.
+    /// [`BundleError::NoGraph`] if models of this kind have none.
     pub fn graph(&self, role: GraphRole) -> Result<&GraphFile> {
-        self.graphs.get(&role).ok_or_else(|| Error::NoGraph {
-            variant: self.name.clone(),
-            graph: role.as_str(),
-            available: list(self.graphs.keys()),
+        self.graphs.get(&role).ok_or_else(|| {
+            Error::Bundle(BundleError::NoGraph {
+                variant: self.name.clone(),
+                graph: role.as_str(),
+                available: list(self.graphs.keys()),
+            })
         })
     }
 }
@@ -187,17 +189,17 @@ impl Bundle {
     /// Reads and checks the manifest of the bundle in `dir`.
     ///
     /// # Errors
-    /// [`Error::BundleNotFound`], [`Error::BundleNotDirectory`], [`Error::ManifestMissing`] if
-    /// there is no bundle; [`Error::FileOutside`], [`Error::Read`], [`Error::NotText`],
-    /// [`Error::FileTooLarge`], [`Error::Json`], [`Error::FormatVersion`], [`Error::Schema`] if its
-    /// manifest is not in order; [`Error::FileOutside`], [`Error::BundleFile`] if a file that it
-    /// names is not.
+    /// [`BundleError::NotFound`], [`BundleError::NotDirectory`], [`BundleError::ManifestMissing`]
+    /// if there is no bundle; [`BundleError::FileOutside`], [`Error::Read`],
+    /// [`TextError::NotUtf8`], [`Error::FileTooLarge`], [`Error::Json`],
+    /// [`BundleError::FormatVersion`], [`Error::Schema`] if its manifest is not in order;
+    /// [`BundleError::FileOutside`], [`BundleError::MissingFile`] if a file that it names is not.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = || dir.to_owned();
         match dir.metadata() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::BundleNotFound { path: path() });
+                return Err(Error::Bundle(BundleError::NotFound { path: path() }));
             }
             Err(source) => {
                 return Err(Error::Read {
@@ -205,12 +207,14 @@ impl Bundle {
                     source,
                 });
             }
-            Ok(meta) if !meta.is_dir() => return Err(Error::BundleNotDirectory { path: path() }),
+            Ok(meta) if !meta.is_dir() => {
+                return Err(Error::Bundle(BundleError::NotDirectory { path: path() }));
+            }
             Ok(_) => {}
         }
         let text = match files::read_manifest(dir, &dir.join(MANIFEST_NAME)) {
             Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::ManifestMissing { path: path() });
+                return Err(Error::Bundle(BundleError::ManifestMissing { path: path() }));
             }
             other => other?,
         };
@@ -234,8 +238,8 @@ impl Bundle {
     /// static content is copied only if it is external data.
     ///
     /// # Errors
-    /// [`Error::ManifestMissing`], and those of [`Bundle::open`] for a manifest that is not in order
-    /// or a file that is absent. They call the directory `<memory>`.
+    /// [`BundleError::ManifestMissing`], and those of [`Bundle::open`] for a manifest that is not
+    /// in order or a file that is absent. They call the directory `<memory>`.
     ///
     /// # Example
     /// ```
@@ -270,14 +274,16 @@ impl Bundle {
             .collect();
         let dir = Path::new(MEMORY);
         let Some(manifest) = files.get(MANIFEST_NAME).cloned() else {
-            return Err(Error::ManifestMissing {
+            return Err(Error::Bundle(BundleError::ManifestMissing {
                 path: dir.to_owned(),
-            });
+            }));
         };
-        let text = std::str::from_utf8(&manifest).map_err(|error| Error::NotText {
-            path: dir.join(MANIFEST_NAME),
-            byte: error.valid_up_to() as u64,
-            line: None,
+        let text = std::str::from_utf8(&manifest).map_err(|error| {
+            Error::Text(TextError::NotUtf8 {
+                path: dir.join(MANIFEST_NAME),
+                byte: error.valid_up_to() as u64,
+                line: None,
+            })
         })?;
         Self::read(dir, &Files::Memory(files), text)
     }
@@ -312,7 +318,8 @@ impl Bundle {
     /// that one.
     ///
     /// # Errors
-    /// [`Error::UnknownVariant`] or [`Error::NoVariantForProvider`], which list what there is.
+    /// [`BundleError::UnknownVariant`] or [`BundleError::NoVariantForProvider`], which list what
+    /// there is.
     pub fn select_variant(&self, provider: &str, variant: Option<&str>) -> Result<&Variant> {
         let origin = || self.dir.join(MANIFEST_NAME).display().to_string();
         let available = || {
@@ -327,19 +334,23 @@ impl Bundle {
                 .variants
                 .iter()
                 .find(|v| v.name == name)
-                .ok_or_else(|| Error::UnknownVariant {
-                    origin: origin(),
-                    name: name.to_owned(),
-                    available: available(),
+                .ok_or_else(|| {
+                    Error::Bundle(BundleError::UnknownVariant {
+                        origin: origin(),
+                        name: name.to_owned(),
+                        available: available(),
+                    })
                 }),
             None => self
                 .variants
                 .iter()
                 .find(|v| v.providers.iter().any(|p| p == provider))
-                .ok_or_else(|| Error::NoVariantForProvider {
-                    origin: origin(),
-                    provider: provider.to_owned(),
-                    available: available(),
+                .ok_or_else(|| {
+                    Error::Bundle(BundleError::NoVariantForProvider {
+                        origin: origin(),
+                        provider: provider.to_owned(),
+                        available: available(),
+                    })
                 }),
         }
     }
@@ -347,16 +358,18 @@ impl Bundle {
     /// Reads and verifies the chat template; `None` if the model has none.
     ///
     /// # Errors
-    /// Those of [`BundleFile::read_verified`], [`Error::NotText`].
+    /// Those of [`BundleFile::read_verified`], [`TextError::NotUtf8`].
     pub fn read_chat_template(&self) -> Result<Option<String>> {
         let Some(file) = &self.chat_template else {
             return Ok(None);
         };
         let bytes = file.read_verified(MAX_CHAT_TEMPLATE_BYTES)?;
-        let text = String::from_utf8(bytes).map_err(|error| Error::NotText {
-            path: file.path.clone(),
-            byte: error.utf8_error().valid_up_to() as u64,
-            line: None,
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Error::Text(TextError::NotUtf8 {
+                path: file.path.clone(),
+                byte: error.utf8_error().valid_up_to() as u64,
+                line: None,
+            })
         })?;
         Ok(Some(text))
     }

@@ -170,7 +170,7 @@ impl ModelConfig {
     /// Reads and checks a configuration file.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::NotText`], and those of
+    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::Text`], and those of
     /// [`ModelConfig::from_json_str`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use tracing::warn;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, TextError},
     generate::OutputTokens,
     graphs::DecodeBuffers,
     logits::Logits,
@@ -57,10 +57,9 @@ impl Model {
     /// beforehand.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::SentenceTooLong`] for a text that
-    /// does not fit one sentence of the model, those of
-    /// [`TextPipeline::one_sentence`](crate::text::TextPipeline::one_sentence),
-    /// [`Error::GraphRun`], [`Error::NotFinite`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`TextError::SentenceTooLong`] for a text
+    /// that does not fit one sentence of the model, those of
+    /// [`TextPipeline::one_sentence`](crate::text::TextPipeline::one_sentence), [`Error::Graph`].
     pub fn encode<T: AsRef<str>>(&self, texts: &[T]) -> Result<Array2<f32>> {
         let autoencoder = self.autoencoder()?;
         let ids = texts
@@ -74,7 +73,7 @@ impl Model {
     /// Encode sentences from [`text_pipeline`](Self::text_pipeline) to vectors `[sentences, hidden]`.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::GraphRun`], [`Error::NotFinite`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::Graph`].
     pub fn encode_sentences(&self, sentences: &[TextSentence<'_>]) -> Result<Array2<f32>> {
         let prompt_ids = |s: &TextSentence<'_>| self.shared().prompt_ids(s.ids.clone());
         let ids: Vec<_> = sentences.iter().map(prompt_ids).collect();
@@ -86,7 +85,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::VectorSize`],
-    /// [`Error::VectorNotFinite`], [`Error::GraphRun`], [`Error::NotFinite`].
+    /// [`Error::VectorNotFinite`], [`Error::Graph`].
     pub fn decode<'v>(&self, vector: impl Into<ArrayView1<'v, f32>>) -> Result<(String, Vec<u32>)> {
         let vectors = vector.into().insert_axis(Axis(0));
         Ok(self.decode_vectors(vectors)?.swap_remove(0))
@@ -147,7 +146,7 @@ impl Model {
     /// Encode sentences and decode each again, greedily.
     ///
     /// # Errors
-    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::GraphRun`], [`Error::NotFinite`].
+    /// [`Error::WrongKind`] for a model of kind `opt`, [`Error::Graph`].
     pub fn reconstruct(&self, sentences: &[TextSentence<'_>]) -> Result<Vec<Reconstruction>> {
         let vectors = self.encode_sentences(sentences)?;
         let eos = self.shared().special_tokens().eos;
@@ -181,10 +180,10 @@ impl Autoencoder {
             );
         }
         if pieces.next().is_some() {
-            return Err(Error::SentenceTooLong {
+            return Err(Error::Text(TextError::SentenceTooLong {
                 bytes: text.len(),
                 limit: shared.longest_sentence - 1,
-            });
+            }));
         }
         Ok(shared.prompt_ids(first.map(|sentence| sentence.ids).unwrap_or_default()))
     }

@@ -25,7 +25,7 @@ mod windows;
 use std::{path::Path, time::Instant};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, TextError},
     model::{Model, Network},
     text::{LongSentence, Segmentation, Tail, TextPipeline},
 };
@@ -68,9 +68,9 @@ pub struct Progress {
 /// Evaluate `model` on the file `text`; `progress` is told how far it is.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::NotText`], [`Error::UnusableText`] or [`Error::NoSentences`] for the
-/// text; [`Error::EvalState`], [`Error::EvalStateMismatch`], [`Error::Read`] or [`Error::Write`] for
-/// the state file; [`Error::Encode`], [`Error::GraphRun`], [`Error::NotFinite`].
+/// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Unusable`] or [`TextError::NoSentences`]
+/// for the text; [`Error::State`], [`Error::Read`] or [`Error::Write`] for the state file;
+/// [`TextError::Encode`], [`Error::Graph`].
 ///
 /// ```no_run
 /// use sllm_ort::{LoadOptions, Model, eval::{EvalOptions, evaluate}};
@@ -120,9 +120,9 @@ pub fn evaluate(
     }
     finish(&subject, options, &done)?;
     if done.sums.sentences == 0 {
-        return Err(Error::NoSentences {
+        return Err(Error::Text(TextError::NoSentences {
             path: text.to_owned(),
-        });
+        }));
     }
     let sums = &done.sums;
     let is_opt = matches!(model.network(), Network::Tokens(_));

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::{Builder, NamedTempFile};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TextError};
 
 /// Read a file of at most `limit` bytes.
 ///
@@ -36,12 +36,14 @@ pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// Read a UTF-8 file of at most `limit` bytes.
 ///
 /// # Errors
-/// Those of [`read_bytes`], [`Error::NotText`].
+/// Those of [`read_bytes`], [`TextError::NotUtf8`].
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
-    String::from_utf8(read_bytes(path, limit)?).map_err(|error| Error::NotText {
-        path: path.to_owned(),
-        byte: error.utf8_error().valid_up_to() as u64,
-        line: None,
+    String::from_utf8(read_bytes(path, limit)?).map_err(|error| {
+        Error::Text(TextError::NotUtf8 {
+            path: path.to_owned(),
+            byte: error.utf8_error().valid_up_to() as u64,
+            line: None,
+        })
     })
 }
 

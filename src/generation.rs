@@ -100,8 +100,8 @@ impl<'s> Generation<'s> {
     /// The next sentence; `on_text` gets its text as it is decoded, in whole characters.
     ///
     /// # Errors
-    /// [`Error::EmptyContext`] if nothing was appended to the session, [`Error::GraphRun`],
-    /// [`Error::NotFinite`], [`Error::Decode`].
+    /// [`Error::EmptyContext`] if nothing was appended to the session, [`Error::Graph`],
+    /// [`Error::Text`].
     pub fn next_with(&mut self, mut on_text: impl FnMut(&str)) -> Option<Result<Sentence>> {
         let _entered = self.span.enter();
         let was_over = self.finish_reason.is_some();

@@ -14,7 +14,7 @@ use tracing::{Span, debug, field, info_span, warn};
 use crate::{
     bundle::Bundle,
     config::{KvBytes, ModelConfig, SpecialTokens},
-    error::{Error, Result},
+    error::{BundleError, Error, Result},
     graphs::CachedGraph,
     hash::hexadecimal,
     runtime::{
@@ -69,11 +69,9 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Bundle::open`], [`Bundle::select_variant`] and [`Bundle::load_tokenizer`];
-    /// [`Error::RuntimeNotFound`], [`Error::RuntimeConflict`]; [`Error::HashMismatch`],
-    /// [`Error::GraphLoad`] and [`Error::GraphSignature`] for a graph that is not what it should be;
-    /// [`Error::ProviderMissing`] if a named provider is not in the library,
-    /// [`Error::ProviderStart`] if it is and does not start, [`Error::InvalidOption`] if it was given
-    /// an option that it does not take.
+    /// [`Error::Graph`] for a graph that is not what it should be; [`Error::Runtime`] without ONNX
+    /// Runtime, or if a provider that was named does not start; [`Error::InvalidOption`] for an
+    /// option that the provider does not take.
     pub fn load(dir: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         let dir = dir.as_ref();
         let span = load_span(dir).entered();
@@ -150,7 +148,7 @@ impl Model {
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::NoVariantForProvider {
+        Err(Error::Bundle(BundleError::NoVariantForProvider {
             origin: bundle.dir.display().to_string(),
             provider: "auto".into(),
             available: bundle
@@ -159,7 +157,7 @@ impl Model {
                 .map(|v| v.name.as_str())
                 .collect::<Vec<_>>()
                 .join(", "),
-        })
+        }))
     }
 
     /// The model's configuration.

@@ -139,8 +139,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::ContextFull`] if they do not fit, those of
-    /// [`TextPipeline::sentences`](crate::text::TextPipeline::sentences),
-    /// [`Error::GraphRun`]. The context is then as it was before.
+    /// [`TextPipeline::sentences`](crate::text::TextPipeline::sentences), [`Error::Graph`]. The
+    /// context is then as it was before.
     pub fn append(&mut self, text: &str) -> Result<Appended> {
         self.append_in_runs(text, &mut at_once)
     }
@@ -220,7 +220,7 @@ impl Session {
     /// A session of its own with the same context.
     ///
     /// # Errors
-    /// [`Error::GraphRun`] if ONNX Runtime has no memory left.
+    /// [`Error::Graph`] if ONNX Runtime has no memory left.
     pub fn fork(&self) -> Result<Self> {
         let context = match &self.context {
             Context::Sentences(context) => Context::Sentences(Box::new(context.fork()?)),
@@ -234,7 +234,7 @@ impl Session {
     /// Where a model sees the sentences of a prompt together, those that stay are run again.
     ///
     /// # Errors
-    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is then as it was before.
+    /// [`Error::Graph`]. The context is then as it was before.
     pub fn rewind(&mut self, sentences: usize) -> Result<()> {
         let kept = self.len().saturating_sub(sentences);
         if kept == 0 {
@@ -255,7 +255,7 @@ impl Session {
     /// runs over the others' tokens again; only an appended text that is cut is tokenized again.
     ///
     /// # Errors
-    /// [`Error::GraphRun`], [`Error::NotFinite`]. The context is then as it was before.
+    /// [`Error::Graph`]. The context is then as it was before.
     pub fn drop_oldest(&mut self, sentences: usize) -> Result<()> {
         if sentences >= self.len() {
             return self.clear();
@@ -288,7 +288,7 @@ impl Session {
     /// (safetensors). [`load`](Self::load) restores it without running a graph.
     ///
     /// # Errors
-    /// [`Error::Write`], [`Error::GraphRun`].
+    /// [`Error::Write`], [`Error::Graph`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         context::save(&self.model, &self.context, path.as_ref())
     }
@@ -296,7 +296,7 @@ impl Session {
     /// The snapshot as bytes.
     ///
     /// # Errors
-    /// [`Error::GraphRun`].
+    /// [`Error::Graph`].
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         context::to_bytes(&self.model, &self.context)
     }
@@ -307,8 +307,8 @@ impl Session {
     /// files of version 0.1.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::SessionFile`] if it is no session,
-    /// [`Error::SessionModel`] if it belongs to another model, [`Error::GraphRun`].
+    /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::State`] if it is no session, or belongs
+    /// to another model, [`Error::Graph`].
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         let context = context::load(model, path.as_ref())?;
         Ok(Self::from_parts(model.clone(), context))

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::{
     bundle::Bundle,
-    error::{Error, Result},
+    error::{Error, Result, TextError},
     eval::records::{Piece, Position, Records},
     text::{Segmentation, SentenceTokenizer, TextPipeline, TextSentence, segments},
 };
@@ -30,8 +30,8 @@ pub use vocabulary::{TokenCount, VocabularyUse};
 /// A model of kind `opt` has no limit on the length of a sentence; its text is cut by the same rule.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::NotText`], [`Error::UnusableText`] or [`Error::NoSentences`] for the
-/// text; those of [`Bundle::load_tokenizer`].
+/// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Unusable`] or [`TextError::NoSentences`]
+/// for the text; those of [`Bundle::load_tokenizer`].
 ///
 /// ```
 /// use sllm_ort::{bundle::Bundle, stats::text_stats};
@@ -123,12 +123,13 @@ impl Counter<'_> {
         // split from sentences.
         let mut sentences = segments(piece.text(), self.segmentation.tail);
         for sentence in sentences.by_ref() {
-            self.add_sentence(sentence)
-                .map_err(|source| Error::UnusableText {
+            self.add_sentence(sentence).map_err(|source| {
+                Error::Text(TextError::Unusable {
                     path: path.to_owned(),
                     byte: piece.offset(at),
                     source: Box::new(source),
-                })?;
+                })
+            })?;
             at += sentence.len();
         }
         let dropped = sentences.remainder();

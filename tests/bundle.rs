@@ -16,6 +16,7 @@ use sllm_ort::{
     Error,
     bundle::{Bundle, GraphRole, MAX_MANIFEST_BYTES},
     config::ModelKind,
+    error::{BundleError, TextError},
     text::{LongSentence, Tail},
 };
 use tempfile::TempDir;
@@ -176,14 +177,14 @@ fn a_chat_template_is_read_if_there_is_one() {
     fixture.put("chat.jinja", b"{{ message }}");
     assert!(matches!(
         bundle.read_chat_template(),
-        Err(Error::HashMismatch { .. })
+        Err(Error::Bundle(BundleError::HashMismatch { .. }))
     ));
     fixture.put("chat.jinja", b"\xff");
     manifest["chat_template"] = fixture.entry("chat.jinja");
     fixture.write(&manifest);
     assert!(matches!(
         fixture.open().unwrap().read_chat_template(),
-        Err(Error::NotText { byte: 0, .. })
+        Err(Error::Text(TextError::NotUtf8 { byte: 0, .. }))
     ));
     manifest["chat_template"] = json!("{{ messages }}");
     let (message, _) = fixture.refusal(&manifest.to_string());
@@ -203,8 +204,14 @@ fn variants_are_chosen_by_provider_or_name() {
     assert_eq!(name("cuda", Some("int8")).unwrap(), "int8");
     let provider = name("coreml", None).unwrap_err();
     let variant = name("cpu", Some("int4")).unwrap_err();
-    assert!(matches!(provider, Error::NoVariantForProvider { .. }));
-    assert!(matches!(variant, Error::UnknownVariant { .. }));
+    assert!(matches!(
+        provider,
+        Error::Bundle(BundleError::NoVariantForProvider { .. })
+    ));
+    assert!(matches!(
+        variant,
+        Error::Bundle(BundleError::UnknownVariant { .. })
+    ));
     let available = "available: int8 (cpu), portable (cpu, cuda)";
     assert!(provider.to_string().contains(available), "{provider}");
     assert!(variant.to_string().contains(available), "{variant}");
@@ -217,15 +224,15 @@ fn directories_that_are_no_bundle() {
     fs::write(&file, "").unwrap();
     assert!(matches!(
         Bundle::open(dir.path().join("no")),
-        Err(Error::BundleNotFound { .. })
+        Err(Error::Bundle(BundleError::NotFound { .. }))
     ));
     assert!(matches!(
         Bundle::open(&file),
-        Err(Error::BundleNotDirectory { .. })
+        Err(Error::Bundle(BundleError::NotDirectory { .. }))
     ));
     assert!(matches!(
         Bundle::open(dir.path()),
-        Err(Error::ManifestMissing { .. })
+        Err(Error::Bundle(BundleError::ManifestMissing { .. }))
     ));
     fs::create_dir(dir.path().join("sllm.json")).unwrap();
     assert!(matches!(Bundle::open(dir.path()), Err(Error::Read { .. })));
@@ -257,7 +264,10 @@ fn hostile_manifests() {
         fs::copy(hostile.join(name), fixture.path().join("sllm.json")).unwrap();
         let error = fixture.open().unwrap_err();
         assert!(
-            matches!(error, Error::Json { .. } | Error::NotText { .. }),
+            matches!(
+                error,
+                Error::Json { .. } | Error::Text(TextError::NotUtf8 { .. })
+            ),
             "{name}: {error}"
         );
     }
@@ -343,7 +353,10 @@ fn a_bundle_in_memory() {
         external,
     ] {
         assert!(
-            matches!(refused, Err(Error::HashMismatch { .. })),
+            matches!(
+                refused,
+                Err(Error::Bundle(BundleError::HashMismatch { .. }))
+            ),
             "{refused:?}"
         );
     }
@@ -352,7 +365,10 @@ fn a_bundle_in_memory() {
 
     files[0].1 = vec![b'{', 0xff];
     let refused = Bundle::from_memory(files);
-    assert!(matches!(refused, Err(Error::NotText { byte: 1, .. })));
+    assert!(matches!(
+        refused,
+        Err(Error::Text(TextError::NotUtf8 { byte: 1, .. }))
+    ));
 }
 
 fn on_disk_graph(bundle: &Bundle) -> Vec<u8> {
@@ -391,11 +407,11 @@ fn links_stay_inside() {
     };
     assert!(matches!(
         replace(outside.path().join("secret")),
-        Err(Error::FileOutside { .. })
+        Err(Error::Bundle(BundleError::FileOutside { .. }))
     ));
     assert!(matches!(
         replace(outside.path().join("nothing")),
-        Err(Error::BundleFile { .. })
+        Err(Error::Bundle(BundleError::MissingFile { .. }))
     ));
     replace("encoder.onnx".into()).unwrap();
 
@@ -407,7 +423,7 @@ fn links_stay_inside() {
     let manifest = edited(&good, "/tokenizer/file", Some(&file));
     assert!(matches!(
         fixture.refusal(&manifest.to_string()).1,
-        Error::FileOutside { .. }
+        Error::Bundle(BundleError::FileOutside { .. })
     ));
     let (other, link) = (Fixture::new(), outside.path().join("link"));
     symlink(other.path(), &link).unwrap();
@@ -424,24 +440,30 @@ fn changed_files() {
     fixture.put("cpu/encoder.data", b"weightz");
     assert!(matches!(
         encoder.verify_external_data(&bytes),
-        Err(Error::HashMismatch { .. })
+        Err(Error::Bundle(BundleError::HashMismatch { .. }))
     ));
     fs::remove_file(fixture.path().join("cpu/encoder.data")).unwrap();
     assert!(matches!(
         encoder.verify_external_data(&bytes),
         Err(Error::Read { .. })
     ));
-    assert!(matches!(fixture.open(), Err(Error::BundleFile { .. })));
+    assert!(matches!(
+        fixture.open(),
+        Err(Error::Bundle(BundleError::MissingFile { .. }))
+    ));
 
     fixture.put("cpu/encoder.onnx", &bytes[..bytes.len() - 1]);
     let error = encoder.read_verified().unwrap_err();
     let expected = hash(&bytes);
-    assert!(matches!(&error, Error::HashMismatch { .. }) && error.to_string().contains(&expected));
+    assert!(
+        matches!(&error, Error::Bundle(BundleError::HashMismatch { .. }))
+            && error.to_string().contains(&expected)
+    );
 
     fixture.put("tokenizer.json", b"{}");
     assert!(matches!(
         bundle.load_tokenizer(),
-        Err(Error::HashMismatch { .. })
+        Err(Error::Bundle(BundleError::HashMismatch { .. }))
     ));
     let file = &bundle.tokenizer;
     assert!(matches!(
@@ -480,8 +502,7 @@ fn external_data_must_be_listed() {
         ] {
             let graph = graph_with_data(way, location);
             let error = encoder.verify_external_data(&graph).unwrap_err();
-            let found =
-                matches!(&error, Error::UnlistedExternalData { location: l, .. } if l == location);
+            let found = matches!(&error, Error::Bundle(BundleError::UnlistedExternalData { location: l, .. }) if l == location);
             assert!(found, "{way:?} {location}: {error}");
         }
         let listed = graph_with_data(way, "encoder.data");
@@ -492,7 +513,7 @@ fn external_data_must_be_listed() {
         ));
         assert!(matches!(
             decoder.verify_external_data(&listed),
-            Err(Error::UnlistedExternalData { .. })
+            Err(Error::Bundle(BundleError::UnlistedExternalData { .. }))
         ));
     }
     // Names of tensors are no references.
@@ -523,7 +544,7 @@ fn graphs_that_are_no_onnx() {
     for graph in cases {
         let error = decoder.verify_external_data(graph).unwrap_err();
         assert!(
-            matches!(error, Error::MalformedGraph { .. }),
+            matches!(error, Error::Bundle(BundleError::MalformedGraph { .. })),
             "{graph:?}: {error}"
         );
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sllm_ort::{
     Error,
     config::{MAX_CONFIG_BYTES, ModelConfig, ModelKind, PrefillAttention},
-    error::SchemaProblem,
+    error::{SchemaProblem, TextError},
 };
 
 fn sllm() -> Value {
@@ -359,7 +359,7 @@ fn files() {
     std::fs::write(&path, [0xff; 3]).unwrap();
     assert!(matches!(
         ModelConfig::from_file(&path),
-        Err(Error::NotText { byte: 0, .. })
+        Err(Error::Text(TextError::NotUtf8 { byte: 0, .. }))
     ));
     std::fs::write(&path, " ".repeat(MAX_CONFIG_BYTES as usize + 1)).unwrap();
     assert!(matches!(

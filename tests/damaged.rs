@@ -6,7 +6,10 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sllm_ort::{Error, LoadOptions, Model, Session};
+use sllm_ort::{
+    Error, LoadOptions, Model, Session,
+    error::{BundleError, GraphError, RuntimeError, StateError, TextError},
+};
 use support::{TINY, copy_bundle, edit_manifest, failure, program, sha256};
 
 /// A change of a JSON file.
@@ -45,7 +48,10 @@ fn a_truncated_or_edited_graph_does_not_match_its_hash() {
     };
     for change in [half as fn(&mut Vec<u8>), flip] {
         let (error, line) = damaged(|bundle| replace_graph(bundle, "decoder", change));
-        assert!(matches!(error, Error::HashMismatch { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Bundle(BundleError::HashMismatch { .. })),
+            "{error:?}"
+        );
         assert!(line.contains("decoder.onnx"), "{line}");
     }
 }
@@ -62,7 +68,9 @@ fn a_broken_graph_with_a_right_hash_is_refused_by_onnx_runtime() {
         });
         let refused = matches!(
             error,
-            Error::GraphLoad { .. } | Error::MalformedGraph { .. } | Error::GraphSignature { .. }
+            Error::Graph(GraphError::Load { .. })
+                | Error::Bundle(BundleError::MalformedGraph { .. })
+                | Error::Graph(GraphError::Signature { .. })
         );
         assert!(refused, "{size}: {error:?}");
         assert!(line.contains("encoder.onnx"), "{line}");
@@ -79,7 +87,10 @@ fn swapped_graphs_do_not_have_the_signature() {
             *entry(manifest, "decoder") = encoder;
         });
     });
-    assert!(matches!(error, Error::GraphSignature { .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Graph(GraphError::Signature { .. })),
+        "{error:?}"
+    );
     assert!(
         line.contains("expected \"encoder\", found \"decoder\""),
         "{line}"
@@ -128,7 +139,7 @@ fn a_wrong_configuration_shows_in_the_signature() {
             manifest["model"]["backbone"]["layers"] = json!(3)
         });
     });
-    let Error::GraphSignature { problems, .. } = &error else {
+    let Error::Graph(GraphError::Signature { problems, .. }) = &error else {
         panic!("{error:?}")
     };
     assert_eq!(
@@ -168,14 +179,14 @@ fn damaged_sessions() {
         std::fs::write(&path, stored.to_string()).unwrap();
         let error = Session::load(&model, &path).unwrap_err();
         assert!(
-            matches!(error, Error::SessionFile { .. }),
+            matches!(error, Error::State(StateError::Session { .. })),
             "{name}: {error:?}"
         );
     }
     std::fs::write(&path, "{\"format_version\": 1").unwrap();
     assert!(matches!(
         Session::load(&model, &path),
-        Err(Error::SessionFile { .. })
+        Err(Error::State(StateError::Session { .. }))
     ));
     let absent = Session::load(&model, folder.path().join("absent"));
     assert!(matches!(absent, Err(Error::Read { .. })));
@@ -212,7 +223,7 @@ fn requests_that_a_model_cannot_serve() {
     let long = "the cat sat ".repeat(30);
     assert!(matches!(
         model.encode(&[long]),
-        Err(Error::SentenceTooLong { limit: 23, .. })
+        Err(Error::Text(TextError::SentenceTooLong { limit: 23, .. }))
     ));
     let vector = ndarray::Array1::<f32>::zeros(31);
     let refused = model.decode(vector.view());
@@ -238,7 +249,7 @@ fn a_process_uses_one_library() {
     Model::load(TINY, LoadOptions::default()).unwrap();
     let other = Model::load(TINY, LoadOptions::default().with_onnxruntime("other.so"));
     assert!(
-        matches!(other, Err(Error::RuntimeConflict { .. })),
+        matches!(other, Err(Error::Runtime(RuntimeError::Conflict { .. }))),
         "{other:?}"
     );
 }

@@ -10,6 +10,7 @@ use eval_support::{Folder, OTHER, STORY, figures, interrupted, many, model, reco
 use serde_json::{Value, json};
 use sllm_ort::{
     Error, Result,
+    error::{StateError, TextError},
     eval::{EvalOptions, Evaluation},
 };
 use support::{TINY, TINY_ORIGINAL, copy_bundle, edit_manifest};
@@ -125,7 +126,7 @@ fn a_corrected_text_is_another_one() {
         .with_state(&state)
         .with_state_interval(Duration::ZERO);
     match run(&model, &file, &options) {
-        Err(Error::NotText { byte, line, .. }) => {
+        Err(Error::Text(TextError::NotUtf8 { byte, line, .. })) => {
             assert_eq!(byte, good.len() as u64 - 1);
             assert_eq!(line, Some(good.lines().count() as u64));
         }
@@ -134,7 +135,9 @@ fn a_corrected_text_is_another_one() {
     folder.file("text", &good);
     let again = run(&model, &file, &options);
     let what = "SHA-256 of the text";
-    assert!(matches!(again, Err(Error::EvalStateMismatch { what: found, .. }) if found == what));
+    assert!(
+        matches!(again, Err(Error::State(StateError::EvalMismatch { what: found, .. })) if found == what)
+    );
     fs::remove_file(&state).unwrap();
     let resumed = run(&model, &file, &options).unwrap();
     let whole = run(&model, &file, &EvalOptions::default()).unwrap();
@@ -158,7 +161,7 @@ fn a_state_of_something_else_is_refused() {
     assert_eq!(run(&tiny, &text, &options).unwrap(), kept);
 
     let mismatch = |found: Result<Evaluation>| match found {
-        Err(Error::EvalStateMismatch { what, .. }) => what,
+        Err(Error::State(StateError::EvalMismatch { what, .. })) => what,
         other => panic!("{other:?}"),
     };
     let limited = options.clone().with_limit(1).unwrap();
@@ -200,7 +203,10 @@ fn a_state_of_something_else_is_refused() {
     ] {
         folder.file("state", damaged);
         let found = run(&tiny, &text, &options);
-        assert!(matches!(found, Err(Error::EvalState { .. })), "{found:?}");
+        assert!(
+            matches!(found, Err(Error::State(StateError::Eval { .. }))),
+            "{found:?}"
+        );
     }
     let nowhere = EvalOptions::default().with_state(folder.path("absent/state"));
     assert!(matches!(
@@ -219,7 +225,10 @@ fn hostile_texts() {
         let state = folder.path("state");
         let options = EvalOptions::default().with_state(&state);
         let empty = run(&tiny, &file, &options);
-        assert!(matches!(empty, Err(Error::NoSentences { .. })), "{empty:?}");
+        assert!(
+            matches!(empty, Err(Error::Text(TextError::NoSentences { .. }))),
+            "{empty:?}"
+        );
         assert!(!state.exists());
     }
     let directory = found(folder.0.path());
@@ -238,9 +247,12 @@ fn hostile_texts() {
     let short = model(short.to_str().unwrap(), "cpu-int8");
     let text = folder.file("text", "a, \naé.");
     match run(&short, &text, &EvalOptions::default()) {
-        Err(Error::UnusableText { byte, source, .. }) => {
+        Err(Error::Text(TextError::Unusable { byte, source, .. })) => {
             assert_eq!(byte, 5);
-            assert!(matches!(*source, Error::CharacterTooLong { .. }));
+            assert!(matches!(
+                *source,
+                Error::Text(TextError::CharacterTooLong { .. })
+            ));
         }
         other => panic!("{other:?}"),
     }

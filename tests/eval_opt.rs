@@ -11,6 +11,7 @@ use eval_support::{Folder, OTHER, STORY, figures, interrupted, many, model, reco
 use serde_json::Value;
 use sllm_ort::{
     Error,
+    error::TextError,
     eval::{EvalOptions, Evaluation},
 };
 use support::{TINY, TINY_OPT, TINY_ORIGINAL, copy_bundle, edit_manifest, json_lines, program};
@@ -162,7 +163,10 @@ fn hostile_texts() {
     };
     for nothing in ["", " \n\t\n", "<|endoftext|>\n\n<|endoftext|>\n"] {
         let empty = found(nothing);
-        assert!(matches!(empty, Err(Error::NoSentences { .. })), "{empty:?}");
+        assert!(
+            matches!(empty, Err(Error::Text(TextError::NoSentences { .. }))),
+            "{empty:?}"
+        );
     }
     // A context of one token beside bos, and a character that needs two.
     let short = folder.path("short");
@@ -173,9 +177,12 @@ fn hostile_texts() {
     let short = model(short.to_str().unwrap(), "cpu-int8");
     let file = folder.file("text", "a, \naé.");
     match run(&short, &file, &EvalOptions::default()) {
-        Err(Error::UnusableText { byte, source, .. }) => {
+        Err(Error::Text(TextError::Unusable { byte, source, .. })) => {
             assert_eq!(byte, 5);
-            assert!(matches!(*source, Error::CharacterTooLong { .. }));
+            assert!(matches!(
+                *source,
+                Error::Text(TextError::CharacterTooLong { .. })
+            ));
         }
         other => panic!("{other:?}"),
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sllm_ort::{
     Error, GenerateOptions, LoadOptions, Model, Session,
     bundle::{Bundle, GraphRole},
+    error::{BundleError, TextError},
     eval::{EvalOptions, evaluate},
     text::MAX_TEXT_BYTES,
 };
@@ -80,7 +81,7 @@ fn megabytes_of_one_character() {
     let mut session = place.model.session().unwrap();
     let refused = session.append(&text);
     assert!(
-        matches!(refused, Err(Error::TextTooLarge { .. })),
+        matches!(refused, Err(Error::Text(TextError::TooLarge { .. }))),
         "{refused:?}"
     );
 }
@@ -156,7 +157,10 @@ fn a_linked_graph_cannot_reach_other_data() {
     };
     let refused = verify();
     assert!(
-        matches!(refused, Err(Error::UnlistedExternalData { .. })),
+        matches!(
+            refused,
+            Err(Error::Bundle(BundleError::UnlistedExternalData { .. }))
+        ),
         "{refused:?}"
     );
     // The listed file reached by a link is the listed file.

@@ -6,6 +6,7 @@ mod tiny_tokenizer;
 use proptest::prelude::*;
 use sllm_ort::{
     Error,
+    error::TextError,
     text::{
         LongSentence, MAX_TEXT_BYTES, Segmentation, Tail, TextPipeline, TextSentence, segments,
     },
@@ -208,11 +209,11 @@ fn a_character_with_too_many_tokens_is_an_error_and_the_end() {
     let error = sentences.next().unwrap().unwrap_err();
     assert!(matches!(
         error,
-        Error::CharacterTooLong {
+        Error::Text(TextError::CharacterTooLong {
             character: '𝄞',
             tokens: 4,
             limit: 2
-        }
+        })
     ));
     assert!(sentences.next().is_none());
 }
@@ -221,21 +222,23 @@ fn a_character_with_too_many_tokens_is_an_error_and_the_end() {
 fn limits() {
     for max in [0, 1] {
         let made = TextPipeline::new(tiny_tokenizer::tokenizer(), Segmentation::default(), max);
-        assert!(matches!(made, Err(Error::SentenceLimit { found }) if found == max));
+        assert!(
+            matches!(made, Err(Error::Text(TextError::SentenceLimit { found })) if found == max)
+        );
     }
     let long = "a".repeat(MAX_TEXT_BYTES + 1);
     let pipeline = pipeline(8, Segmentation::default());
     assert!(matches!(
         pipeline.sentences(&long),
-        Err(Error::TextTooLarge { .. })
+        Err(Error::Text(TextError::TooLarge { .. }))
     ));
     assert!(matches!(
         pipeline.one_sentence(&long),
-        Err(Error::TextTooLarge { .. })
+        Err(Error::Text(TextError::TooLarge { .. }))
     ));
     assert!(matches!(
         pipeline.tokenizer().encode(&long),
-        Err(Error::TextTooLarge { .. })
+        Err(Error::Text(TextError::TooLarge { .. }))
     ));
 }
 

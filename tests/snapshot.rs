@@ -5,7 +5,9 @@ mod support;
 
 use safetensors::{SafeTensors, tensor::TensorView};
 use sha2::{Digest as _, Sha256};
-use sllm_ort::{Error, GenerateOptions, Model, Sentence, Session, config::ModelKind};
+use sllm_ort::{
+    Error, GenerateOptions, Model, Sentence, Session, config::ModelKind, error::StateError,
+};
 use support::load;
 
 const MODELS: [(&str, &[&str]); 8] = [
@@ -97,7 +99,7 @@ fn another_models_snapshot_is_refused() {
     for other in ["tests/golden/bundle-original", "tests/golden/bundle-opt"] {
         let refused = Session::from_bytes(&load(other, "portable"), &bytes);
         assert!(
-            matches!(refused, Err(Error::SessionModel { .. })),
+            matches!(refused, Err(Error::State(StateError::SessionModel { .. }))),
             "{refused:?}"
         );
     }

@@ -12,6 +12,7 @@ use serde_json::json;
 use sllm_ort::{
     Error, Result,
     bundle::Bundle,
+    error::TextError,
     stats::{TextStats, text_stats, text_stats_with},
     text::TextPipeline,
 };
@@ -176,11 +177,17 @@ fn what_is_no_text_is_an_error() {
     let folder = Folder::new();
     for nothing in ["", " \n\t\n", "<|endoftext|>\n\n"] {
         let found = count(TINY, &folder.file("text", nothing));
-        assert!(matches!(found, Err(Error::NoSentences { .. })), "{found:?}");
+        assert!(
+            matches!(found, Err(Error::Text(TextError::NoSentences { .. }))),
+            "{found:?}"
+        );
     }
     // The original drops the text after the last mark: here, all of it.
     let found = count(TINY_ORIGINAL, &folder.file("text", "Hello"));
-    assert!(matches!(found, Err(Error::NoSentences { .. })), "{found:?}");
+    assert!(
+        matches!(found, Err(Error::Text(TextError::NoSentences { .. }))),
+        "{found:?}"
+    );
     // A model with room for one token in a sentence, and a character that needs two.
     let short = folder.path("short");
     copy_bundle(TINY, &short);
@@ -188,9 +195,12 @@ fn what_is_no_text_is_an_error() {
         manifest["model"]["max_sentence_tokens"] = 2.into()
     });
     match count(short.to_str().unwrap(), &folder.file("text", "a, \naé.")) {
-        Err(Error::UnusableText { byte, source, .. }) => {
+        Err(Error::Text(TextError::Unusable { byte, source, .. })) => {
             assert_eq!(byte, 4);
-            assert!(matches!(*source, Error::CharacterTooLong { .. }));
+            assert!(matches!(
+                *source,
+                Error::Text(TextError::CharacterTooLong { .. })
+            ));
         }
         other => panic!("{other:?}"),
     }

@@ -5,7 +5,11 @@ mod tiny_tokenizer;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sllm_ort::{Error, text::SentenceTokenizer};
+use sllm_ort::{
+    Error,
+    error::{BundleError, TextError},
+    text::SentenceTokenizer,
+};
 use tiny_tokenizer::{load, tokenizer, without_byte_level};
 
 #[test]
@@ -64,7 +68,10 @@ fn unusable_tokenizers() {
     ];
     for (error, expected) in mismatches {
         let text = error.to_string();
-        assert!(matches!(error, Error::TokenizerMismatch { .. }), "{text}");
+        assert!(
+            matches!(error, Error::Bundle(BundleError::TokenizerMismatch { .. })),
+            "{text}"
+        );
         assert!(text.contains(expected) && !text.contains('\n'), "{text}");
     }
     let mut config = tiny_tokenizer::config();
@@ -81,7 +88,10 @@ fn unusable_tokenizers() {
         edit("/version", json!("9")),
         edit("/decoder", json!([])),
     ] {
-        assert!(matches!(broken, Error::TokenizerLoad { .. }), "{broken}");
+        assert!(
+            matches!(broken, Error::Bundle(BundleError::TokenizerLoad { .. })),
+            "{broken}"
+        );
         assert!(std::error::Error::source(&broken).is_some());
     }
 }
@@ -97,7 +107,10 @@ fn characters_without_a_token() {
     assert_eq!(tokenizer.encode("hello R").unwrap().len(), 3);
     let error = tokenizer.encode("hello Q").unwrap_err();
     assert!(
-        matches!(error, Error::UnknownCharacter { character: 'Q' }),
+        matches!(
+            error,
+            Error::Text(TextError::UnknownCharacter { character: 'Q' })
+        ),
         "{error}"
     );
 }

@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use sllm_ort::{
     Error,
     bundle::{Bundle, GraphFile},
+    error::BundleError,
 };
 use sllm_ort_fuzz::{BUNDLE, check_message};
 
@@ -24,7 +25,10 @@ fuzz_target!(|bytes: &[u8]| {
     match GRAPH.verify_external_data(bytes) {
         Ok(()) => {
             let refused = GRAPH.verify_external_data(&[bytes, UNLISTED].concat());
-            assert!(matches!(refused, Err(Error::UnlistedExternalData { .. })));
+            assert!(matches!(
+                refused,
+                Err(Error::Bundle(BundleError::UnlistedExternalData { .. }))
+            ));
         }
         Err(error) => check_message(&error),
     }

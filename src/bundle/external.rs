@@ -6,7 +6,7 @@
 use std::{ffi::OsStr, path::Path};
 
 use super::GraphFile;
-use crate::error::{Error, Result, SHOWN_CHARS, list};
+use crate::error::{BundleError, Error, Result, SHOWN_CHARS, list};
 use crate::protobuf::{Content, Fields};
 
 /// Deepest nesting of messages; control flow in control flow needs about eight levels each.
@@ -78,14 +78,14 @@ pub(super) fn check_references(graph: &GraphFile, bytes: &[u8]) -> Result<()> {
     walker.message(Message::Model, bytes, 0)?;
     match walker.unlisted {
         None => Ok(()),
-        Some(location) => Err(Error::UnlistedExternalData {
+        Some(location) => Err(Error::Bundle(BundleError::UnlistedExternalData {
             path: graph.file.path.clone(),
             location: String::from_utf8_lossy(location)
                 .chars()
                 .take(SHOWN_CHARS)
                 .collect(),
             listed: list(graph.external_data.iter().map(|file| &file.name)),
-        }),
+        })),
     }
 }
 
@@ -136,10 +136,10 @@ impl<'a> Walker<'a> {
     fn malformed(&self, problem: &'static str, rest: &[u8]) -> Error {
         // `rest` lies in `start`, so that the difference of their addresses is the offset.
         let offset = (rest.as_ptr() as usize).saturating_sub(self.start.as_ptr() as usize);
-        Error::MalformedGraph {
+        Error::Bundle(BundleError::MalformedGraph {
             path: self.path.to_owned(),
             problem,
             offset,
-        }
+        })
     }
 }

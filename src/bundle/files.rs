@@ -14,7 +14,7 @@ use super::{
     MAX_MANIFEST_BYTES,
     memory::{FileBytes, MEMORY},
 };
-use crate::error::{Error, Result};
+use crate::error::{BundleError, Error, Result};
 use crate::fs::read_text;
 use crate::hash::hexadecimal;
 
@@ -64,7 +64,10 @@ impl Files {
                 file.content = files.get(&file.name).cloned();
                 if file.content.is_none() {
                     let path = file.path.clone();
-                    return Err(Error::BundleFile { path, source: None });
+                    return Err(Error::Bundle(BundleError::MissingFile {
+                        path,
+                        source: None,
+                    }));
                 }
             }
         }
@@ -75,18 +78,23 @@ impl Files {
 /// Where the regular file `name` is in `root`; both free of symbolic links.
 fn path_inside(root: &Path, name: &str) -> Result<PathBuf> {
     let joined = root.join(name);
-    let path = joined.canonicalize().map_err(|source| Error::BundleFile {
-        path: joined.clone(),
-        source: Some(source),
+    let path = joined.canonicalize().map_err(|source| {
+        Error::Bundle(BundleError::MissingFile {
+            path: joined.clone(),
+            source: Some(source),
+        })
     })?;
     if !path.starts_with(root) {
-        return Err(Error::FileOutside {
+        return Err(Error::Bundle(BundleError::FileOutside {
             path: joined,
             target: path,
-        });
+        }));
     }
     if !path.is_file() {
-        return Err(Error::BundleFile { path, source: None });
+        return Err(Error::Bundle(BundleError::MissingFile {
+            path,
+            source: None,
+        }));
     }
     Ok(path)
 }
@@ -105,7 +113,7 @@ impl BundleFile {
     /// Reads the file, of at most `limit` bytes, and checks its hash in the same pass.
     ///
     /// # Errors
-    /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
+    /// [`BundleError::HashMismatch`] if the file was cut short or changed, [`Error::FileTooLarge`],
     /// [`Error::Read`].
     pub fn read_verified(&self, limit: u64) -> Result<Vec<u8>> {
         self.verified(limit).map(Cow::into_owned)
@@ -144,7 +152,7 @@ impl BundleFile {
     /// Checks the hash of the file, of any size, without keeping its content.
     ///
     /// # Errors
-    /// [`Error::HashMismatch`] if the file was cut short or changed, [`Error::Read`].
+    /// [`BundleError::HashMismatch`] if the file was cut short or changed, [`Error::Read`].
     pub fn verify(&self) -> Result<()> {
         self.scan(u64::MAX, |_, _| {})
     }
@@ -189,15 +197,15 @@ impl BundleFile {
             return Ok(());
         }
         if is_lfs_pointer {
-            return Err(Error::LfsPointer {
+            return Err(Error::Bundle(BundleError::LfsPointer {
                 path: self.path.clone(),
-            });
+            }));
         }
-        Err(Error::HashMismatch {
+        Err(Error::Bundle(BundleError::HashMismatch {
             path: self.path.clone(),
             expected: self.sha256.clone(),
             found,
-        })
+        }))
     }
 }
 
@@ -213,10 +221,10 @@ pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {
     let root = dir.canonicalize().map_err(failed)?;
     let target = path.canonicalize().map_err(failed)?;
     if !target.starts_with(&root) {
-        return Err(Error::FileOutside {
+        return Err(Error::Bundle(BundleError::FileOutside {
             path: path.to_owned(),
             target,
-        });
+        }));
     }
     // Opening a pipe would wait for a writer.
     if !target.metadata().map_err(failed)?.is_file() {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{ConfigFile, ModelKind, label, require_label},
-    error::{Error, Problems, Result, SchemaProblem},
+    error::{BundleError, Error, Problems, Result, SchemaProblem},
     json::{self, StringVisitor},
     text::Segmentation,
 };
@@ -91,11 +91,11 @@ pub(super) fn read(dir: &Path, files: &Files, text: &str, origin: &str) -> Resul
     // The version comes first: another version may have other keys.
     let Version { format_version } = json::from_value(&value, origin)?;
     if format_version != FORMAT_VERSION {
-        return Err(Error::FormatVersion {
+        return Err(Error::Bundle(BundleError::FormatVersion {
             origin: origin.to_owned(),
             found: format_version,
             supported: FORMAT_VERSION,
-        });
+        }));
     }
     let Manifest {
         model,

@@ -10,6 +10,7 @@ use sllm_ort::{
     Error, LoadOptions, MatMulKernel, Model, Provider,
     bundle::{Bundle, BundleFile, GraphFile},
     config::ModelKind,
+    error::RuntimeError,
 };
 
 use super::{ModelArgs, models, output};
@@ -100,7 +101,10 @@ fn try_providers(
 ) -> bool {
     let tried = Provider::ALL.map(|provider| {
         let tried = Model::try_provider(bundle, provider, options);
-        let offered = !matches!(tried, Err(Error::ProviderMissing { .. }));
+        let offered = !matches!(
+            tried,
+            Err(Error::Runtime(RuntimeError::ProviderMissing { .. }))
+        );
         let mut found = json!({
             "name": provider.name(),
             "offered": offered,

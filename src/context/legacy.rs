@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Context, ContextSentence, SentenceContext, TokenContext, at_once, limits::Limits};
 use crate::{
-    error::{Error, Result, one_line},
+    error::{Error, Result, StateError, TextError, one_line},
     model::{Model, Network},
 };
 
@@ -34,14 +34,18 @@ struct StoredSentence {
 
 /// Restore a session from a file of version 0.1.
 pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
-    let refused = |problem: String| Error::SessionFile {
-        path: path.to_owned(),
-        problem,
+    let refused = |problem: String| {
+        Error::State(StateError::Session {
+            path: path.to_owned(),
+            problem,
+        })
     };
-    let text = std::str::from_utf8(bytes).map_err(|error| Error::NotText {
-        path: path.to_owned(),
-        byte: error.valid_up_to() as u64,
-        line: None,
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Error::Text(TextError::NotUtf8 {
+            path: path.to_owned(),
+            byte: error.valid_up_to() as u64,
+            line: None,
+        })
     })?;
     let file: SessionFile =
         serde_json::from_str(text).map_err(|error| refused(one_line(&error)))?;
@@ -52,10 +56,10 @@ pub(super) fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Contex
         )));
     }
     if ![model.fingerprint(), model.fingerprint_of_0_1()].contains(&file.model) {
-        return Err(Error::SessionModel {
+        return Err(Error::State(StateError::SessionModel {
             path: path.to_owned(),
             model: model.config().name.clone(),
-        });
+        }));
     }
     let limits = Limits::of(model);
     let context = match model.network() {

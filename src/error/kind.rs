@@ -1,6 +1,6 @@
 //! What a caller can do about an error.
 
-use super::Error;
+use super::{BundleError, Error, StateError, TextError};
 
 /// What sort of thing went wrong, for a caller that treats errors alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,51 +35,26 @@ impl Error {
             | Self::VectorSize { .. }
             | Self::VectorNotFinite { .. }
             | Self::EmptyContext
-            | Self::MixedModels
-            | Self::SentenceLimit { .. }
-            | Self::Encode { .. }
-            | Self::Decode { .. }
-            | Self::UnknownCharacter { .. }
-            | Self::CharacterTooLong { .. }
-            | Self::NotText { .. }
-            | Self::NoSentences { .. }
-            | Self::UnusableText { .. }
-            | Self::EvalStateMismatch { .. } => Kind::InvalidInput,
-            Self::TextTooLarge { .. }
-            | Self::SentenceTooLong { .. }
-            | Self::ContextFull { .. }
-            | Self::CacheFull { .. } => Kind::TooLong,
-            Self::FileTooLarge { .. }
-            | Self::Json { .. }
-            | Self::Schema { .. }
-            | Self::BundleNotFound { .. }
-            | Self::BundleNotDirectory { .. }
-            | Self::ManifestMissing { .. }
-            | Self::FileOutside { .. }
-            | Self::FormatVersion { .. }
-            | Self::BundleFile { .. }
-            | Self::LfsPointer { .. }
-            | Self::HashMismatch { .. }
-            | Self::MalformedGraph { .. }
-            | Self::UnlistedExternalData { .. }
-            | Self::TokenizerLoad { .. }
-            | Self::TokenizerMismatch { .. }
-            | Self::SessionFile { .. }
-            | Self::Snapshot { .. }
-            | Self::SessionModel { .. }
-            | Self::EvalState { .. } => Kind::InvalidFile,
-            Self::WrongKind { .. }
-            | Self::UnknownVariant { .. }
-            | Self::NoVariantForProvider { .. }
-            | Self::NoGraph { .. } => Kind::Unsupported,
-            Self::RuntimeNotFound { .. }
-            | Self::RuntimeConflict { .. }
-            | Self::ProviderMissing { .. }
-            | Self::ProviderStart { .. } => Kind::Runtime,
-            Self::GraphLoad { .. }
-            | Self::GraphSignature { .. }
-            | Self::GraphRun { .. }
-            | Self::NotFinite { .. } => Kind::Model,
+            | Self::MixedModels => Kind::InvalidInput,
+            Self::ContextFull { .. } | Self::CacheFull { .. } => Kind::TooLong,
+            Self::FileTooLarge { .. } | Self::Json { .. } | Self::Schema { .. } => {
+                Kind::InvalidFile
+            }
+            Self::Bundle(
+                BundleError::UnknownVariant { .. }
+                | BundleError::NoVariantForProvider { .. }
+                | BundleError::NoGraph { .. },
+            )
+            | Self::WrongKind { .. } => Kind::Unsupported,
+            Self::Bundle(_) => Kind::InvalidFile,
+            Self::Text(TextError::TooLarge { .. } | TextError::SentenceTooLong { .. }) => {
+                Kind::TooLong
+            }
+            Self::Text(_) => Kind::InvalidInput,
+            Self::Runtime(_) => Kind::Runtime,
+            Self::Graph(_) => Kind::Model,
+            Self::State(StateError::EvalMismatch { .. }) => Kind::InvalidInput,
+            Self::State(_) => Kind::InvalidFile,
             Self::Cancelled => Kind::Cancelled,
             Self::BatchRow { source, .. } => source.kind(),
             Self::Shared(source) => source.kind(),

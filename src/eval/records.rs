@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, TextError},
     text::{LineFeeds, Tail, segments},
 };
 
@@ -205,11 +205,11 @@ impl Records {
 
     fn not_text(&self, place: usize) -> Error {
         let byte = self.offset + place as u64;
-        Error::NotText {
+        Error::Text(TextError::NotUtf8 {
             path: self.path.clone(),
             byte,
             line: line_of(&self.path, byte).ok(),
-        }
+        })
     }
 }
 

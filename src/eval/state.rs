@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{records::Position, sums::Sums};
 use crate::{
-    error::{Error, Result, one_line},
+    error::{Error, Result, StateError, one_line},
     fs::{read_text, write_whole},
     hash::sha256_of,
     model::Model,
@@ -83,9 +83,11 @@ impl Subject {
             }
             Err(error) => return Err(error),
         };
-        let refused = |problem| Error::EvalState {
-            path: path.to_owned(),
-            problem,
+        let refused = |problem| {
+            Error::State(StateError::Eval {
+                path: path.to_owned(),
+                problem,
+            })
         };
         let file: StateFile =
             serde_json::from_str(&text).map_err(|error| refused(one_line(&error)))?;
@@ -122,12 +124,12 @@ impl Subject {
         };
         for ((what, found), (_, expected)) in describe(found).into_iter().zip(describe(self)) {
             if found != expected {
-                return Err(Error::EvalStateMismatch {
+                return Err(Error::State(StateError::EvalMismatch {
                     path: path.to_owned(),
                     what,
                     found,
                     expected,
-                });
+                }));
             }
         }
         Ok(())

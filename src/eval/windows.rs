@@ -10,7 +10,7 @@ use super::{
     window_limit::WindowLimit,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, TextError},
     text::TextPipeline,
 };
 
@@ -141,10 +141,12 @@ impl<'m> Windows<'m> {
         let mut at = 0;
         let failed = |offset: u64| {
             let path = self.path.clone();
-            move |source: Error| Error::UnusableText {
-                path,
-                byte: offset,
-                source: Box::new(source),
+            move |source: Error| {
+                Error::Text(TextError::Unusable {
+                    path,
+                    byte: offset,
+                    source: Box::new(source),
+                })
             }
         };
         for sentence in self.pipeline.sentences(piece.text())? {

@@ -188,7 +188,10 @@ fn last_of_rows<'o, T>(values: &'o [T], shape: &[i64]) -> impl Iterator<Item = &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{CacheShape, testing};
+    use crate::{
+        error::GraphError,
+        runtime::{CacheShape, testing},
+    };
 
     /// Shapes that only a run can show are checked.
     #[test]
@@ -210,6 +213,9 @@ mod tests {
             LogitsOutput::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
         };
         assert_eq!(score(64).unwrap().len(), 64);
-        assert!(matches!(score(65), Err(Error::GraphSignature { .. })));
+        assert!(matches!(
+            score(65),
+            Err(Error::Graph(GraphError::Signature { .. }))
+        ));
     }
 }

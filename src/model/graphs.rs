@@ -1,5 +1,7 @@
 //! Loading the graphs of a model.
 
+use std::path::{Path, PathBuf};
+
 use super::shapes::shapes_of_graph;
 use crate::{
     bundle::{GraphRole, MAX_GRAPH_BYTES, Variant},
@@ -65,6 +67,11 @@ impl Graphs {
     }
 }
 
+/// The folder of a graph.
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
 /// The graph of a role, its files checked.
 pub(super) fn load(
     config: &ModelConfig,
@@ -86,7 +93,7 @@ pub(super) fn load(
     let bytes = file.file.verified(MAX_GRAPH_BYTES)?;
     file.verify_external_data(&bytes)?;
     let external_data = match file.external_data_in_memory() {
-        None => ExternalData::Files,
+        None => ExternalData::Folder(folder_of(&file.file.path)),
         Some(files) => ExternalData::Memory(files),
     };
     let graph = GraphBytes {

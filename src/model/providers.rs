@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{LoadOptions, Model, graphs};
 use crate::{
     bundle::{Bundle, GraphFile, Variant},
-    error::{Error, Result},
+    error::{Error, Result, RuntimeError},
     runtime::{
         EngineSettings, GraphSettings, MatMulKernel, Provider, ProviderChoice, environment,
         missing_part,
@@ -53,10 +53,10 @@ fn check_built_in(provider: Provider) -> Result<()> {
     if provider.is_built_in() {
         return Ok(());
     }
-    Err(Error::ProviderMissing {
+    Err(Error::Runtime(RuntimeError::ProviderMissing {
         provider: provider.name(),
         missing: missing_part(provider),
-    })
+    }))
 }
 
 /// The providers to try in turn: all that could work for `auto`, or the one that was named.

@@ -12,7 +12,7 @@ use std::{
 use ort::{environment::Environment, logging::LogLevel};
 use tracing::debug;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RuntimeError};
 
 pub use search::data_folder;
 
@@ -38,7 +38,7 @@ static LOADED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
 /// named must work: nothing else is tried then. Nothing is loaded from folders above the program's.
 ///
 /// # Errors
-/// [`Error::RuntimeNotFound`] with each place and what was wrong there; [`Error::RuntimeConflict`]
+/// [`RuntimeError::NotFound`] with each place and what was wrong there; [`RuntimeError::Conflict`]
 /// if another file is asked for than the one that is already loaded.
 pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
     let mut loaded = LOADED
@@ -46,16 +46,17 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some((environment, present)) = &*loaded {
         return match path {
-            Some(asked) if !is_at(asked, present) => Err(Error::RuntimeConflict {
+            Some(asked) if !is_at(asked, present) => Err(Error::Runtime(RuntimeError::Conflict {
                 loaded: present.clone(),
                 requested: asked.to_owned(),
-            }),
+            })),
             _ => Ok(environment.clone()),
         };
     }
     let (environment, present) = match load_first(search::candidates(path)) {
-        Err(Error::RuntimeNotFound { attempts }) if !search::is_named(path) => {
-            load_first(search::of_python()).map_err(|_| Error::RuntimeNotFound { attempts })?
+        Err(Error::Runtime(RuntimeError::NotFound { attempts })) if !search::is_named(path) => {
+            load_first(search::of_python())
+                .map_err(|_| Error::Runtime(RuntimeError::NotFound { attempts }))?
         }
         loaded => loaded?,
     };
@@ -66,13 +67,13 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
 /// Find and load the library, as [`Model::load`](crate::Model::load) does first.
 ///
 /// # Errors
-/// [`Error::RuntimeNotFound`], [`Error::RuntimeConflict`].
+/// [`RuntimeError::NotFound`], [`RuntimeError::Conflict`].
 pub fn load_library(path: Option<&Path>) -> Result<LibraryInfo> {
     environment(path)?;
     // Nothing unloads it.
-    library_info().ok_or(Error::RuntimeNotFound {
+    library_info().ok_or(Error::Runtime(RuntimeError::NotFound {
         attempts: Vec::new(),
-    })
+    }))
 }
 
 /// What is loaded, or `None` before the first model or [`Model::load`](crate::Model::load).
@@ -112,7 +113,7 @@ fn load_first(candidates: Vec<PathBuf>) -> Result<(Environment, PathBuf)> {
             }
         }
     }
-    Err(Error::RuntimeNotFound { attempts })
+    Err(Error::Runtime(RuntimeError::NotFound { attempts }))
 }
 
 fn load(path: &Path) -> std::result::Result<Environment, String> {
@@ -154,7 +155,10 @@ mod tests {
             assert!(environment(Some(place)).is_ok(), "{}", place.display());
         }
         let other = environment(Some(Path::new("src")));
-        assert!(matches!(other, Err(Error::RuntimeConflict { .. })));
+        assert!(matches!(
+            other,
+            Err(Error::Runtime(RuntimeError::Conflict { .. }))
+        ));
     }
 
     #[test]
@@ -163,7 +167,7 @@ mod tests {
             PathBuf::from("/nowhere/a.so"),
             PathBuf::from("/nowhere/b.so"),
         ];
-        let Err(Error::RuntimeNotFound { attempts }) = load_first(places) else {
+        let Err(Error::Runtime(RuntimeError::NotFound { attempts })) = load_first(places) else {
             panic!("two absent files cannot be loaded");
         };
         assert_eq!(

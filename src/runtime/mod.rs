@@ -1,6 +1,7 @@
 //! ONNX Runtime: finding and loading it, execution providers, graphs and their signatures, KV caches.
 
 mod cache;
+mod external_data;
 mod graph;
 mod input;
 mod kernels;
@@ -13,7 +14,8 @@ mod shape_profiles;
 mod signature;
 
 pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
-pub(crate) use graph::{ExternalData, Graph, GraphBytes, GraphSettings};
+pub(crate) use external_data::ExternalData;
+pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;
 pub use kernels::MatMulKernel;
 pub(crate) use library::environment;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Provider, library_info};
-use crate::error::Error;
+use crate::error::{Error, RuntimeError};
 
 /// The error of a provider that could not be registered, with the file that is missing if one is.
 pub(super) fn start_error(provider: Provider, source: ort::Error) -> Error {
@@ -19,11 +19,11 @@ pub(super) fn start_error(provider: Provider, source: ort::Error) -> Error {
             None => "its own libraries refuse to".into(),
         },
     };
-    Error::ProviderStart {
+    Error::Runtime(RuntimeError::ProviderStart {
         provider: provider.name(),
         problem,
         source: source.into(),
-    }
+    })
 }
 
 /// The first file of the provider that should be beside the loaded library and is not.
@@ -81,7 +81,9 @@ mod tests {
             /gpu/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared \
             object file: No such file or directory";
         let source = ort::Error::new(message);
-        let Error::ProviderStart { problem, .. } = start_error(Provider::Xnnpack, source) else {
+        let Error::Runtime(RuntimeError::ProviderStart { problem, .. }) =
+            start_error(Provider::Xnnpack, source)
+        else {
             panic!("another error");
         };
         insta::assert_snapshot!(problem, @"libcublasLt.so.13, which /gpu/libonnxruntime_providers_cuda.so needs, is not installed where the system's loader looks");

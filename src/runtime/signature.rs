@@ -6,7 +6,7 @@ use ort::{
 };
 
 use super::Graph;
-use crate::error::{Error, Result};
+use crate::error::{Error, GraphError, Result};
 
 /// The version of the graph signatures that this program reads: `sllm.contract_version`.
 const SIGNATURE_VERSION: &str = "1";
@@ -46,7 +46,7 @@ impl Graph {
     /// Compare the graph's metadata, inputs and outputs with `signature`.
     ///
     /// # Errors
-    /// [`Error::GraphSignature`] with all that differs, as expected and as found.
+    /// [`GraphError::Signature`] with all that differs, as expected and as found.
     pub fn check(&self, signature: &GraphSignature) -> Result<()> {
         let session = self.session();
         let mut problems = metadata_problems(&session, signature.graph);
@@ -59,10 +59,10 @@ impl Graph {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::GraphSignature {
+        Err(Error::Graph(GraphError::Signature {
             path: self.path().to_owned(),
             problems,
-        })
+        }))
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
                 &[ANY, 7],
             )],
         };
-        let Err(Error::GraphSignature { problems, .. }) =
+        let Err(Error::Graph(GraphError::Signature { problems, .. })) =
             testing::graph("tests/golden/bundle/portable/encoder.onnx").check(&signature)
         else {
             panic!("an encoder is not such a decoder");

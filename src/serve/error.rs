@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use sllm_ort::{Error, ErrorKind};
+use sllm_ort::{Error, ErrorKind, error::StateError};
 use utoipa::ToSchema;
 
 /// Seconds after which a refused client should try again.
@@ -304,10 +304,10 @@ impl ApiError {
             }
             (_, ErrorKind::TooLong) => Self::too_long(param, error.to_string()),
             (Error::WrongKind { .. }, _) => Self::invalid("model", error.to_string()),
-            (Error::SessionFile { problem, .. }, _) => {
+            (Error::State(StateError::Session { problem, .. }), _) => {
                 Self::invalid(param, format!("not a snapshot of a session: {problem}"))
             }
-            (Error::SessionModel { model, .. }, _) => {
+            (Error::State(StateError::SessionModel { model, .. }), _) => {
                 Self::invalid(param, format!("not a snapshot of the model {model}"))
             }
             (_, ErrorKind::InvalidInput) => Self::invalid(param, error.to_string()),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Bin, Counts, LengthSummary, SentenceLength, VocabularyUse, lengths::bins};
 use crate::{
     bundle::Bundle,
-    error::{Error, Result},
+    error::{Error, Result, TextError},
     fs::write_whole,
     plot::{Bars, bars},
     text::SentenceTokenizer,
@@ -94,8 +94,10 @@ pub(super) fn report(
     tokenizer: &SentenceTokenizer,
     text: &Path,
 ) -> Result<TextStats> {
-    let empty = || Error::NoSentences {
-        path: text.to_owned(),
+    let empty = || {
+        Error::Text(TextError::NoSentences {
+            path: text.to_owned(),
+        })
     };
     let tokens = counts.sentences.total();
     Ok(TextStats {

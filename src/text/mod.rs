@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TextError};
 
 #[cfg(feature = "measure")]
 pub(crate) use line_feeds::LineFeeds;
@@ -110,16 +110,16 @@ impl TextPipeline {
     /// A pipeline for sentences of at most `max_sentence_tokens` tokens, bos included.
     ///
     /// # Errors
-    /// [`Error::SentenceLimit`] if `max_sentence_tokens` is below 2.
+    /// [`TextError::SentenceLimit`] if `max_sentence_tokens` is below 2.
     pub fn new(
         tokenizer: SentenceTokenizer,
         segmentation: Segmentation,
         max_sentence_tokens: usize,
     ) -> Result<Self> {
         match max_sentence_tokens.checked_sub(1) {
-            None | Some(0) => Err(Error::SentenceLimit {
+            None | Some(0) => Err(Error::Text(TextError::SentenceLimit {
                 found: max_sentence_tokens,
-            }),
+            })),
             Some(limit) => Ok(Self {
                 tokenizer,
                 segmentation,
@@ -136,8 +136,8 @@ impl TextPipeline {
     /// The sentences of `text`, one by one: only what is asked for is tokenized.
     ///
     /// # Errors
-    /// [`Error::TextTooLarge`] here; each item may be [`Error::CharacterTooLong`] or
-    /// [`Error::Encode`], after which the iterator ends.
+    /// [`TextError::TooLarge`] here; each item may be [`TextError::CharacterTooLong`] or
+    /// [`TextError::Encode`], after which the iterator ends.
     pub fn sentences<'p, 't>(&'p self, text: &'t str) -> Result<Sentences<'p, 't>> {
         check_length(text)?;
         Ok(Sentences {
@@ -268,7 +268,7 @@ impl TextPipeline {
     /// The text of a sentence that was decoded, with white space behind it.
     ///
     /// # Errors
-    /// [`Error::Decode`], never for a byte-level tokenizer.
+    /// [`TextError::Decode`], never for a byte-level tokenizer.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let text = self.tokenizer.decode(ids)?;
         Ok(match self.segmentation.white_space {
@@ -377,10 +377,10 @@ impl<'t> Iterator for Sentences<'_, 't> {
 /// Refuses a text that is longer than [`MAX_TEXT_BYTES`].
 fn check_length(text: &str) -> Result<()> {
     if text.len() > MAX_TEXT_BYTES {
-        return Err(Error::TextTooLarge {
+        return Err(Error::Text(TextError::TooLarge {
             bytes: text.len(),
             limit: MAX_TEXT_BYTES,
-        });
+        }));
     }
     Ok(())
 }

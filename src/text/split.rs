@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{SentenceTokenizer, TextSentence, tokenizer::Encoded};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TextError};
 
 /// What becomes of a sentence with more tokens than the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -127,11 +127,11 @@ fn cut<'t>(
     let (piece, _) = text.split_at(character.len_utf8());
     let ids = tokenizer.encode(piece)?;
     match ids.len() {
-        tokens if tokens > limit => Err(Error::CharacterTooLong {
+        tokens if tokens > limit => Err(Error::Text(TextError::CharacterTooLong {
             character,
             tokens,
             limit,
-        }),
+        })),
         _ => Ok(TextSentence {
             text: piece,
             ids,

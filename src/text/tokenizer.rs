@@ -11,7 +11,7 @@ use super::{
     token_bytes::TokenBytes,
 };
 use crate::config::{ModelConfig, SpecialTokens};
-use crate::error::{BoxedError, Error, Result, one_line};
+use crate::error::{BoxedError, BundleError, Error, Result, TextError, one_line};
 use crate::json::json_error;
 
 /// Turns text into token ids and back. Cheap to clone, and shared between threads.
@@ -44,20 +44,24 @@ impl SentenceTokenizer {
     /// Loads the content of a `tokenizer.json` for a model; `origin` is what an error calls it.
     ///
     /// # Errors
-    /// [`Error::Json`] and [`Error::TokenizerLoad`] if it is no tokenizer;
-    /// [`Error::TokenizerMismatch`] if it has ids beyond the model's `vocab_size` or lacks the
-    /// model's special tokens.
+    /// [`Error::Json`] and [`BundleError::TokenizerLoad`] if it is no tokenizer;
+    /// [`BundleError::TokenizerMismatch`] if it has ids beyond the model's `vocab_size` or lacks
+    /// the model's special tokens.
     pub fn from_bytes(bytes: &[u8], config: &ModelConfig, origin: &str) -> Result<Self> {
         // The library panics where the JSON breaks off inside some of its objects.
         let parts: Parts =
             serde_json::from_slice(bytes).map_err(|source| json_error(source, origin))?;
-        let load_error = |source: BoxedError| Error::TokenizerLoad {
-            origin: origin.to_owned(),
-            source,
+        let load_error = |source: BoxedError| {
+            Error::Bundle(BundleError::TokenizerLoad {
+                origin: origin.to_owned(),
+                source,
+            })
         };
-        let mismatch = |problem| Error::TokenizerMismatch {
-            origin: origin.to_owned(),
-            problem,
+        let mismatch = |problem| {
+            Error::Bundle(BundleError::TokenizerMismatch {
+                origin: origin.to_owned(),
+                problem,
+            })
         };
         parts.check_growth().map_err(mismatch)?;
         let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(load_error)?;
@@ -89,7 +93,7 @@ impl SentenceTokenizer {
     /// Token ids of `text`, without bos and eos.
     ///
     /// # Errors
-    /// [`Error::TextTooLarge`], [`Error::UnknownCharacter`], [`Error::Encode`].
+    /// [`TextError::TooLarge`], [`TextError::UnknownCharacter`], [`TextError::Encode`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         check_length(text)?;
         self.check_lost(text)?;
@@ -116,7 +120,7 @@ impl SentenceTokenizer {
             .as_ref()
             .and_then(|table| table.first_lost(text));
         lost.map_or(Ok(()), |character| {
-            Err(Error::UnknownCharacter { character })
+            Err(Error::Text(TextError::UnknownCharacter { character }))
         })
     }
 
@@ -126,7 +130,7 @@ impl SentenceTokenizer {
     /// For a byte-level tokenizer this gives back, byte for byte, the text that was encoded.
     ///
     /// # Errors
-    /// [`Error::Decode`], never for a byte-level tokenizer.
+    /// [`TextError::Decode`], never for a byte-level tokenizer.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         match &self.inner.bytes {
             Some(table) => {
@@ -134,9 +138,11 @@ impl SentenceTokenizer {
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             None => {
-                let failed = |source| Error::Decode {
-                    tokens: ids.len(),
-                    source,
+                let failed = |source| {
+                    Error::Text(TextError::Decode {
+                        tokens: ids.len(),
+                        source,
+                    })
                 };
                 guarded(|| self.inner.tokenizer.decode(ids, true)).map_err(failed)
             }
@@ -186,10 +192,10 @@ impl fmt::Debug for SentenceTokenizer {
 }
 
 fn encode_error(text: &str, source: BoxedError) -> Error {
-    Error::Encode {
+    Error::Text(TextError::Encode {
         bytes: text.len(),
         source,
-    }
+    })
 }
 
 /// The number of ids, which must fit the model.

@@ -3,7 +3,10 @@
 use std::{error::Error as _, io, path::Path};
 
 use pyo3::{PyErr, import_exception};
-use sllm_ort::{Error, ErrorKind};
+use sllm_ort::{
+    Error, ErrorKind,
+    error::{self, GraphError, StateError, TextError},
+};
 
 import_exception!(sllm_ort, ArgumentError);
 import_exception!(sllm_ort, BundleError);
@@ -52,25 +55,29 @@ fn exception_of(error: &Error, message: String) -> PyErr {
         Error::Read { path, source } | Error::Write { path, source } => {
             file_error(message, source.kind(), source.raw_os_error(), path)
         }
-        Error::BundleFile { path, source } => match source {
+        Error::Bundle(error::BundleError::MissingFile { path, source }) => match source {
             Some(source) => file_error(message, source.kind(), source.raw_os_error(), path),
             None => FileError::new_err((message, None::<i32>, path.clone())),
         },
-        Error::BundleNotFound { path } | Error::ManifestMissing { path } => {
-            file_error(message, io::ErrorKind::NotFound, None, path)
-        }
-        Error::BundleNotDirectory { path } => {
+        Error::Bundle(
+            error::BundleError::NotFound { path } | error::BundleError::ManifestMissing { path },
+        ) => file_error(message, io::ErrorKind::NotFound, None, path),
+        Error::Bundle(error::BundleError::NotDirectory { path }) => {
             file_error(message, io::ErrorKind::NotADirectory, None, path)
         }
         Error::ContextFull { .. } => ContextFullError::new_err(message),
-        Error::SessionFile { .. } | Error::SessionModel { .. } | Error::Snapshot { .. } => {
-            SnapshotError::new_err(message)
-        }
-        Error::NoGraph { .. } | Error::SentenceLimit { .. } | Error::GraphSignature { .. } => {
-            BundleError::new_err(message)
-        }
+        Error::State(
+            StateError::Session { .. }
+            | StateError::SessionModel { .. }
+            | StateError::Snapshot { .. },
+        ) => SnapshotError::new_err(message),
+        Error::Bundle(error::BundleError::NoGraph { .. })
+        | Error::Text(TextError::SentenceLimit { .. })
+        | Error::Graph(GraphError::Signature { .. }) => BundleError::new_err(message),
         Error::CacheFull { .. } => OnnxRuntimeError::new_err(message),
-        Error::Decode { .. } | Error::NotText { .. } => base::Error::new_err(message),
+        Error::Text(TextError::Decode { .. } | TextError::NotUtf8 { .. }) => {
+            base::Error::new_err(message)
+        }
         error => match error.kind() {
             ErrorKind::InvalidInput | ErrorKind::TooLong | ErrorKind::Unsupported => {
                 ArgumentError::new_err(message)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sllm_ort::Error;
+use sllm_ort::{Error, error::TextError};
 use tempfile::NamedTempFile;
 
 use super::{STDIN, name, open};
@@ -62,9 +62,9 @@ impl Seekable {
     pub fn named(&self, mut error: Error) -> Error {
         if let Self::Copied { copy, name } = self
             && let Error::Read { path, .. }
-            | Error::NotText { path, .. }
-            | Error::UnusableText { path, .. }
-            | Error::NoSentences { path, .. } = &mut error
+            | Error::Text(TextError::NotUtf8 { path, .. })
+            | Error::Text(TextError::Unusable { path, .. })
+            | Error::Text(TextError::NoSentences { path, .. }) = &mut error
             && path == copy.path()
         {
             *path = name.into();

@@ -17,7 +17,7 @@ use crate::{
         sentences::SentenceParts,
         tokens::{SentenceEnd, TokenParts},
     },
-    error::{Error, Result, one_line},
+    error::{Error, Result, StateError, one_line},
     fs::read_bytes,
     graphs::{CachedGraph, Prediction},
     logits::Logits,
@@ -59,9 +59,11 @@ struct Snapshot<'b> {
 }
 
 fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
-    let refused = |problem: String| Error::SessionFile {
-        path: path.to_owned(),
-        problem,
+    let refused = |problem: String| {
+        Error::State(StateError::Session {
+            path: path.to_owned(),
+            problem,
+        })
     };
     let damaged = |error: &dyn std::fmt::Display| {
         refused(format!("it is damaged or cut short ({})", one_line(&error)))
@@ -87,10 +89,10 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
         )));
     }
     if metadata.model != model.fingerprint() {
-        return Err(Error::SessionModel {
+        return Err(Error::State(StateError::SessionModel {
             path: path.to_owned(),
             model: model.config().name.clone(),
-        });
+        }));
     }
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
     if checksum(tensors.iter().map(|(name, tensor)| (name, tensor.data()))) != metadata.sha256 {
@@ -121,10 +123,10 @@ fn restore(model: &Model, bytes: &[u8], path: &Path) -> Result<Context> {
 
 impl Snapshot<'_> {
     fn refused(&self, problem: impl Into<String>) -> Error {
-        Error::SessionFile {
+        Error::State(StateError::Session {
             path: self.path.to_owned(),
             problem: problem.into(),
-        }
+        })
     }
 
     fn text<T: DeserializeOwned>(&self, json: Value) -> Result<T> {

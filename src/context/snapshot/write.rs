@@ -15,7 +15,7 @@ use crate::{
         CachedContext as _, Context, ContextSentence, SentenceContext, TokenContext,
         tokens::SentenceEnd,
     },
-    error::{Error, Result, one_line},
+    error::{Error, Result, StateError, one_line},
     fs::write_whole,
     graphs::CachedGraph,
     model::Model,
@@ -70,9 +70,9 @@ pub(crate) fn to_bytes(model: &Model, context: &Context) -> Result<Vec<u8>> {
 }
 
 fn failed(error: &impl std::fmt::Display) -> Error {
-    Error::Snapshot {
+    Error::State(StateError::Snapshot {
         problem: one_line(error),
-    }
+    })
 }
 
 type Tensors = Vec<(String, Stored)>;

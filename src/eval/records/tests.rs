@@ -115,7 +115,7 @@ fn what_is_not_text_is_named_by_its_place() {
     ] {
         for piece_bytes in [1, 8, PIECE_BYTES] {
             match records(content, piece_bytes) {
-                Err(Error::NotText { byte, line, .. }) => {
+                Err(Error::Text(TextError::NotUtf8 { byte, line, .. })) => {
                     assert_eq!((byte, line), (expected, Some(2)));
                 }
                 other => panic!("{other:?}"),
@@ -155,7 +155,9 @@ fn line_breaks_of_all_systems_are_one() {
         }
     }
     match records(b"One.\r\nTwo.\rThree \xff", PIECE_BYTES) {
-        Err(Error::NotText { byte, line, .. }) => assert_eq!((byte, line), (17, Some(3))),
+        Err(Error::Text(TextError::NotUtf8 { byte, line, .. })) => {
+            assert_eq!((byte, line), (17, Some(3)))
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -19,6 +19,5 @@ mod replace;
 mod tests;
 
 pub use kernel::MatMulKernel;
-pub(super) use onnx::DataSource;
 pub(super) use operators::domain;
 pub(super) use replace::{Plan, Replaced};

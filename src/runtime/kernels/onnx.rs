@@ -2,16 +2,12 @@
 //!
 //! Field numbers are those of onnx.proto, which never change.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
-    path::Path,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::protobuf::{Content, Field, Fields, put_bytes, put_integer};
+use crate::{
+    protobuf::{Content, Field, Fields, put_bytes, put_integer},
+    runtime::ExternalData,
+};
 
 pub(super) mod model {
     pub const PRODUCER_NAME: u64 = 2;
@@ -170,39 +166,6 @@ pub(super) fn node(
     message
 }
 
-/// Where external data is.
-#[derive(Clone, Copy)]
-pub(crate) enum DataSource<'a> {
-    /// In files of a folder.
-    Folder(&'a Path),
-    /// In memory, by the names of such files.
-    Memory(&'a [(String, Arc<[u8]>)]),
-}
-
-impl DataSource<'_> {
-    /// Bytes of a file, if it has so many.
-    fn read(self, name: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
-        match self {
-            Self::Folder(folder) => {
-                let mut file = File::open(folder.join(name)).ok()?;
-                // Nothing is allocated for what is not there.
-                if file.metadata().ok()?.len().checked_sub(offset)? < length as u64 {
-                    return None;
-                }
-                file.seek(SeekFrom::Start(offset)).ok()?;
-                let mut data = vec![0; length];
-                file.read_exact(&mut data).ok()?;
-                Some(data)
-            }
-            Self::Memory(files) => {
-                let (_, content) = files.iter().find(|(known, _)| known == name)?;
-                let start = usize::try_from(offset).ok()?;
-                Some(content.get(start..start.checked_add(length)?)?.to_vec())
-            }
-        }
-    }
-}
-
 /// A constant of a graph.
 #[derive(Default)]
 pub(super) struct Tensor<'a> {
@@ -256,7 +219,7 @@ impl<'a> Tensor<'a> {
         &self,
         data_type: u64,
         element: usize,
-        source: DataSource<'_>,
+        external_data: &ExternalData,
     ) -> Option<Cow<'a, [u8]>> {
         if self.data_type != data_type {
             return None;
@@ -274,16 +237,16 @@ impl<'a> Tensor<'a> {
         if number("length")? != bytes as u64 {
             return None;
         }
-        let data = source.read(text("location")?, offset, bytes)?;
+        let data = external_data.read(text("location")?, offset, bytes)?;
         Some(Cow::Owned(data))
     }
 
-    pub fn bytes(&self, source: DataSource<'_>) -> Option<Cow<'a, [u8]>> {
-        self.data(UINT8, 1, source)
+    pub fn bytes(&self, external_data: &ExternalData) -> Option<Cow<'a, [u8]>> {
+        self.data(UINT8, 1, external_data)
     }
 
-    pub fn floats(&self, source: DataSource<'_>) -> Option<Vec<f32>> {
-        let data = self.data(FLOAT, 4, source)?;
+    pub fn floats(&self, external_data: &ExternalData) -> Option<Vec<f32>> {
+        let data = self.data(FLOAT, 4, external_data)?;
         let (numbers, _) = data.as_chunks();
         Some(
             numbers

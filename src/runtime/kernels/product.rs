@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    onnx::{DataSource, Node, Tensor},
+    onnx::{Node, Tensor},
     packed::{Format, Packed},
 };
+use crate::runtime::ExternalData;
 
 pub(super) type Constants<'a> = BTreeMap<&'a [u8], Tensor<'a>>;
 
@@ -80,17 +81,17 @@ impl<'a> Product<'a> {
         self.constants().all(|name| constants.contains_key(name))
     }
 
-    /// Its weights for a kernel with so many lanes; external data is read from `source`.
+    /// Its weights for a kernel with so many lanes.
     pub fn weights(
         &self,
         constants: &Constants<'_>,
-        source: DataSource<'_>,
+        external_data: &ExternalData,
         lanes: usize,
     ) -> Option<Weights> {
-        let codes = constants.get(self.codes)?.bytes(source)?;
-        let scales = constants.get(self.scales)?.floats(source)?;
+        let codes = constants.get(self.codes)?.bytes(external_data)?;
+        let scales = constants.get(self.scales)?.floats(external_data)?;
         let bias = match self.bias {
-            Some(bias) => Some(constants.get(bias)?.floats(source)?),
+            Some(bias) => Some(constants.get(bias)?.floats(external_data)?),
             None => None,
         };
         let packed = Packed::new(

@@ -3,12 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    onnx::{self, DataSource, Node, Tensor, fields, graph, model, opset},
+    onnx::{self, Node, Tensor, fields, graph, model, opset},
     operators::{DOMAIN, MATMUL, RANK_VOCABULARY},
     product::{Constants, Product, Weights},
     ranking::Ranking,
 };
-use crate::protobuf::{Field, put_bytes, put_integer};
+use crate::{
+    protobuf::{Field, put_bytes, put_integer},
+    runtime::ExternalData,
+};
 
 const PRODUCER: &[u8] = b"sllm_export";
 
@@ -98,11 +101,10 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The model with operators of ours; `None` if the weights cannot be read, of which external data
-    /// is in `source`.
-    pub fn replace(&self, source: DataSource<'_>, lanes: usize) -> Option<Replaced> {
+    /// The model with operators of ours; `None` if the weights cannot be read.
+    pub fn replace(&self, external_data: &ExternalData, lanes: usize) -> Option<Replaced> {
         let weights = |product: &Product<'_>| {
-            let weights = product.weights(&self.constants, source, lanes)?;
+            let weights = product.weights(&self.constants, external_data, lanes)?;
             Some(Arc::new(weights))
         };
         let weights = self.products.iter().map(weights).collect::<Option<_>>()?;

@@ -4,11 +4,12 @@
 use proptest::prelude::*;
 
 use super::{
-    DataSource, MatMulKernel, Plan, Replaced,
+    MatMulKernel, Plan, Replaced,
     activations::Activations,
     kernel::plain_products_of_16,
     packed::{Format, Packed},
 };
+use crate::runtime::ExternalData;
 
 /// Weights as a graph has them.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ fn is_replaceable(model: &[u8]) -> bool {
     Plan::of(model).is_some()
 }
 
-fn replace(model: &[u8], source: DataSource<'_>, lanes: usize) -> Option<Replaced> {
+fn replace(model: &[u8], source: &ExternalData, lanes: usize) -> Option<Replaced> {
     Plan::of(model)?.replace(source, lanes)
 }
 
@@ -220,7 +221,6 @@ mod matmul {
         protobuf::{put_bytes, put_integer},
         runtime::{
             ExternalData, Graph, GraphBytes,
-            kernels::DataSource,
             testing::{self, assert_close},
         },
     };
@@ -374,7 +374,7 @@ mod matmul {
                     let run = |kernel: MatMulKernel| {
                         let data = match place {
                             Place::Graph => ExternalData::Memory(Vec::new()),
-                            Place::File => ExternalData::Files,
+                            Place::File => ExternalData::Folder(folder.path().to_owned()),
                             Place::Memory => {
                                 ExternalData::Memory(vec![(DATA.into(), external.clone().into())])
                             }
@@ -399,7 +399,7 @@ mod matmul {
     #[test]
     fn weights_leave_the_graph() {
         let bytes = model(Format::Int8Block128, 4, None);
-        let replaced = replace(&bytes, DataSource::Memory(&[]), 8).unwrap();
+        let replaced = replace(&bytes, &ExternalData::Memory(Vec::new()), 8).unwrap();
         assert_eq!(replaced.weights.len(), 1);
         assert!(replaced.model.len() < 500, "{} bytes", replaced.model.len());
         assert!(!is_replaceable(&replaced.model));
@@ -413,15 +413,15 @@ mod matmul {
         let mut external = Vec::new();
         let bytes = model(Format::Int4Block64, 4, Some(&mut external));
         let folder = tempfile::tempdir().unwrap();
-        assert!(replace(&bytes, DataSource::Folder(folder.path()), 8).is_none());
+        assert!(replace(&bytes, &ExternalData::Folder(folder.path().to_owned()), 8).is_none());
         external.pop();
         std::fs::write(folder.path().join(DATA), external).unwrap();
-        assert!(replace(&bytes, DataSource::Folder(folder.path()), 8).is_none());
+        assert!(replace(&bytes, &ExternalData::Folder(folder.path().to_owned()), 8).is_none());
         // A graph that is cut short.
         let bytes = model(Format::Int4Block128, 4, None);
         for length in (0..bytes.len()).step_by(97) {
             assert!(
-                replace(&bytes[..length], DataSource::Memory(&[]), 8).is_none(),
+                replace(&bytes[..length], &ExternalData::Memory(Vec::new()), 8).is_none(),
                 "{length}"
             );
         }
@@ -436,7 +436,7 @@ mod graphs {
     };
     use crate::{
         LoadOptions, MatMulKernel, Model,
-        runtime::{kernels::DataSource, testing::assert_close},
+        runtime::{ExternalData, testing::assert_close},
     };
 
     fn load(bundle: &str, kernel: MatMulKernel) -> Model {
@@ -519,7 +519,7 @@ mod graphs {
         ] {
             let bytes = std::fs::read(format!("tests/golden/{name}")).unwrap();
             assert_eq!(is_replaceable(&bytes), fewer.is_some(), "{name}");
-            let replaced = replace(&bytes, DataSource::Memory(&[]), 8);
+            let replaced = replace(&bytes, &ExternalData::Memory(Vec::new()), 8);
             assert_eq!(replaced.is_some(), fewer.is_some(), "{name}");
             let (Some(replaced), Some(fewer)) = (replaced, fewer) else {
                 continue;
