@@ -149,7 +149,7 @@ impl BenchArgs {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let baseline = self.baseline.as_ref().map(find).transpose()?;
         let models = [&model].into_iter().chain(&also);
-        let models = models.map(|dir| subject(dir, &self.model.variant, self.batch));
+        let models = models.map(|dir| subject(dir, &self.model.load.variant, self.batch));
         let baseline = baseline.iter();
         Ok(models
             .chain(baseline.map(|dir| subject(dir, &self.baseline_variant, self.baseline_batch)))
@@ -165,7 +165,7 @@ impl BenchArgs {
             .with_warmup(self.warmup)?
             .with_seed(self.seed)
             .with_memory(memory);
-        let load_options = self.model.load_options(subject.variant.as_deref())?;
+        let load_options = self.model.load.options_for(subject.variant.as_deref())?;
         let bench = Bench::load(&subject.dir, load_options, options)?;
         pass_warnings(bench.model());
         Ok(bench)
@@ -184,23 +184,7 @@ impl BenchArgs {
         option("--sentences", &self.sentences);
         option("--batch", &subject.batch);
         option("--warmup", &self.warmup);
-        option("--provider", &self.model.provider);
-        if let Some(variant) = &subject.variant {
-            option("--variant", variant);
-        }
-        if let Some(threads) = &self.model.threads {
-            option("--threads", threads);
-        }
-        if let Some(micros) = &self.model.spin {
-            option("--spin", micros);
-        }
-        if let Some(kernel) = &self.model.matmul_kernel {
-            option("--matmul-kernel", kernel);
-        }
-        if let Some(path) = &self.model.runtime.onnxruntime {
-            command.arg("--onnxruntime").arg(path);
-        }
-        command.args(self.model.provider_options.arguments());
+        command.args(self.model.load.arguments(subject.variant.as_deref()));
         let output = command.stderr(Stdio::piped()).output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -26,13 +26,13 @@ pub struct DoctorArgs {
 
 /// Print the findings; returns whether the bundle can be run.
 pub fn run(args: &DoctorArgs, verbose: bool) -> anyhow::Result<bool> {
-    let options = args.model.load_options(args.model.variant.as_deref())?;
+    let options = args.model.load.options()?;
     let mut findings = Map::new();
     findings.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     if let Ok(processors) = thread::available_parallelism() {
         findings.insert("processors".into(), processors.get().into());
     }
-    let library = args.model.runtime.find();
+    let library = args.model.load.runtime.find();
     let library_works = library.is_ok();
     let library = match library {
         Ok(library) => json!({

@@ -8,6 +8,7 @@ mod embed;
 mod eval;
 mod info;
 mod input;
+mod load_args;
 mod log;
 mod man;
 mod models;
@@ -30,16 +31,15 @@ use std::{
     io, panic,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-    builder::{NonEmptyStringValueParser, Resettable},
+    builder::Resettable,
 };
-use sllm_ort::{Error, LoadOptions, MatMulKernel, Model, ProviderChoice, error::panic_is_caught};
+use sllm_ort::{Error, Model, error::panic_is_caught};
 
-use provider_args::ProviderArgs;
+use load_args::LoadArgs;
 
 /// Exit status of wrong usage, clap's own.
 const USAGE: u8 = 2;
@@ -147,69 +147,21 @@ impl BundleArgs {
 struct ModelArgs {
     #[command(flatten)]
     bundle: BundleArgs,
-    /// Execution provider: auto, cpu, cuda, tensorrt, openvino, coreml, directml, xnnpack
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "auto",
-        env = "SLLM_ORT_PROVIDER",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    provider: String,
     #[command(flatten)]
-    provider_options: ProviderArgs,
-    /// Variant of the bundle [default: the first one made for the provider]
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    variant: Option<String>,
-    /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
-    #[arg(long, value_name = "N", env = "SLLM_ORT_THREADS")]
-    threads: Option<usize>,
-    /// How long a thread without work looks for some before it sleeps, in microseconds; 0 for never
-    /// [default: 200]
-    #[arg(long, value_name = "N", env = "SLLM_ORT_SPIN")]
-    spin: Option<u64>,
-    /// What multiplies with weights of 4 and 8 bits on the processor: onnxruntime, plain, avx2,
-    /// avx512-vnni [default: the fastest that the processor has]
-    #[arg(long, value_name = "NAME", env = "SLLM_ORT_MATMUL_KERNEL")]
-    matmul_kernel: Option<MatMulKernel>,
-    #[command(flatten)]
-    runtime: runtime::RuntimeArgs,
+    load: LoadArgs,
 }
 
 impl ModelArgs {
     /// Load the model, and pass its warnings on.
     fn load(&self) -> anyhow::Result<Model> {
-        self.load_bundle(&self.bundle.dir()?, self.variant.as_deref())
+        self.load_bundle(&self.bundle.dir()?, self.load.variant.as_deref())
     }
 
     /// The same with another bundle and variant.
     fn load_bundle(&self, dir: &Path, variant: Option<&str>) -> anyhow::Result<Model> {
-        let model = Model::load(dir, self.load_options(variant)?)?;
+        let model = Model::load(dir, self.load.options_for(variant)?)?;
         pass_warnings(&model);
         Ok(model)
-    }
-
-    fn load_options(&self, variant: Option<&str>) -> anyhow::Result<LoadOptions> {
-        let provider: ProviderChoice = self.provider.parse()?;
-        let mut options = LoadOptions::default()
-            .with_provider(provider)
-            .with_provider_options(self.provider_options.options()?);
-        if let Some(variant) = variant {
-            options = options.with_variant(variant);
-        }
-        if let Some(threads) = self.threads {
-            options = options.with_threads(threads)?;
-        }
-        if let Some(micros) = self.spin {
-            options = options.with_spinning(Duration::from_micros(micros))?;
-        }
-        if let Some(kernel) = self.matmul_kernel {
-            options = options.with_matmul_kernel(kernel)?;
-        }
-        if let Some(path) = &self.runtime.onnxruntime {
-            options = options.with_onnxruntime(path);
-        }
-        Ok(options)
     }
 
     fn is_json(&self) -> bool {

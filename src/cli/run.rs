@@ -140,7 +140,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let model = args
         .model
-        .load_bundle(&bundle.dir, args.model.variant.as_deref())?;
+        .load_bundle(&bundle.dir, args.model.load.variant.as_deref())?;
     let load = started.elapsed();
     let given = args.prompt.iter().chain(&args.prompt_option).next();
     let continues = given.is_none() && args.file.is_none() && args.goes_on();

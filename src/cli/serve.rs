@@ -11,12 +11,9 @@ use clap::{
     builder::{FalseyValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
 };
 
-use sllm_ort::{MatMulKernel, Model, text::MAX_TEXT_BYTES};
+use sllm_ort::{Model, text::MAX_TEXT_BYTES};
 
-use super::{
-    BundleArgs, Format, ModelArgs, models, output, pass_warnings, provider_args::ProviderArgs,
-    runtime::RuntimeArgs,
-};
+use super::{load_args::LoadArgs, models, output, pass_warnings};
 use crate::serve::{self, Settings};
 
 /// Headings of the help.
@@ -184,49 +181,8 @@ pub struct ServeArgs {
         help_heading = ACCESS
     )]
     no_ui: bool,
-    /// Execution provider: auto, cpu, cuda, tensorrt, openvino, coreml, directml, xnnpack
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "auto",
-        env = "SLLM_ORT_PROVIDER",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    provider: String,
     #[command(flatten)]
-    provider_options: ProviderArgs,
-    /// Variant of the bundles [default: the first one made for the provider]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "SLLM_ORT_VARIANT",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    variant: Option<String>,
-    /// Threads that work on one graph [default: 1 for a small model, else all processors up to 4]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "SLLM_ORT_THREADS",
-        allow_negative_numbers = true,
-        value_parser = integer(1, 1024)
-    )]
-    threads: Option<usize>,
-    /// How long a thread without work looks for some before it sleeps, in microseconds; 0 for never
-    /// [default: 200]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "SLLM_ORT_SPIN",
-        allow_negative_numbers = true
-    )]
-    spin: Option<u64>,
-    /// What multiplies with weights of 4 and 8 bits on the processor: onnxruntime, plain, avx2,
-    /// avx512-vnni [default: the fastest that the processor has]
-    #[arg(long, value_name = "NAME", env = "SLLM_ORT_MATMUL_KERNEL")]
-    matmul_kernel: Option<MatMulKernel>,
-    #[command(flatten)]
-    runtime: RuntimeArgs,
+    load: LoadArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -257,25 +213,11 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         bail!("--cors takes origins such as https://example.org, not *");
     }
     let bundles = args.bundles()?;
-    let model_args = ModelArgs {
-        bundle: BundleArgs {
-            model: None,
-            format: Format::Text,
-        },
-        provider: args.provider.clone(),
-        provider_options: args.provider_options.clone(),
-        variant: args.variant.clone(),
-        threads: args.threads,
-        spin: args.spin,
-        matmul_kernel: args.matmul_kernel,
-        runtime: args.runtime.clone(),
-    };
-    let batches = args.batches;
+    let options = args.load.options()?.with_parallel_runs(args.batches)?;
     let load = move || {
         let load = |dir: &PathBuf| {
             let started = Instant::now();
-            let options = model_args.load_options(model_args.variant.as_deref())?;
-            let model = Model::load(dir, options.with_parallel_runs(batches)?)?;
+            let model = Model::load(dir, options.clone())?;
             pass_warnings(&model);
             warn_of_template(&model);
             Ok((model, started.elapsed()))
