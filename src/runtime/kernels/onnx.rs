@@ -4,6 +4,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use half::f16;
+
 use crate::{
     protobuf::{Content, Field, Fields, put_bytes, put_integer},
     runtime::ExternalData,
@@ -60,6 +62,8 @@ mod entry {
 /// `TensorProto.DataType`.
 pub(super) const FLOAT: u64 = 1;
 pub(super) const UINT8: u64 = 2;
+const INT64: u64 = 7;
+const FLOAT16: u64 = 10;
 
 /// The fields of a message; `None` if it is malformed.
 pub(super) fn fields(message: &[u8]) -> Option<Vec<Field<'_>>> {
@@ -246,13 +250,33 @@ impl<'a> Tensor<'a> {
     }
 
     pub fn floats(&self, external_data: &ExternalData) -> Option<Vec<f32>> {
-        let data = self.data(FLOAT, 4, external_data)?;
+        self.numbers(FLOAT, external_data, f32::from_le_bytes)
+    }
+
+    /// Numbers of half precision.
+    pub fn halves(&self, external_data: &ExternalData) -> Option<Vec<f32>> {
+        self.numbers(FLOAT16, external_data, |bytes| {
+            f16::from_le_bytes(bytes).to_f32()
+        })
+    }
+
+    pub fn integers(&self, external_data: &ExternalData) -> Option<Vec<i64>> {
+        self.numbers(INT64, external_data, i64::from_le_bytes)
+    }
+
+    fn numbers<T, const BYTES: usize>(
+        &self,
+        data_type: u64,
+        external_data: &ExternalData,
+        number: impl Fn([u8; BYTES]) -> T,
+    ) -> Option<Vec<T>> {
+        let data = self.data(data_type, BYTES, external_data)?;
         let (numbers, _) = data.as_chunks();
-        Some(
-            numbers
-                .iter()
-                .map(|&bytes| f32::from_le_bytes(bytes))
-                .collect(),
-        )
+        Some(numbers.iter().map(|&bytes| number(bytes)).collect())
+    }
+
+    /// Its sizes.
+    pub fn dims(&self) -> &[u64] {
+        &self.dims
     }
 }

@@ -2,6 +2,7 @@
 
 mod matmul;
 mod rank;
+mod slot_attention;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,12 +11,16 @@ use ort::{
     value::{DynValue, PrimitiveTensorElementType},
 };
 
-use super::{MatMulKernel, activations::Activations, product::Weights, replace::Replaced};
+use super::{
+    MatMulKernel, activations::Activations, product::Weights, replace::Replaced,
+    slot_memory::SlotWeights,
+};
 
 pub(super) const DOMAIN: &str = "sllm_ort";
 pub(super) const MATMUL: &str = "MatMul";
 pub(super) const RANK_VOCABULARY: &str = "RankVocabulary";
-/// The attribute of both: the number of the weights.
+pub(super) const SLOT_ATTENTION: &str = "SlotAttention";
+/// The attribute of all: the number of the weights.
 pub(super) const WEIGHTS: &str = "weights";
 /// Most parts of the work of an operator, which threads take one after the other.
 const MAX_PARTS: usize = 16;
@@ -34,10 +39,12 @@ pub(crate) fn domain(
         kernel,
         max_parts: if threads > 1 { MAX_PARTS } else { 1 },
         weights: replaced.weights.clone(),
+        slots: replaced.slots.clone(),
     };
     OperatorDomain::new(DOMAIN)?
         .add(matmul::MatMul(loaded.clone()))?
-        .add(rank::RankVocabulary(loaded))
+        .add(rank::RankVocabulary(loaded.clone()))?
+        .add(slot_attention::SlotAttention(loaded))
 }
 
 /// A kernel, and the weights of a graph.
@@ -45,7 +52,10 @@ pub(crate) fn domain(
 struct Loaded {
     kernel: MatMulKernel,
     max_parts: usize,
+    /// Of products.
     weights: Vec<Arc<Weights>>,
+    /// Of attention to slots.
+    slots: Vec<Arc<SlotWeights>>,
 }
 
 impl Loaded {

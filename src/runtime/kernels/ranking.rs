@@ -1,6 +1,6 @@
 //! Finds the nodes of a graph that rank its vocabulary.
 
-use super::{onnx::Node, product::Product};
+use super::{onnx::Node, producers::Producers, product::Product};
 
 /// The values of such nodes.
 pub(super) struct Ranking<'a> {
@@ -16,30 +16,10 @@ pub(super) struct Ranking<'a> {
     pub nodes: Vec<usize>,
 }
 
-/// The nodes of a graph by what they compute; those that were asked for are remembered.
-struct Producers<'n, 'a> {
-    nodes: &'n [Node<'a>],
-    asked: Vec<usize>,
-}
-
-impl<'n, 'a> Producers<'n, 'a> {
-    /// The node that computes `value`, if it is of this type.
-    fn of(&mut self, value: &[u8], op_type: &str) -> Option<&'n Node<'a>> {
-        let computes = |node: &Node<'_>| node.outputs.contains(&value);
-        let number = self.nodes.iter().position(computes)?;
-        let node = &self.nodes[number];
-        self.asked.push(number);
-        (node.op_type == op_type.as_bytes()).then_some(node)
-    }
-}
-
 impl<'a> Ranking<'a> {
     /// Follow the outputs of `best_logits` of the exporter back to where it begins.
     pub fn find(nodes: &[Node<'a>]) -> Option<Self> {
-        let mut producers = Producers {
-            nodes,
-            asked: Vec::new(),
-        };
+        let mut producers = Producers::new(nodes);
         let [ids, order] = producers.of(b"candidate_ids", "GatherElements")?.inputs[..] else {
             return None;
         };
@@ -102,5 +82,10 @@ impl<'a> Ranking<'a> {
             wanted,
             nodes: producers.asked,
         })
+    }
+
+    /// The values that the operator reads.
+    pub fn inputs(&self) -> [&'a [u8]; 4] {
+        [self.product.input, self.wanted, self.rows, self.count]
     }
 }

@@ -4,9 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     onnx::{self, Node, Tensor, fields, graph, model, opset},
-    operators::{DOMAIN, MATMUL, RANK_VOCABULARY},
+    operators::{DOMAIN, MATMUL, RANK_VOCABULARY, SLOT_ATTENTION},
     product::{Constants, Product, Weights},
     ranking::Ranking,
+    slot_attention::SlotAttention,
+    slot_memory::SlotWeights,
 };
 use crate::{
     protobuf::{Field, put_bytes, put_integer},
@@ -19,8 +21,10 @@ const PRODUCER: &[u8] = b"sllm_export";
 #[derive(Debug)]
 pub(crate) struct Replaced {
     pub model: Vec<u8>,
-    /// By the number that a node has as its attribute.
+    /// Of products, by the number that a node has as its attribute.
     pub(super) weights: Vec<Arc<Weights>>,
+    /// Of attention to slots, in the same way.
+    pub(super) slots: Vec<Arc<SlotWeights>>,
 }
 
 /// Whether the exporter made a model.
@@ -37,6 +41,8 @@ enum Fate {
     Goes,
     /// It becomes the operator for the product of this number.
     MatMul(usize),
+    /// It becomes the operator for the attention of this number, whose other nodes nothing needs then.
+    SlotAttention(usize),
 }
 
 /// What is to be replaced in the graph of a model.
@@ -48,6 +54,7 @@ pub(crate) struct Plan<'a> {
     fates: Vec<Fate>,
     constants: Constants<'a>,
     products: Vec<Product<'a>>,
+    attentions: Vec<SlotAttention<'a>>,
     /// Its product is the last one.
     ranking: Option<Ranking<'a>>,
 }
@@ -86,6 +93,13 @@ impl<'a> Plan<'a> {
                 products.push(product);
             }
         }
+        let mut attentions = Vec::new();
+        for (fate, node) in fates.iter_mut().zip(&nodes) {
+            if let Some(attention) = SlotAttention::ending_in(node, &nodes) {
+                *fate = Fate::SlotAttention(attentions.len());
+                attentions.push(attention);
+            }
+        }
         products.extend(ranking.iter().map(|ranking| ranking.product.clone()));
         if products.is_empty() {
             return None;
@@ -97,6 +111,7 @@ impl<'a> Plan<'a> {
             fates,
             constants,
             products,
+            attentions,
             ranking,
         })
     }
@@ -108,6 +123,11 @@ impl<'a> Plan<'a> {
             Some(Arc::new(weights))
         };
         let weights = self.products.iter().map(weights).collect::<Option<_>>()?;
+        let slots = |attention: &SlotAttention<'_>| {
+            let weights = attention.weights(&self.constants, external_data)?;
+            Some(Arc::new(weights))
+        };
+        let slots = self.attentions.iter().map(slots).collect::<Option<_>>()?;
         let mut changed = Vec::new();
         for field in &self.model {
             if field.number == model::GRAPH {
@@ -123,69 +143,78 @@ impl<'a> Plan<'a> {
         Some(Replaced {
             model: changed,
             weights,
+            slots,
         })
     }
 
-    /// The values that are needed beside the operators' weights.
-    fn read_values(&self) -> Option<BTreeSet<&'a [u8]>> {
-        let mut values = Vec::new();
-        for (node, fate) in self.nodes.iter().zip(&self.fates) {
-            if matches!(fate, Fate::Stays) {
-                node.reads(&mut values)?;
+    /// The values that are read, and of each node whether one of its outputs is among them.
+    fn needed(&self) -> Option<(BTreeSet<&'a [u8]>, Vec<bool>)> {
+        let mut read = BTreeSet::new();
+        for field in &self.fields {
+            if field.number == graph::OUTPUT {
+                read.insert(onnx::value_name(field.bytes())?);
             }
         }
-        values.extend(
-            self.ranking
-                .iter()
-                .flat_map(|ranking| [ranking.rows, ranking.count]),
-        );
-        for field in self
-            .fields
-            .iter()
-            .filter(|field| field.number == graph::OUTPUT)
-        {
-            values.push(onnx::value_name(field.bytes())?);
-        }
-        Some(values.into_iter().collect())
-    }
-
-    /// The graph with the operators, without weights that nothing else reads.
-    fn graph(&self) -> Option<Vec<u8>> {
-        let read = self.read_values()?;
-        let weights: BTreeSet<_> = self.products.iter().flat_map(Product::constants).collect();
-        let mut changed = Vec::new();
-        let mut fates = self.fates.iter();
-        for field in &self.fields {
-            let fate = match field.number {
-                graph::NODE => *fates.next()?,
-                graph::INITIALIZER => {
-                    let name = Tensor::read(field.bytes())?.name;
-                    match weights.contains(name) && !read.contains(name) {
-                        true => Fate::Goes,
-                        false => Fate::Stays,
-                    }
+        let ranking = self.ranking.iter();
+        read.extend(ranking.flat_map(Ranking::inputs));
+        let mut is_needed = vec![false; self.nodes.len()];
+        // A node comes behind those that compute what it reads.
+        for (number, node) in self.nodes.iter().enumerate().rev() {
+            let is_read = |output: &&[u8]| !output.is_empty() && read.contains(output);
+            if !node.outputs.iter().any(is_read) {
+                continue;
+            }
+            is_needed[number] = true;
+            match self.fates[number] {
+                Fate::Stays => {
+                    let mut values = Vec::new();
+                    node.reads(&mut values)?;
+                    read.extend(values);
                 }
-                _ => Fate::Stays,
-            };
-            match fate {
-                Fate::Stays => changed.extend_from_slice(field.encoded),
                 Fate::Goes => (),
                 Fate::MatMul(number) => {
-                    let Product { input, output, .. } = self.products[number];
-                    let node = onnx::node(DOMAIN, MATMUL, &[input], &[output], number);
-                    put_bytes(&mut changed, graph::NODE, &node);
+                    read.insert(self.products[number].input);
                 }
+                Fate::SlotAttention(number) => read.extend(self.attentions[number].inputs()),
+            }
+        }
+        Some((read, is_needed))
+    }
+
+    /// The graph with the operators, without nodes and weights that nothing reads.
+    fn graph(&self) -> Option<Vec<u8>> {
+        let (read, is_needed) = self.needed()?;
+        let mut changed = Vec::new();
+        let mut nodes = self.fates.iter().zip(is_needed);
+        for field in &self.fields {
+            match field.number {
+                graph::NODE => match nodes.next()? {
+                    (_, false) | (Fate::Goes, _) => (),
+                    (Fate::Stays, true) => changed.extend_from_slice(field.encoded),
+                    (&Fate::MatMul(number), true) => {
+                        let Product { input, output, .. } = self.products[number];
+                        let node = onnx::node(DOMAIN, MATMUL, &[input], &[output], number);
+                        put_bytes(&mut changed, graph::NODE, &node);
+                    }
+                    (&Fate::SlotAttention(number), true) => {
+                        let attention = &self.attentions[number];
+                        let (inputs, outputs) = (attention.inputs(), [attention.output]);
+                        let node = onnx::node(DOMAIN, SLOT_ATTENTION, &inputs, &outputs, number);
+                        put_bytes(&mut changed, graph::NODE, &node);
+                    }
+                },
+                graph::INITIALIZER => {
+                    if read.contains(Tensor::read(field.bytes())?.name) {
+                        changed.extend_from_slice(field.encoded);
+                    }
+                }
+                _ => changed.extend_from_slice(field.encoded),
             }
         }
         if let Some(ranking) = &self.ranking {
-            let inputs = [
-                ranking.product.input,
-                ranking.wanted,
-                ranking.rows,
-                ranking.count,
-            ];
             let outputs: [&[u8]; 3] = [b"candidate_ids", b"candidate_logits", b"logits"];
             let number = self.products.len() - 1;
+            let inputs = ranking.inputs();
             let node = onnx::node(DOMAIN, RANK_VOCABULARY, &inputs, &outputs, number);
             put_bytes(&mut changed, graph::NODE, &node);
         }
