@@ -1,8 +1,14 @@
 //! The command line as a user calls it, on the tiny model.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cli/errors.rs"]
+mod errors;
+#[path = "cli/files.rs"]
+mod files;
 #[path = "cli/models.rs"]
 mod models;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/providers.rs"]
 mod providers;
 #[path = "cli/run.rs"]
@@ -12,8 +18,6 @@ mod saved;
 mod support;
 #[path = "cli/text.rs"]
 mod text;
-#[path = "cli/usage.rs"]
-mod usage;
 #[path = "cli/vectors.rs"]
 mod vectors;
 

@@ -6,16 +6,20 @@
 mod access;
 #[path = "serve/completions.rs"]
 mod completions;
+#[path = "serve/fields.rs"]
+mod fields;
+#[path = "serve/http.rs"]
+mod http;
 #[path = "serve/killed.rs"]
 mod killed;
+#[path = "serve/limits.rs"]
+mod limits;
 #[path = "serve/load.rs"]
 mod load;
 #[path = "serve/malformed.rs"]
 mod malformed;
 #[path = "serve/page.rs"]
 mod page;
-#[path = "serve/refusals.rs"]
-mod refusals;
 #[path = "serve/sentences.rs"]
 mod sentences;
 #[path = "serve/server.rs"]

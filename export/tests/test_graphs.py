@@ -1,49 +1,18 @@
 """Graphs in ONNX Runtime against the numpy evaluation of the same random weights."""
 
-from dataclasses import replace
-
 import numpy as np
-import onnx
 import pytest
-from helpers import MemoryStateDict, choosing, random_weights, tiny, tiny_opt
-from onnx import helper, numpy_helper
+from graph_files import CONFIGS, HALF, INT4_HALF, INT8, PORTABLE, write
+from helpers import choosing, random_weights, tiny, tiny_opt
 
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.graph import builder
-from sllm_export.graph.precision import Int4Half, Quantized, eight_bit_block
-from sllm_export.graph.quantize import dequantize, quantize
-from sllm_export.variants import (
-    GRAPHS,
-    VARIANTS,
-    build_graph,
-    build_step_graph,
-    select_variants,
-)
+from sllm_export.variants import VARIANTS
 from sllm_export.verify import reference
 from sllm_export.verify.cases import make_cases
-from sllm_export.verify.outputs import check_graph, run_case
+from sllm_export.verify.outputs import check_graph
 from sllm_export.verify.runner import Arrays, GraphRunner
-from sllm_export.verify.weights import check_weights
 
-CONFIGS = {
-    "pre-norm": tiny(),
-    "post-norm": tiny(**{"backbone.norm_first": False}),
-    "project-in": tiny(**{"svae.word_embed_size": 24}),
-    "learnable-add": tiny(**{"svae.learnable_add": True}),
-    "bidirectional": tiny(**{"backbone.prefill_attention": "bidirectional"}),
-    "350m-like": tiny(
-        **{
-            "backbone.norm_first": False,
-            "backbone.prefill_attention": "bidirectional",
-            "svae.word_embed_size": 16,
-            "reencode_bos": False,
-        }
-    ),
-    "svae": tiny(kind="svae", backbone=None),
-    "large-blocks": tiny(kind="svae", backbone=None, **{"svae.ffn_size": 768}),
-    "opt pre-norm": tiny_opt(),
-    "opt post-norm": tiny_opt(**{"backbone.norm_first": False, "backbone.word_embed_size": 16}),
-}
 TOLERANCES = {
     "portable": 1e-5,
     "cpu-int8": 0.03,
@@ -54,23 +23,6 @@ TOLERANCES = {
 }
 STEP_TOLERANCES = {"cuda-fp16": 0.02, "cuda-int4": 0.02, "portable-fp16": 0.02}
 """Of values about 1: in float16 the order of the sums is seen."""
-PORTABLE = next(variant for variant in VARIANTS if variant.name == "portable")
-INT8 = next(variant for variant in VARIANTS if variant.name == "cpu-int8")
-INT4 = next(variant for variant in VARIANTS if variant.name == "cpu-int4")
-HALF = next(variant for variant in VARIANTS if variant.name == "cuda-fp16")
-INT4_HALF = next(variant for variant in VARIANTS if variant.name == "cuda-int4")
-PORTABLE_HALF = next(variant for variant in VARIANTS if variant.name == "portable-fp16")
-ALL_INT4_HALF = replace(INT4_HALF, precision=Int4Half(small=0, coarse_from=0, candidates=8))
-
-
-def write(raw, variant, folder):
-    """Writes a variant's graphs of a model with random weights; returns their paths by name."""
-    config, weights = random_weights(raw)
-    paths = {}
-    for graph in GRAPHS[config.kind]:
-        paths[graph] = folder / f"{graph}.onnx"
-        build_graph(config, weights, variant, graph).save(paths[graph])
-    return config, weights, paths
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
@@ -194,17 +146,6 @@ def test_prompts_of_different_lengths_in_one_batch(prefill, tmp_path):
         assert np.sqrt(np.mean(difference**2)) < 0.03 * np.sqrt(np.mean(expected[row] ** 2))
 
 
-@pytest.mark.parametrize("variant", [PORTABLE, PORTABLE_HALF], ids=lambda variant: variant.name)
-def test_portable_graphs_hold_standard_operators_only(variant, tmp_path):
-    for raw in (CONFIGS["350m-like"], tiny_opt()):
-        for path in write(raw, variant, tmp_path)[2].values():
-            model = onnx.load(path)
-            onnx.checker.check_model(model, full_check=True)
-            assert [(o.domain, o.version) for o in model.opset_import] == [("", builder.OPSET)]
-            assert all(node.domain == "" for node in model.graph.node)
-            assert model.ir_version <= 10
-
-
 def test_external_data(tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "MAX_EMBEDDED_BYTES", 1000)
     config, weights, paths = write(tiny(), PORTABLE, tmp_path)
@@ -213,38 +154,6 @@ def test_external_data(tmp_path, monkeypatch):
         data = path.with_name(path.name + ".data")
         assert data.stat().st_size > path.stat().st_size > 0
         check_graph(path, case, TOLERANCES["portable"])
-
-
-@pytest.mark.parametrize(("bits", "block"), [(8, 16), (8, 128), (4, 32), (4, 128)])
-@pytest.mark.parametrize("columns", [16, 32, 33, 100, 768, 770])
-def test_quantisation(columns, bits, block):
-    weight = np.random.default_rng(0).standard_normal((5, columns), dtype=np.float32)
-    weight[1] = 0
-    weight[2, : min(columns, 32)] = -3
-    codes, scales = quantize(weight, bits, block)
-    blocks = -(-columns // block)
-    assert codes.shape == (5, blocks, block * bits // 8)
-    assert scales.shape == (5, blocks)
-    found = dequantize(codes, scales, columns, bits)
-    np.testing.assert_array_equal(found[1], 0)
-    step = np.repeat(scales, block, axis=1)[:, :columns]
-    top = (1 << (bits - 1)) - 1
-    # What is larger than the largest code is clipped; all else is rounded.
-    error = np.abs(found - np.clip(weight, step * (-top - 1), step * top))
-    assert (error <= step * 0.5001).all()
-    # Clipping must pay: no block is worse than without it.
-    padded = np.zeros((5, blocks * block), dtype=np.float32)
-    padded[:, :columns] = weight
-    grouped = padded.reshape(5, blocks, block)
-    whole = np.maximum(np.abs(grouped).max(axis=-1, keepdims=True) / top, 1e-9)
-    unclipped = np.square(np.rint(grouped / whole) * whole - grouped).sum(axis=-1)
-    padded[:, :columns] = found - weight
-    assert (np.square(grouped).sum(axis=-1) <= unclipped * 1.001 + 1e-9).all()
-
-
-def test_block_sizes():
-    sizes = {32: 16, 512: 16, 768: 128, 800: 16, 1024: 128, 8192: 128}
-    assert {columns: eight_bit_block(columns) for columns in sizes} == sizes
 
 
 @pytest.mark.parametrize("raw", [tiny(), tiny_opt()], ids=["decoder", "opt"])
@@ -267,141 +176,3 @@ def test_candidates_are_the_best_tokens(raw, variant, tmp_path):
     assert (best[..., None] == ids).any(axis=-1).all()
     unasked = {**case.feeds, "all_logits": np.array(False)}
     assert GraphRunner(paths[case.graph]).run(unasked, steps)["logits"].shape == (2, steps, 0)
-
-
-def test_four_bits(tmp_path):
-    """Half of the bytes of eight bits, and an error that is bounded."""
-    precision = Quantized(4, small=0)
-    raw = tiny(**{"hidden_size": 64, "svae.word_embed_size": 64, "backbone.ffn_size": 256})
-    config, weights, paths = write(raw, replace(INT4, precision=precision), tmp_path)
-    for case in make_cases(config, weights):
-        check_graph(paths[case.graph], case, 0.5)
-    (tmp_path / "int8").mkdir()
-    eight = write(raw, INT8, tmp_path / "int8")[2]["backbone"].stat().st_size
-    assert paths["backbone"].stat().st_size < 0.75 * eight
-
-
-def as_float32(path):
-    """Writes the graph with each 4-bit product as a float32 one of the weight it stands for."""
-    model = onnx.load(path)
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    nodes = []
-    for node in model.graph.node:
-        if node.op_type != "MatMulNBits":
-            nodes.append(node)
-            continue
-        form = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        assert (form["bits"], form["block_size"]) == (4, 32)
-        assert len(node.input) == 3, "a bias, which CUDA's fast kernels do not take"
-        x, codes, scales = node.input
-        assert values[scales].dtype == np.float16
-        weight = dequantize(values[codes], values[scales], form["K"], 4).T
-        name = codes.replace(".codes", ".float32")
-        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weight), name))
-        wide, product, out = f"{name}.x", f"{name}.product", node.output[0]
-        nodes += [
-            helper.make_node("Cast", [x], [wide], to=builder.FLOAT),
-            helper.make_node("MatMul", [wide, name], [product]),
-            helper.make_node("Cast", [product], [out], to=builder.FLOAT16),
-        ]
-    assert len(nodes) > len(model.graph.node), "no 4-bit product"
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    changed = path.with_name(f"float32-{path.name}")
-    onnx.save(model, changed)
-    return changed
-
-
-@pytest.mark.parametrize("kind", ["sllm", "opt"])
-def test_four_bits_with_half_activations(kind, tmp_path):
-    """The products are those of the 4-bit weights, and these are the checkpoint's, rounded."""
-    sizes = {"hidden_size": 64, "backbone.ffn_size": 256, "backbone.word_embed_size": 64}
-    raw = tiny_opt(**sizes)
-    if kind == "sllm":
-        del sizes["backbone.word_embed_size"]
-        raw = tiny(**{**sizes, "svae.word_embed_size": 64})
-    config, weights, paths = write(raw, ALL_INT4_HALF, tmp_path)
-    for case in make_cases(config, weights):
-        path = paths[case.graph]
-        check_graph(path, case, 0.5)
-        if case.graph == "encoder":
-            continue  # All of its layers are those of a sentence vector.
-        check_weights(path, build_graph(config, weights, ALL_INT4_HALF, case.graph).sources)
-        found = run_case(GraphRunner(path), case)
-        expected = run_case(GraphRunner(as_float32(path)), case)
-        for name in case.expected:
-            scale = np.sqrt(np.mean(expected[name] ** 2))
-            np.testing.assert_allclose(found[name], expected[name], atol=0.02 * scale)
-
-
-@pytest.mark.parametrize("raw", [tiny(), CONFIGS["350m-like"], tiny_opt()], ids=["", "350m", "opt"])
-@pytest.mark.parametrize("variant", [choosing(HALF), ALL_INT4_HALF], ids=["cuda-fp16", "cuda-int4"])
-def test_step_graphs(variant, raw, tmp_path):
-    """Steps of the graph for them are those of the whole graph, and can be captured."""
-    config, weights, paths = write(raw, variant, tmp_path)
-    generator = np.random.default_rng(7)
-    for graph in GRAPHS[config.kind]:
-        if graph == "encoder":
-            continue
-        path = tmp_path / f"step-{graph}.onnx"
-        build_step_graph(config, weights, variant, graph).save(path)
-        model = onnx.load(path)
-        assert not any(node.op_type in ("If", "Loop", "Scan") for node in model.graph.node)
-        for output in model.graph.output:
-            symbols = {d.dim_param for d in output.type.tensor_type.shape.dim if d.dim_param}
-            assert symbols <= {"batch", "capacity"}, output.name
-        whole, steps = GraphRunner(paths[graph], 8), GraphRunner(path, 8)
-        # As a captured graph is to be told: the last position is told by the lengths.
-        steps.constant_total = 8
-        for _ in range(5):
-            ids = generator.integers(0, 64, (2, 1))
-            feeds: Arrays = {
-                "input_ids": ids,
-                "inputs_embeds": generator.standard_normal((2, 1, 32), dtype=np.float32),
-                "sentence_embedding": np.ones((2, 32), dtype=np.float32),
-            }
-            feeds = {name: values for name, values in feeds.items() if name in whole.inputs}
-            expected, found = whole.run(feeds, 1), steps.run(feeds, 1)
-            for name in found:
-                np.testing.assert_allclose(found[name], expected[name], atol=1e-3, err_msg=name)
-            assert ("logits" in expected) == ("candidate_ids" in found)
-            assert "logits" not in found
-
-
-def test_only_half_variants_have_step_graphs():
-    config, weights = random_weights(tiny())
-    for variant, graph in ((PORTABLE, "decoder"), (INT8, "decoder"), (HALF, "encoder")):
-        with pytest.raises(Exception, match=f"{variant.name} has no {graph} graph for greedy"):
-            build_step_graph(config, weights, variant, graph)
-
-
-@pytest.mark.parametrize("variant", [HALF, PORTABLE_HALF], ids=lambda variant: variant.name)
-def test_half_precision_is_half_throughout(variant, tmp_path):
-    """No weight is float32, and only what enters, leaves or decides between tokens is."""
-    for raw in (CONFIGS["learnable-add"], CONFIGS["350m-like"], tiny_opt()):
-        for graph, path in write(raw, variant, tmp_path)[2].items():
-            model = onnx.load(path)
-            kinds = {weight.data_type for weight in model.graph.initializer}
-            assert builder.FLOAT16 in kinds
-            assert builder.FLOAT not in kinds
-            casts = [n for n in model.graph.node if n.op_type == "Cast"]
-            wide = [n for n in casts if n.attribute[0].i == builder.FLOAT]
-            outputs = {"encoder": 1, "backbone": 2}
-            # Of a decoder: rows, hidden and bias of the best tokens.
-            assert len(wide) <= outputs.get(graph, 3), graph
-
-
-def test_weights_too_large_for_half_precision():
-    config, weights = random_weights(tiny())
-    tensors = {name: weights.load(name).copy() for name in weights.shapes}
-    tensors["fc.weight"][0, 0] = 1e5
-    changed = MemoryStateDict(tensors, "changed")
-    with pytest.raises(Exception, match=r"fc\.weight holds 1e\+05, too much for float16"):
-        build_graph(config, changed, HALF, "backbone")
-
-
-def test_heads_that_have_no_in_place_cache():
-    config = random_weights(tiny(**{"svae.heads": 8}))[0]
-    assert [variant.name for variant in select_variants([], config)] == ["portable"]
-    with pytest.raises(Exception, match="heads of 4 channels have no in-place cache"):
-        select_variants(["cpu-int8"], config)

@@ -228,3 +228,24 @@ fn spread(codes: &[u8]) -> u32 {
     let pairs = u32::from(codes[0]) | u32::from(codes[1]) << 16;
     (pairs | pairs << 4) & 0x0f0f_0f0f
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        for format in Format::ALL {
+            let bytes = format.block_bytes();
+            let new = |codes: usize, scales: usize, bias: usize, rows: usize| {
+                let (codes, scales) = (vec![0; codes], vec![0.0; scales]);
+                Packed::new(&codes, &scales, Some(&vec![0.0; bias]), rows, format, 8).is_some()
+            };
+            assert!(new(10 * bytes, 10, 5, 5));
+            assert!(!new(10 * bytes, 10, 4, 5));
+            assert!(!new(9 * bytes, 10, 5, 5));
+            assert!(!new(11 * bytes, 11, 5, 5));
+            assert!(!new(0, 0, 0, 0));
+        }
+    }
+}

@@ -227,3 +227,128 @@ fn add_scaled(sums: &mut [f32], factor: f32, row: &[f32]) {
         *sum += factor * number;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HIDDEN: usize = 24;
+    const HEADS: usize = 3;
+    const POSITIONS: usize = 5;
+
+    fn matrix(rows: usize, columns: usize, seed: f32) -> Matrix {
+        let numbers = (0..rows * columns).map(|n| (n as f32 * seed).sin());
+        (numbers.collect(), (rows, columns))
+    }
+
+    fn weights(slots: usize, seed: f32) -> SlotWeights {
+        let matrix = |rows, columns, step: f32| matrix(rows, columns, seed + step);
+        SlotWeights::new(
+            matrix(HIDDEN, 2 * HIDDEN, 0.1),
+            matrix(HIDDEN / slots, 2 * HIDDEN, 0.2),
+            matrix(slots + 1, 2 * HIDDEN, 0.3),
+            matrix(POSITIONS, slots + 1, 0.4),
+            HEADS,
+            0.3,
+        )
+        .unwrap()
+    }
+
+    /// The same in f64, entry by entry.
+    fn attended(
+        weights: &SlotWeights,
+        sentence: &[f32],
+        query: &[f32],
+        position: usize,
+    ) -> Vec<f64> {
+        let slot = HIDDEN / (weights.entries - 1);
+        let entry = |number: usize, column: usize| {
+            let (input, weight) = match number {
+                0 => (sentence, &weights.whole),
+                _ => (&sentence[(number - 1) * slot..][..slot], &weights.part),
+            };
+            let product = |(row, &x): (usize, &f32)| {
+                f64::from(x) * f64::from(weight[row * 2 * HIDDEN + column])
+            };
+            let bias = f64::from(weights.bias[number * 2 * HIDDEN + column]);
+            input.iter().enumerate().map(product).sum::<f64>() + bias
+        };
+        let size = HIDDEN / HEADS;
+        let mut mixed = Vec::new();
+        for head in 0..HEADS {
+            let columns = head * size..(head + 1) * size;
+            let score = |number: usize| {
+                let product = |column: usize| f64::from(query[column]) * entry(number, column);
+                let bias = weights.position_bias[position * weights.entries + number];
+                f64::from(weights.scale) * columns.clone().map(product).sum::<f64>()
+                    + f64::from(bias)
+            };
+            let powers: Vec<f64> = (0..weights.entries).map(|n| score(n).exp()).collect();
+            let sum: f64 = powers.iter().sum();
+            mixed.extend(columns.clone().map(|column| {
+                let value = |(number, power)| power / sum * entry(number, HIDDEN + column);
+                powers.iter().copied().enumerate().map(value).sum::<f64>()
+            }));
+        }
+        mixed
+    }
+
+    fn kernels() -> impl Iterator<Item = MatMulKernel> {
+        let all = MatMulKernel::ALL.into_iter();
+        all.filter(|kernel| kernel.is_available())
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_is_attended_to(
+            slots in prop::sample::select(vec![1usize, 2, 3, 8, 24]),
+            seed in 0.01f32..1.0,
+            sentence in prop::collection::vec(-2f32..2.0, HIDDEN),
+            query in prop::collection::vec(-2f32..2.0, HIDDEN),
+            position in 0..POSITIONS,
+        ) {
+            let weights = weights(slots, seed);
+            prop_assert_eq!(weights.positions(), POSITIONS);
+            let expected = attended(&weights, &sentence, &query, position);
+            for kernel in kernels() {
+                let mut memory = SlotMemory::default();
+                prop_assert!(!memory.is_of(&sentence));
+                memory.set(kernel, &weights, &sentence);
+                prop_assert!(memory.is_of(&sentence));
+                let mut mixed = [0.0; HIDDEN];
+                memory.attend(kernel, &weights, &query, position, &mut mixed);
+                for (&found, &expected) in mixed.iter().zip(&expected) {
+                    prop_assert!((f64::from(found) - expected).abs() < 1e-3, "{found} {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let fits = |whole, part, bias, position_bias, heads| {
+            let matrix = |(rows, columns)| matrix(rows, columns, 0.1);
+            let (whole, part) = (matrix(whole), matrix(part));
+            let (bias, position_bias) = (matrix(bias), matrix(position_bias));
+            SlotWeights::new(whole, part, bias, position_bias, heads, 1.0).is_some()
+        };
+        assert!(fits((8, 16), (2, 16), (5, 16), (3, 5), 2));
+        for (whole, part, bias, position_bias, heads) in [
+            ((8, 15), (2, 16), (5, 16), (3, 5), 2),
+            ((8, 16), (2, 15), (5, 16), (3, 5), 2),
+            ((8, 16), (3, 16), (5, 16), (3, 5), 2),
+            ((8, 16), (2, 16), (4, 16), (3, 5), 2),
+            ((8, 16), (2, 16), (5, 15), (3, 5), 2),
+            ((8, 16), (2, 16), (5, 16), (3, 4), 2),
+            ((8, 16), (2, 16), (5, 16), (0, 5), 2),
+            ((8, 16), (2, 16), (0, 16), (3, 0), 2),
+            ((0, 0), (0, 0), (5, 0), (3, 5), 2),
+            ((8, 16), (2, 16), (5, 16), (3, 5), 3),
+            ((8, 16), (2, 16), (5, 16), (3, 5), 0),
+        ] {
+            assert!(!fits(whole, part, bias, position_bias, heads));
+        }
+    }
+}

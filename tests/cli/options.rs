@@ -1,0 +1,191 @@
+//! Values of options and variables.
+
+use predicates::str::contains;
+
+use crate::support::{self, program, tiny};
+
+#[test]
+fn empty_variables_are_as_unset() {
+    for name in [
+        "SLLM_ORT_THREADS",
+        "SLLM_ORT_PROVIDER",
+        "SLLM_ORT_MODEL",
+        "SLLM_ORT_LOG",
+    ] {
+        let mut command = match name {
+            "SLLM_ORT_MODEL" => {
+                let mut command = program();
+                command.args(["info", "-m", support::TINY]);
+                command
+            }
+            _ => tiny(&["info"]),
+        };
+        command.env(name, "").assert().success();
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    for arguments in [
+        &["run", "a", "--temperature", "-1"][..],
+        &["run", "a", "--top-k", "0"],
+        &["run", "a", "--top-p", "1.5"],
+        &["run", "a", "--repetition-penalty", "0"],
+        &["run", "a", "--threads", "0"],
+        &["run", "a", "--stop", ""],
+        &["run", "a", "--provider", "gpu"],
+        &["run", "a", "--max-sentences", "x"],
+        &["fly"],
+    ] {
+        program().args(arguments).assert().code(2).stdout("");
+    }
+}
+
+/// An option that is given with nothing is wrong usage, and told with its name.
+#[test]
+fn empty_values_are_refused() {
+    let text = "tests/data/stories.txt";
+    let cases: [(&[&str], &[&str]); 7] = [
+        (
+            &["run", "The cat. "],
+            &[
+                "--stop",
+                "--model",
+                "--provider",
+                "--variant",
+                "--onnxruntime",
+                "--save",
+                "--load",
+                "--session",
+                "--log",
+                "--temperature",
+                "--seed",
+                "--top-k",
+                "--max-sentences",
+                "--time-limit",
+                "--best-of",
+                "--when-full",
+                "--format",
+                "--device",
+                "--engine-cache",
+                "--engine-sizes",
+            ],
+        ),
+        (&["run"], &["--file"]),
+        (&["stats", "-f", text], &["--svg"]),
+        (
+            &["eval", "-f", text, "--baseline", "x"],
+            &["--baseline-variant", "--state", "--limit"],
+        ),
+        (&["bench"], &["--svg", "--baseline"]),
+        (&["man"], &["--dir"]),
+        (
+            &["serve"],
+            &[
+                "--host",
+                "--cors",
+                "--variant",
+                "--model",
+                "--api-key-file",
+                "--provider",
+            ],
+        ),
+    ];
+    for (command, options) in cases {
+        for option in options {
+            let mut program = program();
+            let output = program.args(command).args([option, ""]).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(2),
+                "{command:?} {option}: {error}"
+            );
+            assert!(error.contains(option), "{command:?} {option}: {error}");
+            assert_eq!(output.stdout, b"");
+        }
+    }
+}
+
+/// A wrong number is said to be one, not an unknown option, and where it comes from.
+#[test]
+fn wrong_numbers_are_explained() {
+    let error = |arguments: &[&str], variable: &str| {
+        let mut command = program();
+        command
+            .args(["run", "The cat. ", "--model", support::TINY])
+            .args(arguments);
+        if !variable.is_empty() {
+            command.env("SLLM_ORT_THREADS", variable);
+        }
+        let output = command.assert().code(2).get_output().clone();
+        let error = String::from_utf8(output.stderr).unwrap();
+        error.lines().next().unwrap().to_owned()
+    };
+    for (arguments, expected) in [
+        (["-n", "-1"], "the number is too small"),
+        (["--max-sentences=-3", "-n5"], "the number is too small"),
+        (["--top-k", "-7"], "the number is too small"),
+        (["--no-repeat-ngram", "-2"], "the number is too small"),
+        (["--threads", "-1"], "the number is too small"),
+        (["-n", "99999999999999999999"], "the number is too large"),
+        (["-n", "1.5"], "a whole number is needed"),
+        (["-n", "--greedy"], "a value is required"),
+        (["--max-tokens", ""], "a whole number is needed"),
+        (["--max-tokens", "ten"], "a whole number is needed"),
+        (["--temperature", "warm"], "a number is needed"),
+        (["--time-limit", "5s"], "a number is needed"),
+    ] {
+        let error = error(&arguments, "");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    let of_variable = "(of the variable SLLM_ORT_THREADS)";
+    for (arguments, variable, is_from_it) in [
+        (&[][..], "two", true),
+        (&[], "-2", true),
+        (&["--threads", "two"], "two", false),
+        (&["--threads=two"], "two", false),
+        (&["-n", "two"], "two", false),
+    ] {
+        let error = error(arguments, variable);
+        assert_eq!(error.contains(of_variable), is_from_it, "{error}");
+        assert!(error.contains(variable), "{error}");
+    }
+    // A number is a text where it can be nothing else.
+    tiny(&["segment", "-5"]).assert().stdout(contains("-5"));
+}
+
+/// Candidates of a greedy continuation are all the same: the user is told what makes a difference.
+#[test]
+fn the_best_of_equal_candidates_is_refused() {
+    let prompt = "The cat sat. ";
+    for greedy in [
+        &[][..],
+        &["--greedy"],
+        &["-t", "0"],
+        &["-t", "0", "--seed", "3"],
+    ] {
+        let mut command = tiny(&["run", prompt, "--best-of", "3"]);
+        let refused = command.args(greedy).assert().code(2).stdout("");
+        let error = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(error.contains("best-of is 3, allowed is 1 at"), "{error}");
+        assert!(error.contains("set --temperature"), "{error}");
+    }
+    for drawn in [&["--best-of", "1"][..], &["--best-of", "3", "-t", "0.9"]] {
+        let mut command = tiny(&["run", prompt, "-n", "1"]);
+        command.args(drawn).assert().success();
+    }
+    // The shipped bundle draws where nothing is said.
+    let mut command = program();
+    command.args([
+        "run",
+        prompt,
+        "-n",
+        "1",
+        "--best-of",
+        "2",
+        "-m",
+        "models/sllm-stories",
+    ]);
+    command.assert().success();
+}
