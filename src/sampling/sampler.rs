@@ -61,7 +61,7 @@ impl Sampler {
         } else if self.options.temperature == 0.0 {
             best
         } else {
-            self.draw(logits)
+            self.draw(logits, (best, logit))
         };
         if id != self.eos {
             self.chosen.push(id);
@@ -112,9 +112,9 @@ impl Sampler {
         }
     }
 
-    fn draw(&mut self, logits: &Logits) -> u32 {
+    /// Draw one of the tokens, of which the best and its logit are given.
+    fn draw(&mut self, logits: &Logits, (best, most): (u32, f32)) -> u32 {
         let temperature = f64::from(self.options.temperature);
-        let (best, most) = logits.best_token();
         let scaled = |logit: f32| (f64::from(logit) - f64::from(most)) / temperature;
         let top_k = self.options.top_k.filter(|&k| k < logits.values().len());
         let top_p = f64::from(self.options.top_p);
@@ -167,20 +167,26 @@ impl Sampler {
 
 /// The sum of `exp((logit - most) / temperature)`, where no logit is above `most`.
 fn sum_of_weights(logits: &[f32], most: f32, temperature: f32) -> f64 {
-    const TOGETHER: usize = 8;
-    let weight = |logit: f32| f64::from(exp((logit - most) / temperature));
-    let (chunks, rest) = logits.as_chunks::<TOGETHER>();
-    let mut sums = [0.0; TOGETHER];
-    for chunk in chunks {
-        for (sum, &logit) in sums.iter_mut().zip(chunk) {
-            *sum += weight(logit);
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let mut weights = [0.0; 16 * LANES];
+    for logits in logits.chunks(weights.len()) {
+        // A loop of its own, which the compiler computes several numbers of at a time.
+        for (weight, logit) in weights.iter_mut().zip(logits) {
+            *weight = exp((logit - most) / temperature);
+        }
+        for weights in weights[..logits.len()].chunks(LANES) {
+            for (sum, &weight) in sums.iter_mut().zip(weights) {
+                *sum += f64::from(weight);
+            }
         }
     }
-    sums.iter().sum::<f64>() + rest.iter().map(|&logit| weight(logit)).sum::<f64>()
+    sums.iter().sum()
 }
 
 /// e to the power of `x`, which is not above 0; 0 below -87. Without a call or a branch, so that the
 /// compiler computes several together. The error is at most 2e-7 of the result.
+#[inline(always)]
 fn exp(x: f32) -> f32 {
     /// Added to a number, it rounds that to an integer, which is in the lowest bits of the sum.
     const ROUNDS: f32 = 12_582_912.0;

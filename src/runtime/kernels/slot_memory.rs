@@ -157,9 +157,8 @@ impl SlotMemory {
         let (hidden, room) = (weights.hidden, weights.room());
         self.sentence.clear();
         self.sentence.extend_from_slice(sentence);
-        self.keys.clear();
+        // Those of an earlier sentence are written over.
         self.keys.resize(hidden * room, 0.0);
-        self.values.clear();
         self.values.resize(weights.entries * hidden, 0.0);
         let slot = hidden / (weights.entries - 1);
         let mut entry = vec![0.0; 2 * hidden];

@@ -1,9 +1,6 @@
 //! Attention of tokens to the slots of their sentence's vector.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use ort::{
     operator::{
@@ -136,21 +133,24 @@ impl Attention {
     }
 
     /// The memories of the last run for the sentences of this one: rows leave a batch and join it,
-    /// and keep their order. A row whose sentence is new has that of another one, or an empty one.
+    /// and keep their order. A row whose sentence is new has one of another sentence, or an empty one.
     fn of_the_same(&mut self, sentences: &[f32]) -> Vec<SlotMemory> {
-        let mut known = mem::take(&mut self.memories);
+        let mut known = self.memories.drain(..).map(Some).collect::<Vec<_>>();
         let mut first = 0;
-        sentences
-            .chunks_exact(self.weights.hidden)
-            .map(|sentence| {
-                let rest = &mut known[first..];
-                let Some(place) = rest.iter().position(|memory| memory.is_of(sentence)) else {
-                    return SlotMemory::default();
-                };
-                first += place + 1;
-                mem::take(&mut rest[place])
-            })
-            .collect()
+        let found = sentences.chunks_exact(self.weights.hidden).map(|sentence| {
+            let rest = &mut known[first..];
+            let is_same = |memory: &Option<SlotMemory>| {
+                memory.as_ref().is_some_and(|memory| memory.is_of(sentence))
+            };
+            let place = rest.iter().position(is_same)?;
+            first += place + 1;
+            rest[place].take()
+        });
+        let found: Vec<Option<SlotMemory>> = found.collect();
+        let mut unused = known.into_iter().flatten();
+        let or_unused = |memory: Option<SlotMemory>| memory.or_else(|| unused.next());
+        let memories = found.into_iter().map(or_unused);
+        memories.map(Option::unwrap_or_default).collect()
     }
 
     /// Fill the rows; returns their memories.
