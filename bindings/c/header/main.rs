@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path};
 
 /// In the order of the header.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 14] = [
     "version",
     "status",
     "buffer",
@@ -11,9 +11,12 @@ const SOURCES: [&str; 11] = [
     "cancel",
     "load_options",
     "model",
+    "vectors",
+    "segment",
     "logits",
     "options",
     "session",
+    "snapshot",
     "generation",
 ];
 
