@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path};
 
 /// In the order of the header.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 17] = [
     "version",
     "status",
     "buffer",
@@ -15,9 +15,12 @@ const SOURCES: [&str; 14] = [
     "segment",
     "logits",
     "options",
+    "options/functions",
     "session",
     "snapshot",
+    "callbacks",
     "generation",
+    "finish_reason",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
