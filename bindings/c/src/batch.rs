@@ -45,7 +45,9 @@ pub struct Row<'h> {
     pub result: Result<FinishReason, Failure>,
 }
 
-/// The rows of a batch. Their sessions go back in the end, also after a panic.
+/// The rows of a batch.
+///
+/// Their sessions go back in the end, also after a panic.
 pub struct Rows<'h> {
     rows: Vec<Row<'h>>,
     batch: Batch,

@@ -52,7 +52,9 @@ pub struct Row {
     pub result: Result<FinishReason>,
 }
 
-/// The rows of a batch. Their sessions go back in the end, also after a panic.
+/// The rows of a batch.
+///
+/// Their sessions go back in the end, also after a panic.
 #[derive(Default)]
 pub struct Rows {
     rows: Vec<Row>,

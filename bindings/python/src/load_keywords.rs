@@ -1,4 +1,4 @@
-//! Options of loading: the keywords of `Model`, and the library of ONNX Runtime.
+//! Keywords that a model is loaded with, and the installed ONNX Runtime.
 
 use std::path::PathBuf;
 
