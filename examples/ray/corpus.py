@@ -14,13 +14,11 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from errors import CorpusError
+
 Split = Literal["file", "line"]
 
 SUFFIXES = (".txt", ".parquet")
-
-
-class CorpusError(Exception):
-    """A corpus that cannot be read, and why."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path};
 
 /// In the order of the header.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 17] = [
     "version",
     "status",
     "buffer",
@@ -11,10 +11,16 @@ const SOURCES: [&str; 11] = [
     "cancel",
     "load_options",
     "model",
+    "vectors",
+    "segment",
     "logits",
     "options",
+    "options/functions",
     "session",
+    "snapshot",
+    "callbacks",
     "generation",
+    "finish_reason",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -7,15 +7,22 @@
 // The header states, for all functions together, what a caller must keep to.
 #![allow(clippy::missing_safety_doc)]
 
+mod batch;
 mod buffer;
+mod callbacks;
 mod cancel;
+mod finish_reason;
 mod generation;
 mod load_options;
 mod logits;
 mod model;
 mod options;
 mod pointers;
+mod sampling;
+mod segment;
 mod session;
+mod snapshot;
 mod status;
 mod texts;
+mod vectors;
 mod version;

@@ -1,17 +1,15 @@
 //! How a context is continued.
 
-use std::{
-    ffi::{c_char, c_void},
-    hash::{BuildHasher, Hasher, RandomState},
-};
+mod functions;
 
-use sllm::{CancelHandle, GenerateOptions, OverflowPolicy, SamplingOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use sllm::{CancelHandle, GenerateOptions, SamplingOptions};
 
 use crate::{
-    cancel::SllmCancel,
-    load_options::seconds,
-    logits::{SllmLogitsHook, hook},
-    pointers::{exclusive, free, make, text},
+    batch::RowOptions,
+    pointers::exclusive,
+    sampling::Sampling,
     status::{Failure, SllmStatus, run},
 };
 
@@ -27,78 +25,20 @@ pub struct SllmOptions {
     cancel: CancelHandle,
 }
 
-/// Sampling options in place of the bundle's.
-#[derive(Clone, Default)]
-struct Sampling {
-    temperature: Option<f32>,
-    top_k: Option<usize>,
-    top_p: Option<f32>,
-    min_p: Option<f32>,
-    repetition_penalty: Option<f32>,
-    no_repeat_ngram: Option<usize>,
-}
-
-impl Sampling {
-    fn over(&self, mut options: SamplingOptions) -> sllm::Result<SamplingOptions> {
-        if let Some(temperature) = self.temperature {
-            options = options.with_temperature(temperature)?;
-        }
-        if self.top_k.is_some() {
-            options = options.with_top_k(self.top_k)?;
-        }
-        if let Some(top_p) = self.top_p {
-            options = options.with_top_p(top_p)?;
-        }
-        if let Some(min_p) = self.min_p {
-            options = options.with_min_p(min_p)?;
-        }
-        if let Some(penalty) = self.repetition_penalty {
-            options = options.with_repetition_penalty(penalty)?;
-        }
-        if self.no_repeat_ngram.is_some() {
-            options = options.with_no_repeat_ngram(self.no_repeat_ngram)?;
-        }
-        Ok(options)
-    }
-}
-
 impl SllmOptions {
-    /// The options of each row for a model, with the seed of the first row.
-    pub fn for_model(&self, model: &sllm::Model) -> Result<(RowOptions, u64), Failure> {
+    /// The options of the rows of a batch of a model.
+    pub fn for_model(&self, model: &sllm::Model) -> Result<RowOptions, Failure> {
         let sampling = self.sampling.over(model.sampling().clone())?;
         // As on the command line, another one each time.
         let seed = self
             .seed
             .unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        let options = RowOptions {
+        Ok(RowOptions {
             generate: self.generate.clone(),
             sampling,
             cancel: self.cancel.clone(),
             seed,
-        };
-        Ok((options, seed))
-    }
-}
-
-/// The options of the rows of a batch.
-pub struct RowOptions {
-    generate: GenerateOptions,
-    sampling: SamplingOptions,
-    cancel: CancelHandle,
-    seed: u64,
-}
-
-impl RowOptions {
-    /// The options of a row, and the handle that ends it alone.
-    pub fn of_row(&self, row: usize) -> (GenerateOptions, CancelHandle) {
-        let cancel = self.cancel.child();
-        let seed = self.seed.wrapping_add(row as u64);
-        let options = self
-            .generate
-            .clone()
-            .with_sampling(self.sampling.clone().with_seed(seed))
-            .with_cancel(cancel.clone());
-        (options, cancel)
+        })
     }
 }
 
@@ -122,341 +62,36 @@ unsafe fn set(
     })
 }
 
-/// Make options with default values.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_new(out: *mut *mut SllmOptions) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe { make(out, || Ok(SllmOptions::default())) }
-}
-
-/// Set the most new sentences; default: 16.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_max_sentences(
+/// Change options of the generation.
+///
+/// # Safety
+/// As [`exclusive`].
+unsafe fn set_generate(
     options: *mut SllmOptions,
-    max_sentences: usize,
+    change: impl FnOnce(GenerateOptions) -> Result<GenerateOptions, Failure>,
 ) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
+    // SAFETY: the same rule.
     unsafe {
         set(options, |options| {
-            options.generate = options.generate.clone().with_max_sentences(max_sentences);
+            options.generate = change(std::mem::take(&mut options.generate))?;
             Ok(())
         })
     }
 }
 
-/// Set the most output tokens, ends of sentences included.
+/// Change options of the sampling.
 ///
-/// The sentence that reaches the limit is cut there. Default: no limit.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_max_tokens(
+/// # Safety
+/// As [`exclusive`].
+unsafe fn set_sampling(
     options: *mut SllmOptions,
-    max_tokens: usize,
+    change: impl FnOnce(&mut Sampling),
 ) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
+    // SAFETY: the same rule.
     unsafe {
         set(options, |options| {
-            options.generate = options.generate.clone().with_max_tokens(Some(max_tokens));
+            change(&mut options.sampling);
             Ok(())
         })
     }
-}
-
-/// Set the temperature, 0 to 100; 0 is greedy.
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_temperature(
-    options: *mut SllmOptions,
-    temperature: f32,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.sampling.temperature = Some(temperature);
-            Ok(())
-        })
-    }
-}
-
-/// Draw from the top_k best tokens only; 1 or more.
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_top_k(
-    options: *mut SllmOptions,
-    top_k: usize,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.sampling.top_k = Some(top_k);
-            Ok(())
-        })
-    }
-}
-
-/// Draw from the fewest tokens with this probability; above 0 to 1 (all).
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_top_p(
-    options: *mut SllmOptions,
-    top_p: f32,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.sampling.top_p = Some(top_p);
-            Ok(())
-        })
-    }
-}
-
-/// Draw from tokens with this part of the best one's probability; 0 to 1.
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_min_p(
-    options: *mut SllmOptions,
-    min_p: f32,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.sampling.min_p = Some(min_p);
-            Ok(())
-        })
-    }
-}
-
-/// Set the penalty of the last 64 tokens, 1 (none) to 10.
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_repetition_penalty(
-    options: *mut SllmOptions,
-    repetition_penalty: f32,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.sampling.repetition_penalty = Some(repetition_penalty);
-            Ok(())
-        })
-    }
-}
-
-/// Let no so many tokens come twice in the same order; 1 or more.
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_no_repeat_ngram(
-    options: *mut SllmOptions,
-    no_repeat_ngram: usize,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.sampling.no_repeat_ngram = Some(no_repeat_ngram);
-            Ok(())
-        })
-    }
-}
-
-/// Set the seed of the first session; each later one has the next number.
-///
-/// Default: another one each time; SllmResult tells it.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_seed(options: *mut SllmOptions, seed: u64) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.seed = Some(seed);
-            Ok(())
-        })
-    }
-}
-
-/// Add a text to end before; 16 of them at most.
-///
-/// Errors: INVALID_INPUT for an empty text, one that continues after the end
-/// of a sentence, and one too many.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_add_stop(
-    options: *mut SllmOptions,
-    stop: *const c_char,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            let stop = text(stop, "stop")?;
-            options.generate = options.generate.clone().with_stop_text(stop)?;
-            Ok(())
-        })
-    }
-}
-
-/// Decode each sentence so many times, and take the likeliest; 1 to 256.
-///
-/// Its text is given out when it is chosen. Default: 1.
-///
-/// Errors: INVALID_INPUT.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_best_of(
-    options: *mut SllmOptions,
-    best_of: usize,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.generate = options.generate.clone().with_best_of(best_of)?;
-            Ok(())
-        })
-    }
-}
-
-/// Continue where the model predicts the end of the text; default: false.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_ignore_eos(
-    options: *mut SllmOptions,
-    ignore_eos: bool,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.generate = options.generate.clone().with_ignore_eos(ignore_eos);
-            Ok(())
-        })
-    }
-}
-
-/// Let no whole sentence of the context come again.
-///
-/// Default: as the bundle says, else true where tokens are drawn.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_avoid_repeats(
-    options: *mut SllmOptions,
-    avoid_repeats: bool,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            options.generate = options.generate.clone().with_avoid_repeats(avoid_repeats);
-            Ok(())
-        })
-    }
-}
-
-/// End a generation after this time, in seconds; default: no limit.
-///
-/// The sentence that is not complete then is dropped.
-///
-/// Errors: INVALID_INPUT for a negative number, NaN or infinity.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_time_limit(
-    options: *mut SllmOptions,
-    time_limit: f64,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            let time_limit = seconds("time_limit", time_limit)?;
-            options.generate = options.generate.clone().with_time_limit(time_limit);
-            Ok(())
-        })
-    }
-}
-
-/// Set what a full context does: "stop" (default) or "drop_oldest".
-///
-/// "drop_oldest" forgets the oldest quarter of the sentences.
-///
-/// Errors: INVALID_INPUT for another name.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_overflow(
-    options: *mut SllmOptions,
-    overflow: *const c_char,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            let policy = match text(overflow, "overflow")? {
-                "stop" => OverflowPolicy::Stop,
-                "drop_oldest" => OverflowPolicy::DropOldest,
-                name => {
-                    let allowed = "\"stop\" or \"drop_oldest\"";
-                    return Err(Failure::refused("overflow", format!("{name:?}"), allowed));
-                }
-            };
-            options.generate = options.generate.clone().with_overflow(policy);
-            Ok(())
-        })
-    }
-}
-
-/// Compute the log-probability of each output token; default: false.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_log_probabilities(
-    options: *mut SllmOptions,
-    log_probabilities: bool,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            let generate = options.generate.clone();
-            options.generate = generate.with_log_probabilities(log_probabilities);
-            Ok(())
-        })
-    }
-}
-
-/// End generations when this handle is cancelled; NULL for none.
-///
-/// The handle may be freed before the options.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_cancel(
-    options: *mut SllmOptions,
-    cancel: *const SllmCancel,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            let cancel = cancel.as_ref().map(|SllmCancel(cancel)| cancel.clone());
-            options.cancel = cancel.unwrap_or_default();
-            Ok(())
-        })
-    }
-}
-
-/// Set a function that changes logits before each token is chosen.
-///
-/// It is called by each thread that generates with these options, with
-/// user. Both must stay valid while the options, or a generation with them,
-/// are in use.
-///
-/// hook: not NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_set_logits_hook(
-    options: *mut SllmOptions,
-    hook: SllmLogitsHook,
-    user: *mut c_void,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        set(options, |options| {
-            let Some(function) = hook else {
-                return Err(Failure::new(SllmStatus::NullPointer, "hook is NULL"));
-            };
-            let hook = self::hook(function, user);
-            options.generate = options.generate.clone().with_logits_hook(hook);
-            Ok(())
-        })
-    }
-}
-
-/// Free options. NULL is allowed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_options_free(options: *mut SllmOptions) {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe { free(options) };
 }

@@ -11,7 +11,7 @@ use crate::{
     buffer::SllmBuffer,
     cancel::SllmCancel,
     model::SllmModel,
-    pointers::{array, free, make, path, put, shared, text},
+    pointers::{free, make, put, shared, text},
     status::{Failure, SllmStatus, run},
     texts::SllmTexts,
 };
@@ -87,7 +87,7 @@ impl Drop for Lease<'_> {
 ///
 /// # Safety
 /// As [`shared`].
-unsafe fn with<T>(
+pub unsafe fn with<T>(
     session: *const SllmSession,
     work: impl FnOnce(&mut Session) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -278,83 +278,4 @@ pub unsafe extern "C" fn sllm_session_size(
             Ok(())
         })
     })
-}
-
-/// Write a snapshot of a session to a file, whole or not at all.
-///
-/// Errors: IO.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_session_save(
-    session: *const SllmSession,
-    path: *const c_char,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    run(|| unsafe {
-        let path = self::path(path, "path")?;
-        with(session, |session| Ok(session.save(path)?))
-    })
-}
-
-/// Restore a session from a file that sllm_session_save wrote.
-///
-/// out: a session to free with sllm_session_free.
-///
-/// Errors: INVALID_FILE if it is no snapshot or of another model, IO.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_session_load(
-    model: *const SllmModel,
-    path: *const c_char,
-    out: *mut *mut SllmSession,
-) -> SllmStatus {
-    let work = || {
-        // SAFETY: the caller keeps to the rules of the header.
-        let (SllmModel(model), path) =
-            unsafe { (shared(model, "model")?, self::path(path, "path")?) };
-        Ok(Session::load(model, path)?.into())
-    };
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe { make(out, work) }
-}
-
-/// Get a snapshot of a session as bytes.
-///
-/// out: a buffer to free with sllm_buffer_free.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_session_to_bytes(
-    session: *const SllmSession,
-    out: *mut *mut SllmBuffer,
-) -> SllmStatus {
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe {
-        make(out, || {
-            with(session, |session| Ok(SllmBuffer::new(session.to_bytes()?)))
-        })
-    }
-}
-
-/// Restore a session from what sllm_session_to_bytes gave.
-///
-/// data: bytes [length].
-/// out: a session to free with sllm_session_free.
-///
-/// Errors: INVALID_FILE if it is no snapshot or of another model.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sllm_session_from_bytes(
-    model: *const SllmModel,
-    data: *const c_char,
-    length: usize,
-    out: *mut *mut SllmSession,
-) -> SllmStatus {
-    let work = || {
-        // SAFETY: the caller keeps to the rules of the header.
-        let (SllmModel(model), data) = unsafe {
-            (
-                shared(model, "model")?,
-                array(data.cast::<u8>(), length, "data")?,
-            )
-        };
-        Ok(Session::from_bytes(model, data)?.into())
-    };
-    // SAFETY: the caller keeps to the rules of the header.
-    unsafe { make(out, work) }
 }

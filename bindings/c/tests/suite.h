@@ -19,15 +19,6 @@
 
 #define OK(call) CHECK((call) == SLLM_STATUS_OK)
 
-/* Of bundles of kind sllm, opt and svae, and one whose graphs are swapped. ONNX
- * Runtime must not be loaded yet. */
-void test_errors(const char *bundle, const char *opt_bundle,
-                 const char *svae_bundle, const char *swapped);
-/* The second bundle has canonical white space. Files are written into the
- * folder. */
-void test_api(const char *bundle, const char *canonical, const char *folder);
-void test_threads(const char *bundle, size_t sessions_of_a_thread);
-
 /* The call fails with this status and a message that contains `part`. */
 #define FAILS(call, expected, part)                                       \
   do {                                                                    \
@@ -40,6 +31,8 @@ void test_threads(const char *bundle, size_t sessions_of_a_thread);
       exit(1);                                                            \
     }                                                                     \
   } while (0)
+
+#define PROMPT "the cat sat on the hill. "
 
 #define MAX_IDS 4096
 #define MAX_TEXT 65536
@@ -140,5 +133,22 @@ static inline void check_text(const SllmSession *session,
   CHECK(sllm_buffer_length(text) == strlen(expected));
   sllm_buffer_free(text);
 }
+
+/* Of bundles of kind sllm, opt and svae, and one whose graphs are swapped. ONNX
+ * Runtime must not be loaded yet. */
+void test_errors(const char *bundle, const char *opt_bundle,
+                 const char *svae_bundle, const char *swapped);
+void test_null_pointers(const SllmModel *model);
+void test_model(const SllmModel *model);
+/* Of a bundle with canonical white space. */
+void test_line_breaks(const char *canonical);
+/* Returns a greedy continuation of PROMPT by six sentences. */
+Output *test_generation(const SllmModel *model);
+/* `whole` is that continuation. Files are written into the folder. */
+void test_session(const SllmModel *model, const Output *whole,
+                  const char *folder);
+void test_options(const SllmModel *model, const Output *whole);
+void test_freeing(const char *bundle);
+void test_threads(const char *bundle, size_t sessions_of_a_thread);
 
 #endif

@@ -7,7 +7,7 @@ enum { THREADS = 16, KINDS = 4 };
 
 static const char *const PROMPTS[KINDS] = {
     "Hello, ",
-    "the cat sat on the hill. ",
+    PROMPT,
     "hello world. the cat sat. ",
     "one. two. three. four. ",
 };

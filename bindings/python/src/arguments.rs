@@ -14,7 +14,7 @@ use sllm_ort::{CancelHandle, GenerateOptions, OverflowPolicy, SamplingOptions};
 use crate::errors::{exception, refused};
 
 /// A whole number from 0; a negative one is a `ValueError`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, IntoPyObjectRef)]
 pub struct Count(pub usize);
 
 impl<'py> FromPyObject<'_, 'py> for Count {

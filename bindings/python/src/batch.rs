@@ -1,6 +1,6 @@
 //! Several contexts that are continued in the same runs.
 
-use pyo3::{exceptions::PyTypeError, prelude::*};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyString};
 use sllm_ort::{Appended, Batch, BatchEvent, Error, FinishReason, Model, Result, Sentence};
 
 use crate::{
@@ -15,9 +15,24 @@ pub enum Context {
 }
 
 impl Context {
+    /// Read a sequence of contexts.
+    ///
     /// # Errors
-    /// `TypeError` for what is neither, `BusyError` for a session that is in use, or given twice.
-    pub fn new(context: &Bound<'_, PyAny>) -> PyResult<Self> {
+    /// `TypeError` for one text and for what is no context, `BusyError` for a session that is in
+    /// use, or given twice.
+    pub fn read_all(contexts: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
+        if contexts.is_instance_of::<PyString>() {
+            return Err(PyTypeError::new_err(
+                "a list of contexts is needed, not one str",
+            ));
+        }
+        contexts
+            .try_iter()?
+            .map(|context| Self::new(&context?))
+            .collect()
+    }
+
+    fn new(context: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(session) = context.cast::<Session>() {
             return session.get().slot().take().map(Self::Session);
         }
@@ -37,7 +52,9 @@ pub struct Row {
     pub result: Result<FinishReason>,
 }
 
-/// The rows of a batch. Their sessions go back in the end, also after a panic.
+/// The rows of a batch.
+///
+/// Their sessions go back in the end, also after a panic.
 #[derive(Default)]
 pub struct Rows {
     rows: Vec<Row>,

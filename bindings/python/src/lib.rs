@@ -8,9 +8,12 @@ mod batch;
 mod errors;
 mod generation;
 mod interrupt;
+mod load_keywords;
 mod model;
 mod session;
 mod values;
+mod vectors;
+mod warnings;
 
 use pyo3::prelude::*;
 

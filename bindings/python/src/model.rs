@@ -1,35 +1,23 @@
 //! `Model`: a loaded bundle.
 
-use std::{
-    ffi::CString,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Axis, concatenate, s};
-use numpy::{IntoPyArray, PyArray2, PyReadonlyArray2};
+use numpy::PyArray2;
 use pyo3::{
-    exceptions::{PyRuntimeWarning, PyTypeError, PyUserWarning},
+    exceptions::PyTypeError,
     prelude::*,
-    pybacked::PyBackedStr,
-    types::{PyDict, PyList, PyString, PyTuple},
-};
-use sllm_ort::{
-    Appended, CancelHandle, Error, LoadOptions, ProviderOptions, Reconstruction, text::TextSentence,
+    types::{PyDict, PyList, PyTuple},
 };
 
 use crate::{
-    arguments::{Count, GenerateKeywords, Texts, seconds},
+    arguments::{Count, GenerateKeywords, Texts},
     batch::{Context, Rows},
-    errors::{exception, refused},
+    errors::exception,
     interrupt,
-    session::Session,
-    values,
+    load_keywords::LoadKeywords,
+    session::{self, Session},
+    values, vectors, warnings,
 };
-
-/// Texts that are encoded together, as on the command line.
-const ENCODED_TOGETHER: usize = 1024;
-/// Vectors that are decoded together, as in the library.
-const DECODED_TOGETHER: usize = 32;
 
 /// A model: a bundle, loaded. It is immutable, and may be used from several threads at once.
 ///
@@ -47,56 +35,6 @@ pub struct Model {
 impl Model {
     pub fn loaded(&self) -> &sllm_ort::Model {
         &self.loaded
-    }
-
-    /// Do a part of the work at a time, until all is done or Ctrl-C.
-    fn in_parts<T: Send>(
-        &self,
-        py: Python<'_>,
-        parts: impl Iterator<Item = T> + Send,
-        mut work: impl FnMut(&sllm_ort::Model, T) -> sllm_ort::Result<()> + Send,
-    ) -> PyResult<()> {
-        let cancel = CancelHandle::new();
-        let mut result = Ok(());
-        interrupt::run(py, &cancel, None, |_| {
-            for part in parts {
-                if cancel.is_cancelled() {
-                    return;
-                }
-                result = work(&self.loaded, part);
-                if result.is_err() {
-                    return;
-                }
-            }
-        })?;
-        result.map_err(exception)
-    }
-
-    fn decode_all(
-        &self,
-        py: Python<'_>,
-        vectors: &Array2<f32>,
-    ) -> PyResult<Vec<(String, Vec<u32>)>> {
-        let mut decoded = Vec::with_capacity(vectors.nrows());
-        let starts = (0..vectors.nrows()).step_by(DECODED_TOGETHER);
-        self.in_parts(py, starts, |model, start| {
-            let end = vectors.nrows().min(start + DECODED_TOGETHER);
-            let part = model.decode_vectors(vectors.slice(s![start..end, ..]));
-            decoded.extend(part.map_err(|error| at_row(error, start))?);
-            Ok(())
-        })?;
-        Ok(decoded)
-    }
-
-    /// Warn of texts that are cut short.
-    fn warn_truncated(&self, py: Python<'_>, texts: &[PyBackedStr]) -> PyResult<()> {
-        let pipeline = self.loaded.text_pipeline();
-        for (index, text) in texts.iter().enumerate() {
-            if let Some(tokens) = pipeline.truncated_tokens(text).map_err(exception)? {
-                warn(py, &format!("text {index} is cut short to {tokens} tokens"))?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -118,60 +56,27 @@ impl Model {
         engine_cache: Option<PathBuf>,
         onnxruntime: Option<PathBuf>,
     ) -> PyResult<Self> {
-        let options = PyDict::new(py);
-        options.set_item("provider", provider)?;
-        options.set_item("variant", &variant)?;
-        options.set_item("threads", threads.map(|Count(threads)| threads))?;
-        let runs = parallel_runs.as_ref().map(|Count(runs)| *runs);
-        options.set_item("parallel_runs", runs)?;
-        options.set_item("spinning", spinning)?;
-        options.set_item("device", device.map(|Count(device)| device))?;
-        options.set_item("memory_limit", memory_limit.map(|Count(bytes)| bytes))?;
-        options.set_item("engine_cache", &engine_cache)?;
-        options.set_item("onnxruntime", &onnxruntime)?;
-
-        let mut for_provider = ProviderOptions::default();
-        if let Some(Count(device)) = device {
-            // A larger one is refused as this one is.
-            let device = u32::try_from(device).unwrap_or(u32::MAX);
-            for_provider = for_provider.with_device(device).map_err(exception)?;
-        }
-        if let Some(Count(bytes)) = memory_limit {
-            for_provider = for_provider.with_memory_limit(bytes).map_err(exception)?;
-        }
-        if let Some(folder) = engine_cache {
-            for_provider = for_provider.with_engine_cache(folder).map_err(exception)?;
-        }
-        let mut load = LoadOptions::default()
-            .with_provider(provider.parse().map_err(exception)?)
-            .with_provider_options(for_provider);
-        if let Some(variant) = variant {
-            load = load.with_variant(variant);
-        }
-        if let Some(Count(threads)) = threads {
-            load = load.with_threads(threads).map_err(exception)?;
-        }
-        if let Some(runs) = runs {
-            load = load.with_parallel_runs(runs).map_err(exception)?;
-        }
-        if let Some(time) = spinning {
-            let time = seconds("spinning", time)?;
-            load = load.with_spinning(time).map_err(exception)?;
-        }
-        if let Some(library) = onnxruntime.map_or_else(|| installed_library(py), |p| Ok(Some(p)))? {
-            load = load.with_onnxruntime(library);
-        }
+        let keywords = LoadKeywords {
+            provider: provider.to_owned(),
+            variant,
+            threads,
+            parallel_runs,
+            spinning,
+            device,
+            memory_limit,
+            engine_cache,
+            onnxruntime,
+        };
+        let pickled = keywords.into_pyobject(py)?;
+        let options = keywords.into_options(py)?;
         let path = std::path::absolute(path)?;
-        let loaded = py.detach(|| sllm_ort::Model::load(&path, load));
+        let loaded = py.detach(|| sllm_ort::Model::load(&path, options));
         let loaded = loaded.map_err(exception)?;
-        for warning in loaded.warnings() {
-            let category = py.get_type::<PyRuntimeWarning>();
-            PyErr::warn(py, &category, &c_string(warning), 1)?;
-        }
+        warnings::of_loading(py, &loaded)?;
         Ok(Self {
             loaded,
             path,
-            options: options.unbind(),
+            options: pickled.unbind(),
         })
     }
 
@@ -181,12 +86,8 @@ impl Model {
         let py = this.py();
         let mut session = this.get().loaded.session().map_err(exception)?;
         if let Some(prompt) = prompt {
-            let cancel = CancelHandle::new();
-            let mut appended = Ok(Appended::default());
-            interrupt::run(py, &cancel, None, |_| {
-                appended = session.append_cancellable(&prompt, &cancel);
-            })?;
-            warn_of(py, &appended.map_err(exception)?)?;
+            let appended = session::append(py, &mut session, &prompt)?;
+            warnings::of_prompt(py, &appended)?;
         }
         Ok(Session::new(this.unbind(), session))
     }
@@ -214,13 +115,7 @@ impl Model {
         }
         let keywords =
             GenerateKeywords::read(py, "generate_batch", options, self.loaded.sampling())?;
-        if contexts.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err(
-                "a list of contexts is needed, not one str",
-            ));
-        }
-        let contexts = contexts.try_iter()?.map(|context| Context::new(&context?));
-        let contexts = contexts.collect::<PyResult<Vec<_>>>()?;
+        let contexts = Context::read_all(contexts)?;
         let mut rows = Rows::default();
         let mut result = Ok(());
         interrupt::run(py, &keywords.cancel, None, |_| {
@@ -229,7 +124,7 @@ impl Model {
         result.map_err(exception)?;
         let mut continuations = Vec::new();
         for row in rows.finish() {
-            warn_of(py, &row.appended)?;
+            warnings::of_prompt(py, &row.appended)?;
             let reason = row.result.map_err(exception)?;
             continuations.push(values::continuation(py, row.sentences, reason)?);
         }
@@ -238,53 +133,17 @@ impl Model {
 
     /// Encode texts, each as one sentence, to vectors: float32 ``[texts, hidden_size]``.
     fn encode<'py>(&self, py: Python<'py>, texts: Texts) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let Texts(texts) = texts;
-        let mut encoded = Vec::new();
-        self.in_parts(py, texts.chunks(ENCODED_TOGETHER), |model, texts| {
-            encoded.push(model.encode(texts)?);
-            Ok(())
-        })?;
-        if encoded.is_empty() {
-            // It says what the model is no good for.
-            encoded.push(self.loaded.encode::<&str>(&[]).map_err(exception)?);
-        }
-        self.warn_truncated(py, &texts)?;
-        let views: Vec<_> = encoded.iter().map(|part| part.view()).collect();
-        // The library gives each part the same width.
-        let vectors = match concatenate(Axis(0), &views) {
-            Ok(vectors) => vectors,
-            Err(error) => return Err(refused("the vectors", error, "one width")),
-        };
-        Ok(vectors.into_pyarray(py))
+        vectors::encode(py, &self.loaded, texts)
     }
 
     /// Decode sentence vectors ``[sentences, hidden_size]`` greedily to texts.
     fn decode(&self, py: Python<'_>, vectors: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-        let vectors = float_matrix(vectors)?;
-        let decoded = self.decode_all(py, &vectors)?;
-        Ok(decoded.into_iter().map(|(text, _)| text).collect())
+        vectors::decode(py, &self.loaded, vectors)
     }
 
     /// Encode texts, each as one sentence, and decode their vectors again.
     fn reconstruct<'py>(&self, py: Python<'py>, texts: Texts) -> PyResult<Bound<'py, PyList>> {
-        let Texts(texts) = texts;
-        let mut reconstructed: Vec<Reconstruction> = Vec::new();
-        self.in_parts(py, texts.chunks(DECODED_TOGETHER), |model, texts| {
-            let pipeline = model.text_pipeline();
-            let mut sentences: Vec<TextSentence<'_>> = Vec::new();
-            for text in texts {
-                for sentence in pipeline.one_sentence(text)? {
-                    sentences.push(sentence?);
-                }
-            }
-            reconstructed.extend(model.reconstruct(&sentences)?);
-            Ok(())
-        })?;
-        self.warn_truncated(py, &texts)?;
-        let values = reconstructed
-            .into_iter()
-            .map(|value| values::reconstruction(py, value));
-        PyList::new(py, values.collect::<PyResult<Vec<_>>>()?)
+        vectors::reconstruct(py, &self.loaded, texts)
     }
 
     /// The cosine similarity of the vectors of two texts: -1 to 1.
@@ -407,58 +266,4 @@ pub fn unpickle_model<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let class = path.py().get_type::<Model>();
     class.call((path,), Some(options))
-}
-
-/// The library of the package onnxruntime, if nothing else was named or loaded before.
-fn installed_library(py: Python<'_>) -> PyResult<Option<PathBuf>> {
-    if sllm_ort::library_info().is_some() {
-        return Ok(None);
-    }
-    let runtime = py.import("sllm_ort._runtime")?;
-    runtime.call_method0("installed_library")?.extract()
-}
-
-/// An array of two dimensions of whatever NumPy makes one of.
-fn float_matrix(vectors: &Bound<'_, PyAny>) -> PyResult<Array2<f32>> {
-    let numpy = vectors.py().import("numpy")?;
-    let array = numpy.call_method1("asarray", (vectors, "float32"))?;
-    let matrix: PyReadonlyArray2<'_, f32> = array.extract().map_err(|_| {
-        let shape = array.getattr("shape").map(|shape| shape.to_string());
-        refused("vectors", shape.unwrap_or_default(), "of two dimensions")
-    })?;
-    Ok(matrix.as_array().to_owned())
-}
-
-/// An error of a part of some vectors, as one of all of them.
-fn at_row(error: Error, start: usize) -> Error {
-    match error {
-        Error::VectorNotFinite { row } => Error::VectorNotFinite { row: start + row },
-        error => error,
-    }
-}
-
-fn warn_of(py: Python<'_>, appended: &Appended) -> PyResult<()> {
-    if appended.truncated > 0 {
-        let count = appended.truncated;
-        warn(
-            py,
-            &format!("{count} sentences of the prompt were cut short"),
-        )?;
-    }
-    if !appended.dropped.is_empty() {
-        let text = &appended.dropped;
-        warn(py, &format!("the unfinished sentence {text:?} was dropped"))?;
-    }
-    Ok(())
-}
-
-fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
-    let category = py.get_type::<PyUserWarning>();
-    PyErr::warn(py, &category, &c_string(message), 1)
-}
-
-/// A text for Python's C functions; null characters are left out.
-fn c_string(text: &str) -> CString {
-    let bytes: Vec<u8> = text.bytes().filter(|&byte| byte != 0).collect();
-    CString::new(bytes).unwrap_or_default()
 }

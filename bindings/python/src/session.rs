@@ -9,7 +9,7 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict},
 };
-use sllm_ort::CancelHandle;
+use sllm_ort::{Appended, CancelHandle};
 
 use crate::{
     arguments::{Count, GenerateKeywords},
@@ -138,12 +138,7 @@ impl Session {
     fn append<'py>(&self, py: Python<'py>, text: String) -> PyResult<Bound<'py, PyAny>> {
         let mut lease = self.slot.take()?;
         let session = lease.session()?;
-        let cancel = CancelHandle::new();
-        let mut appended = Ok(sllm_ort::Appended::default());
-        interrupt::run(py, &cancel, None, |_| {
-            appended = session.append_cancellable(&text, &cancel);
-        })?;
-        values::appended(py, appended.map_err(exception)?)
+        values::appended(py, append(py, session, &text)?)
     }
 
     /// Continue the context: an iterator over its new sentences.
@@ -247,4 +242,14 @@ impl Session {
             Err(_) => format!("<Session of {name}, in use>"),
         }
     }
+}
+
+/// Append a text to a session, which Ctrl-C ends.
+pub fn append(py: Python<'_>, session: &mut sllm_ort::Session, text: &str) -> PyResult<Appended> {
+    let cancel = CancelHandle::new();
+    let mut appended = Ok(Appended::default());
+    interrupt::run(py, &cancel, None, |_| {
+        appended = session.append_cancellable(text, &cancel);
+    })?;
+    appended.map_err(exception)
 }

@@ -12,7 +12,10 @@ import pytest
 from conftest import MODEL, TINY
 
 import embed_corpus
-from corpus import CorpusError, Reader, find_sources
+import output_folder
+from corpus import Reader, find_sources
+from embedder import Embedder, Job
+from errors import CorpusError, RunError
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def texts(tmp_path: Path) -> Path:
 def failure(*words: str) -> str:
     """The message of a command that fails."""
     options = embed_corpus.parse(["--model", str(MODEL), "--variant", "portable", *words])
-    with pytest.raises((CorpusError, embed_corpus.RunError)) as error:
+    with pytest.raises((CorpusError, RunError)) as error:
         embed_corpus.run(options)
     return str(error.value)
 
@@ -102,7 +105,7 @@ def test_a_file_that_changed(texts: Path, tmp_path: Path) -> None:
 
 
 def test_two_runs_at_once(texts: Path, tmp_path: Path) -> None:
-    with embed_corpus.locked(tmp_path / "out"):
+    with output_folder.locked(tmp_path / "out"):
         found = failure("--out", str(tmp_path / "out"), str(texts))
     assert "another run writes to" in found
 
@@ -111,7 +114,7 @@ def test_a_damaged_manifest(texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     for content in ("", "[]", "nothing"):
-        (out / embed_corpus.MANIFEST).write_text(content, encoding="utf-8")
+        (out / output_folder.MANIFEST).write_text(content, encoding="utf-8")
         assert "is damaged" in failure("--out", str(out), str(texts))
 
 
@@ -139,8 +142,8 @@ def test_a_worker_answers_errors_and_missing_texts(texts: Path, tmp_path: Path) 
     reader = Reader(texts_per_part=2)
     parts = reader.parts(find_sources([str(texts)]))
     begin(tmp_path / "out", texts)
-    manifest = json.loads((tmp_path / "out" / embed_corpus.MANIFEST).read_text())
-    job = embed_corpus.Job(
+    manifest = json.loads((tmp_path / "out" / output_folder.MANIFEST).read_text())
+    job = Job(
         model=str(MODEL),
         fingerprint=manifest["fingerprint"],
         variant="portable",
@@ -151,7 +154,7 @@ def test_a_worker_answers_errors_and_missing_texts(texts: Path, tmp_path: Path) 
         out=str(tmp_path / "out"),
     )
     batch = {"part": [json.dumps(part.to_dict()) for part in parts]}
-    answer = embed_corpus.Embedder(job)(batch)
+    answer = Embedder(job)(batch)
     table, files = range(2)
     assert answer["sentences"][table] == 1
     assert answer["missing"][table] == 1
@@ -160,12 +163,12 @@ def test_a_worker_answers_errors_and_missing_texts(texts: Path, tmp_path: Path) 
 
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "out").mkdir()
-    other = embed_corpus.Job(**{**vars(job), "fingerprint": "another"})
-    answer = embed_corpus.Embedder(other)(batch)
+    other = Job(**{**vars(job), "fingerprint": "another"})
+    answer = Embedder(other)(batch)
     assert "is another model on machine" in answer["error"][table]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:port"])
 def test_no_cluster(address: str) -> None:
-    with pytest.raises(embed_corpus.RunError, match=f"no Ray cluster at {address}: "):
+    with pytest.raises(RunError, match=f"no Ray cluster at {address}: "):
         embed_corpus.connect(address)

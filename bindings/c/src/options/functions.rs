@@ -1,0 +1,312 @@
+//! Functions that make, change and free options.
+
+use std::ffi::{c_char, c_void};
+
+use sllm::OverflowPolicy;
+
+use super::{SllmOptions, set, set_generate, set_sampling};
+use crate::{
+    cancel::SllmCancel,
+    load_options::seconds,
+    logits::{SllmLogitsHook, hook},
+    pointers::{free, make, text},
+    status::{Failure, SllmStatus},
+};
+
+/// Make options with default values.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_new(out: *mut *mut SllmOptions) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { make(out, || Ok(SllmOptions::default())) }
+}
+
+/// Set the most new sentences; default: 16.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_max_sentences(
+    options: *mut SllmOptions,
+    max_sentences: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            Ok(generate.with_max_sentences(max_sentences))
+        })
+    }
+}
+
+/// Set the most output tokens, ends of sentences included.
+///
+/// The sentence that reaches the limit is cut there. Default: no limit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_max_tokens(
+    options: *mut SllmOptions,
+    max_tokens: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            Ok(generate.with_max_tokens(Some(max_tokens)))
+        })
+    }
+}
+
+/// Set the temperature, 0 to 100; 0 is greedy.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_temperature(
+    options: *mut SllmOptions,
+    temperature: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.temperature = Some(temperature)) }
+}
+
+/// Draw from the top_k best tokens only; 1 or more.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_top_k(
+    options: *mut SllmOptions,
+    top_k: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.top_k = Some(top_k)) }
+}
+
+/// Draw from the fewest tokens with this probability; above 0 to 1 (all).
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_top_p(
+    options: *mut SllmOptions,
+    top_p: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.top_p = Some(top_p)) }
+}
+
+/// Draw from tokens with this part of the best one's probability; 0 to 1.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_min_p(
+    options: *mut SllmOptions,
+    min_p: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.min_p = Some(min_p)) }
+}
+
+/// Set the penalty of the last 64 tokens, 1 (none) to 10.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_repetition_penalty(
+    options: *mut SllmOptions,
+    repetition_penalty: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_sampling(options, |sampling| {
+            sampling.repetition_penalty = Some(repetition_penalty)
+        })
+    }
+}
+
+/// Let no so many tokens come twice in the same order; 1 or more.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_no_repeat_ngram(
+    options: *mut SllmOptions,
+    no_repeat_ngram: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_sampling(options, |sampling| {
+            sampling.no_repeat_ngram = Some(no_repeat_ngram)
+        })
+    }
+}
+
+/// Set the seed of the first session; each later one has the next number.
+///
+/// Default: another one each time; SllmResult tells it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_seed(options: *mut SllmOptions, seed: u64) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set(options, |options| {
+            options.seed = Some(seed);
+            Ok(())
+        })
+    }
+}
+
+/// Add a text to end before; 16 of them at most.
+///
+/// Errors: INVALID_INPUT for an empty text, one that continues after the end
+/// of a sentence, and one too many.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_add_stop(
+    options: *mut SllmOptions,
+    stop: *const c_char,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            let stop = text(stop, "stop")?;
+            Ok(generate.with_stop_text(stop)?)
+        })
+    }
+}
+
+/// Decode each sentence so many times, and take the likeliest; 1 to 256.
+///
+/// Its text is given out when it is chosen. Default: 1.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_best_of(
+    options: *mut SllmOptions,
+    best_of: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_generate(options, |generate| Ok(generate.with_best_of(best_of)?)) }
+}
+
+/// Continue where the model predicts the end of the text; default: false.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_ignore_eos(
+    options: *mut SllmOptions,
+    ignore_eos: bool,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_generate(options, |generate| Ok(generate.with_ignore_eos(ignore_eos))) }
+}
+
+/// Let no whole sentence of the context come again.
+///
+/// Default: as the bundle says, else true where tokens are drawn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_avoid_repeats(
+    options: *mut SllmOptions,
+    avoid_repeats: bool,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            Ok(generate.with_avoid_repeats(avoid_repeats))
+        })
+    }
+}
+
+/// End a generation after this time, in seconds; default: no limit.
+///
+/// The sentence that is not complete then is dropped.
+///
+/// Errors: INVALID_INPUT for a negative number, NaN or infinity.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_time_limit(
+    options: *mut SllmOptions,
+    time_limit: f64,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            let time_limit = seconds("time_limit", time_limit)?;
+            Ok(generate.with_time_limit(time_limit))
+        })
+    }
+}
+
+/// Set what a full context does: "stop" (default) or "drop_oldest".
+///
+/// "drop_oldest" forgets the oldest quarter of the sentences.
+///
+/// Errors: INVALID_INPUT for another name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_overflow(
+    options: *mut SllmOptions,
+    overflow: *const c_char,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            let policy = match text(overflow, "overflow")? {
+                "stop" => OverflowPolicy::Stop,
+                "drop_oldest" => OverflowPolicy::DropOldest,
+                name => {
+                    let allowed = "\"stop\" or \"drop_oldest\"";
+                    return Err(Failure::refused("overflow", format!("{name:?}"), allowed));
+                }
+            };
+            Ok(generate.with_overflow(policy))
+        })
+    }
+}
+
+/// Compute the log-probability of each output token; default: false.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_log_probabilities(
+    options: *mut SllmOptions,
+    log_probabilities: bool,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            Ok(generate.with_log_probabilities(log_probabilities))
+        })
+    }
+}
+
+/// End generations when this handle is cancelled; NULL for none.
+///
+/// The handle may be freed before the options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_cancel(
+    options: *mut SllmOptions,
+    cancel: *const SllmCancel,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set(options, |options| {
+            let cancel = cancel.as_ref().map(|SllmCancel(cancel)| cancel.clone());
+            options.cancel = cancel.unwrap_or_default();
+            Ok(())
+        })
+    }
+}
+
+/// Set a function that changes logits before each token is chosen.
+///
+/// It is called by each thread that generates with these options, with
+/// user. Both must stay valid while the options, or a generation with them,
+/// are in use.
+///
+/// hook: not NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_logits_hook(
+    options: *mut SllmOptions,
+    hook: SllmLogitsHook,
+    user: *mut c_void,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_generate(options, |generate| {
+            let Some(function) = hook else {
+                return Err(Failure::new(SllmStatus::NullPointer, "hook is NULL"));
+            };
+            let hook = self::hook(function, user);
+            Ok(generate.with_logits_hook(hook))
+        })
+    }
+}
+
+/// Free options. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_free(options: *mut SllmOptions) {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { free(options) };
+}
