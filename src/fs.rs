@@ -121,6 +121,12 @@ pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
 
 /// What `path` stands for, links followed.
 fn target(path: &Path) -> io::Result<Target> {
+    if !is_file_name(path) && !path.exists() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "there is no such folder, and no file can have this name",
+        ));
+    }
     let mut place = path.to_owned();
     for _ in 0..MAX_LINKS {
         match fs::metadata(&place) {
@@ -145,6 +151,13 @@ fn target(path: &Path) -> io::Result<Target> {
         }
     }
     Err(io::Error::other("too many links"))
+}
+
+/// Whether a path ends with a name, not as that of a folder does: `a/`, `a/.`, `..`.
+fn is_file_name(path: &Path) -> bool {
+    let whole = path.as_os_str().as_encoded_bytes();
+    path.file_name()
+        .is_some_and(|name| whole.ends_with(name.as_encoded_bytes()))
 }
 
 /// Refuse to replace a file that could not be written into: whoever protected it meant that.
@@ -231,6 +244,9 @@ mod tests {
             at("lost"),
             folder.path().to_owned(),
             at("no/file"),
+            at("no/"),
+            at("no/."),
+            at("no/.."),
         ] {
             for result in [check_writable(&path), write(&path, "x")] {
                 let error = result.unwrap_err();

@@ -54,7 +54,7 @@
 //! `ORT_DYLIB_PATH` names, or where it is usually installed; [`load_library`] loads it beforehand.
 //! A process uses one ONNX Runtime.
 
-#![deny(missing_docs)]
+#![deny(missing_docs, clippy::print_stderr)]
 // `clippy.toml` allows it in functions that are tests; their helpers may do it too.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 // What only evaluation and benchmark call stays beside what it belongs to.

@@ -1,5 +1,8 @@
 //! The command line program; see `README.md` for its commands.
 
+// Whoever cannot be told on stderr is no reason to fail: `cli::output::to_stderr`.
+#![deny(clippy::print_stderr)]
+
 mod cli;
 #[cfg(feature = "serve")]
 mod serve;

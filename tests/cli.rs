@@ -15,6 +15,9 @@ mod providers;
 mod run;
 #[path = "cli/saved.rs"]
 mod saved;
+#[cfg(target_os = "linux")]
+#[path = "cli/streams.rs"]
+mod streams;
 mod support;
 #[path = "cli/text.rs"]
 mod text;

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde_json::json;
 use sllm_ort::{
     bench::{Bench, BenchOptions, BenchReport, Ratios, write_svg},
-    check_writable, library_info,
+    library_info,
 };
 
-use super::{ModelArgs, models, output, pass_warnings, progress};
+use super::{ModelArgs, models, output, output_path, pass_warnings, progress};
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
@@ -66,7 +66,7 @@ pub struct BenchArgs {
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.svg {
-        check_writable(path)?;
+        output_path::check(path)?;
     }
     let bundles = args.bundles()?;
     let memory: Vec<Option<Memory>> = match bundles.len() {

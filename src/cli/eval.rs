@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 use sllm_ort::{
-    Model, check_writable,
+    Model,
     eval::{EvalOptions, Evaluation, evaluate},
 };
 
@@ -16,7 +16,7 @@ use self::table::table;
 use super::{
     ModelArgs,
     input::{self, Seekable},
-    models, output, progress,
+    models, output, output_path, progress,
 };
 
 #[derive(Args, Debug)]
@@ -57,7 +57,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let baseline_state = baseline_state.filter(|_| args.baseline.is_some());
     for state in args.state.iter().chain(&baseline_state) {
         input::check_kept(Some(&args.file), state)?;
-        check_writable(state)?;
+        output_path::check(state)?;
     }
     let baseline = args.baseline.as_deref();
     let baseline = baseline.map(|dir| models::open(Some(dir))).transpose()?;

@@ -183,7 +183,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
 /// All of stdin.
 fn stdin() -> anyhow::Result<String> {
     if io::stdin().is_terminal() {
-        eprintln!("sllm-ort: reading the text from the terminal, end it with Ctrl-D");
+        output::to_stderr(&"sllm-ort: reading the text from the terminal, end it with Ctrl-D");
     }
     all(io::stdin().lock(), STDIN_NAME)
 }

@@ -45,7 +45,7 @@ impl LogArgs {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal() && !no_color())
+            .with_ansi(io::stderr().is_terminal() && !is_plain())
             .with_span_events(FmtSpan::CLOSE)
             // It would say on stderr that stderr cannot be written.
             .log_internal_errors(false)
@@ -54,9 +54,10 @@ impl LogArgs {
     }
 }
 
-/// Whether the user wants no colours (<https://no-color.org>).
-fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+/// Whether the user wants no colours (<https://no-color.org>), or the terminal has none.
+fn is_plain() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    is_dumb || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// A filter that is understood. A lone word must be a level: as the name of a module, which it could
@@ -69,6 +70,8 @@ fn checked(filter: &str) -> Result<String, String> {
     }
     match EnvFilter::try_new(filter) {
         Ok(_) => Ok(filter.to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!(
+            "{error}: a filter is a level, or module=level, such as sllm_ort::runtime=debug"
+        )),
     }
 }

@@ -9,9 +9,8 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_mangen::Man;
-use sllm_ort::check_writable;
 
-use super::output;
+use super::{output, output_path};
 
 #[derive(Args, Debug)]
 pub struct ManArgs {
@@ -39,7 +38,7 @@ pub fn run(args: &ManArgs, program: Command) -> anyhow::Result<()> {
         .collect::<io::Result<Vec<_>>>()?;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     for (path, _) in &pages {
-        check_writable(path)?;
+        output_path::check(path)?;
     }
     for (path, page) in pages {
         write(dir, &path, &page).with_context(|| format!("cannot write {}", path.display()))?;

@@ -13,6 +13,7 @@ mod log;
 mod man;
 mod models;
 mod output;
+mod output_path;
 mod progress;
 mod provider_args;
 mod reconstruct;
@@ -183,9 +184,19 @@ fn pass_warnings(model: &Model) {
 pub fn main() -> ExitCode {
     let command = wrong_usage::with_negative_numbers(without_empty_variables(Cli::command()));
     let matches = command.clone().try_get_matches_from(input::arguments());
-    let matches = matches.unwrap_or_else(|error| wrong_usage::explained(error, command).exit());
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = match matches {
+        Ok(matches) => matches,
+        Err(error) => return wrong_usage::shown(&wrong_usage::explained(error, command)),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage::shown(&error),
+    };
     keep_caught_panics_silent();
+    #[cfg(unix)]
+    if let Err(error) = signals::survive_large_files() {
+        tracing::debug!(%error, "SIGXFSZ ends the program");
+    }
     let started = cli.log.start();
     match started.and_then(|()| cli.command.run(cli.log.is_verbose())) {
         Ok(status) => status,

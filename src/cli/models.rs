@@ -25,32 +25,56 @@ const HELP: &str = "docs/original-checkpoint.md says how to make one";
 pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let name = named.unwrap_or(Path::new(SHIPPED));
     let is_name = name.components().count() == 1 && !name.is_absolute();
-    if named.is_some() && (name.exists() || !is_name) {
+    if named.is_some() && name.is_dir() {
         // What is wrong with it, the bundle itself says.
         return Ok(name.to_owned());
     }
+    if named.is_some() && name.exists() {
+        bail!(
+            "{} is a file, and a model is a folder that holds {MANIFEST_NAME}: {HELP}",
+            name.display()
+        );
+    }
     let folders = folders();
+    if named.is_some() && !is_name {
+        bail!(
+            "there is no model {}: {}; {HELP}, --model takes its folder",
+            name.display(),
+            known(&folders)
+        );
+    }
     let found = folders.iter().map(|folder| folder.join(name));
     if let Some(bundle) = found.into_iter().find(|bundle| is_bundle(bundle)) {
         return Ok(bundle);
     }
-    let known: BTreeSet<String> = folders.iter().flat_map(|folder| bundles(folder)).collect();
-    let known = match known.is_empty() {
-        true => "no models are installed; sllm-ort setup says how to install one".to_owned(),
-        false => {
-            let names: Vec<String> = known.into_iter().collect();
-            format!("there are {}", names.join(", "))
-        }
-    };
-    let looked: Vec<String> = folders
-        .iter()
-        .map(|folder| folder.display().to_string())
-        .collect();
     bail!(
-        "no model {} in {}: {known}; {HELP}, --model takes its folder",
+        "no model {} in {}: {}; {HELP}, --model takes its folder",
         name.display(),
-        looked.join(", ")
+        places(&folders),
+        known(&folders)
     );
+}
+
+/// The models at hand, for a message.
+fn known(folders: &[PathBuf]) -> String {
+    let names: BTreeSet<String> = folders.iter().flat_map(|folder| bundles(folder)).collect();
+    match names.is_empty() {
+        true => "no models are installed; sllm-ort setup says how to install one".to_owned(),
+        false => format!("there are {}", Vec::from_iter(names).join(", ")),
+    }
+}
+
+/// Where models were looked for, for a message; without any folder, where they belong.
+fn places(folders: &[PathBuf]) -> String {
+    let place = |folder: &PathBuf| match folder.is_dir() {
+        true => folder.display().to_string(),
+        false => format!("{} (which is not there)", folder.display()),
+    };
+    if folders.is_empty() {
+        let usual = data_folder().unwrap_or_default().join(FOLDER);
+        return place(&usual);
+    }
+    Vec::from_iter(folders.iter().map(place)).join(", ")
 }
 
 /// Open the bundle that [`find`] finds.

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as _,
+    fmt::Display,
     io::{self, Write as _},
 };
 
@@ -9,6 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 use sllm_ort::{Error, Model};
 
+use super::signals;
+
+/// Bytes that a pipe takes at once when it takes any (`PIPE_BUF`).
+const PIPE_BYTES: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 /// Longest cause that is shown behind an error's own line, in characters.
 const CAUSE_CHARS: usize = 300;
 
@@ -16,18 +21,37 @@ const CAUSE_CHARS: usize = 300;
 pub fn json(value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
-    io::stdout().write_all(&line)
+    to_stdout(&line)
 }
 
 /// Print a piece of text on stdout at once, so that it is seen as it comes.
 pub fn piece(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    to_stdout(text.as_bytes())
 }
 
 pub fn line(text: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{text}")
+    to_stdout(format!("{text}\n").as_bytes())
+}
+
+/// Write at once; a reader who does not read is waited for until a signal comes.
+fn to_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let mut write = || {
+        for part in bytes.chunks(PIPE_BYTES) {
+            signals::wait_for_writing(&stdout)?;
+            stdout.write_all(part)?;
+            stdout.flush()?;
+        }
+        Ok(())
+    };
+    write().map_err(|error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
+    })
+}
+
+/// Write a line to stderr. Where that fails, nobody can be told.
+pub fn to_stderr(line: &impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Print the fields of an object, one a line.
@@ -78,7 +102,7 @@ pub fn percent(share: f64) -> String {
 }
 
 pub fn warn(text: &str) {
-    eprintln!("sllm-ort: warning: {}", one_line(text));
+    to_stderr(&format_args!("sllm-ort: warning: {}", one_line(text)));
 }
 
 /// Say that the end of a text was left out, if it was.
@@ -92,17 +116,20 @@ pub fn warn_dropped(dropped: &str) {
 pub fn report(error: &anyhow::Error, verbose: bool) {
     let mut causes = error.chain().skip(1).map(ToString::to_string);
     if verbose {
-        eprintln!("sllm-ort: error: {}", one_line(&error.to_string()));
-        causes.for_each(|cause| eprintln!("  caused by: {}", cause.trim_end()));
+        to_stderr(&format_args!(
+            "sllm-ort: error: {}",
+            one_line(&error.to_string())
+        ));
+        causes.for_each(|cause| to_stderr(&format_args!("  caused by: {}", cause.trim_end())));
     } else {
         let cause = causes
             .next()
             .map(|cause| format!(": {}", shortened(&cause)));
-        eprintln!(
+        to_stderr(&format_args!(
             "sllm-ort: error: {}{}",
             one_line(&error.to_string()),
             cause.unwrap_or_default()
-        );
+        ));
     }
 }
 

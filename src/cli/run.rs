@@ -1,5 +1,8 @@
 //! `run`: continue a text.
 
+mod ending;
+mod timings;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,10 +14,13 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
     Appended, CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
-    SamplingOptions, Session, check_writable, config::ModelKind,
+    SamplingOptions, Session,
 };
 
-use super::{ModelArgs, input, models, output, sampling::SamplingArgs, signals::Interruptible};
+use super::{
+    ModelArgs, input, models, output, output_path, sampling::SamplingArgs, signals::Interruptible,
+};
+use timings::Timings;
 
 /// Headings of the help.
 const LENGTH: &str = "Length and end";
@@ -113,25 +119,24 @@ enum Full {
     DropOldest,
 }
 
-/// How long the parts of the work took.
-struct Timings {
-    load: Duration,
-    prefill: Duration,
-    generation: Duration,
-    first_sentence: Option<Duration>,
-}
-
 /// Print the continuation; returns the exit status.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let options = args.generate_options()?;
     // Before the model is loaded, which says what is not given.
     args.sampling.apply(SamplingOptions::default())?;
     if let Some(path) = args.load_path() {
+        if args.save_path() == Some(path) && !path.exists() {
+            bail!(
+                "there is no session {} to continue: --session in place of --load and --save \
+                 begins one",
+                path.display()
+            );
+        }
         input::check_readable(path)?;
     }
     if let Some(path) = args.save_path() {
         input::check_kept(args.file.as_deref(), path)?;
-        check_writable(path)?;
+        output_path::check(path)?;
     }
     let prompt = args.prompt()?;
     let bundle = models::open(args.model.bundle.model.as_deref())?;
@@ -163,7 +168,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let interruptible = Interruptible::watch(cancel)?;
     let started = Instant::now();
     let mut generation = session.generate(options);
-    let ended = stream(&mut generation, args.model.is_json());
+    let mut is_silent = true;
+    let ended = stream(&mut generation, args.model.is_json(), &mut is_silent);
     let timings = Timings {
         load,
         prefill,
@@ -175,16 +181,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (sentences, tokens) = (generation.sentences(), generation.tokens());
     // What was said before an error, or before the reader was gone, is kept.
     if let Some(path) = args.save_path() {
-        session.save(path)?;
+        match output_path::is_pipe_or_device(path) {
+            true => interruptible.wait_for(|| session.save(path))?,
+            false => session.save(path)?,
+        }
     }
-    let reason = ended?;
-    if reason == FinishReason::ContextFull {
-        output::warn(match model.config().kind {
-            ModelKind::Opt => "the context is full, so that the text ends here",
-            _ => {
-                "the context is full, so that the text ends here; --when-full drop-oldest drops its oldest sentences instead"
-            }
-        });
+    let reason = match ended {
+        // The reader does not read.
+        Err(_) if interruptible.is_interrupted() => return Ok(interruptible.status()),
+        ended => ended?,
+    };
+    if let Some(remark) = ending::remark(reason, is_silent, model.config().kind) {
+        output::warn(remark);
     }
     if args.model.is_json() {
         let mut end = json!({
@@ -207,7 +215,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         output::line("")?;
     }
     if args.stats {
-        eprintln!(
+        output::to_stderr(&format_args!(
             "{}, {} on {} ({} of {} nodes), {} threads; {}; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {}",
             model.config().name,
             model.variant(),
@@ -222,7 +230,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             reason.as_str(),
             timings.text(tokens),
             output::size(session.memory_bytes() as f64),
-        );
+        ));
     }
     Ok(interruptible.status())
 }
@@ -281,11 +289,16 @@ fn append_to_full(session: &mut Session, prompt: &str) -> anyhow::Result<Appende
     Ok(session.append(prompt)?)
 }
 
-/// Print the continuation as it comes; returns why it ended.
-fn stream(generation: &mut Generation<'_>, json: bool) -> anyhow::Result<FinishReason> {
+/// Print the continuation as it comes; returns why it ended. `is_silent` is false once there is text.
+fn stream(
+    generation: &mut Generation<'_>,
+    json: bool,
+    is_silent: &mut bool,
+) -> anyhow::Result<FinishReason> {
     loop {
         let mut printed = Ok(());
         let sentence = generation.next_with(|text| {
+            *is_silent &= text.is_empty();
             if !json && printed.is_ok() {
                 printed = output::piece(text);
             }
@@ -360,41 +373,4 @@ impl RunArgs {
         }
         Ok(text)
     }
-}
-
-impl Timings {
-    fn tokens_per_second(&self, tokens: usize) -> f64 {
-        tokens as f64 / self.generation.as_secs_f64()
-    }
-
-    fn json(&self, tokens: usize) -> serde_json::Value {
-        let mut timings = json!({
-            "load_ms": milliseconds(self.load),
-            "prefill_ms": milliseconds(self.prefill),
-            "generation_ms": milliseconds(self.generation),
-            "tokens_per_second": (self.tokens_per_second(tokens) * 10.0).round() / 10.0,
-        });
-        if let Some(time) = self.first_sentence {
-            timings["first_sentence_ms"] = milliseconds(time).into();
-        }
-        timings
-    }
-
-    fn text(&self, tokens: usize) -> String {
-        let first = self
-            .first_sentence
-            .map(|time| format!(", first sentence after {:.0} ms", milliseconds(time)));
-        format!(
-            "load {:.0} ms, prompt {:.0} ms{}, {:.0} tokens/s",
-            milliseconds(self.load),
-            milliseconds(self.prefill),
-            first.unwrap_or_default(),
-            self.tokens_per_second(tokens),
-        )
-    }
-}
-
-/// Rounded to a microsecond.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use sllm_ort::data_folder;
 
@@ -20,7 +19,8 @@ pub struct SetupArgs {
 }
 
 pub fn run(args: &SetupArgs) -> anyhow::Result<bool> {
-    let data = data_folder().context("there is no folder for a user's data: set HOME")?;
+    // Without HOME there may be none.
+    let data = data_folder();
     let library = args.runtime.find();
     match &library {
         Ok(library) => output::line(&format!("[ok] ONNX Runtime: {}", library.path.display()))?,
@@ -31,10 +31,12 @@ pub fn run(args: &SetupArgs) -> anyhow::Result<bool> {
                 "  python3 -m pip install onnxruntime       # found in python3's packages",
             )?;
             output::line("  make runtime                             # in a checkout of sllm-ort")?;
-            output::line(&format!(
-                "or put the library of a release into {}",
-                data.join("onnxruntime").display()
-            ))?;
+            if let Some(data) = &data {
+                output::line(&format!(
+                    "or put the library of a release into {}",
+                    data.join("onnxruntime").display()
+                ))?;
+            }
         }
     }
     let model = models::open(args.model.as_deref());
@@ -51,10 +53,12 @@ pub fn run(args: &SetupArgs) -> anyhow::Result<bool> {
             ))?;
             output::line("One of these installs the model sllm-stories:")?;
             output::line("  make install                             # in a checkout of sllm-ort")?;
-            output::line(&format!(
-                "  mkdir -p {0} && cp -r models/sllm-stories {0}/",
-                data.join("models").display()
-            ))?;
+            if let Some(data) = &data {
+                output::line(&format!(
+                    "  mkdir -p {0} && cp -r models/sllm-stories {0}/",
+                    data.join("models").display()
+                ))?;
+            }
         }
     }
     let works = library.is_ok() && model.is_ok();

@@ -1,11 +1,9 @@
-//! Ctrl-C and SIGTERM while a text is continued.
+//! Ctrl-C, SIGTERM and SIGHUP while a text is continued.
 
 use std::{
+    io,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
 use sllm_ort::CancelHandle;
@@ -13,46 +11,100 @@ use sllm_ort::CancelHandle;
 /// The exit status of a program that a signal ended is this and the signal's number.
 const SIGNALLED: i32 = 128;
 
-/// What a signal was asked to end.
-pub struct Interruptible {
-    signal: Arc<AtomicI32>,
+/// The number of the signal that came, 0 for none.
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
+/// Whether the program waits for another one, which nothing but a signal may end.
+static WAITS: AtomicBool = AtomicBool::new(false);
+
+/// Let a file that grows beyond the limit for files be an error, not the end of the program.
+#[cfg(unix)]
+pub fn survive_large_files() -> io::Result<()> {
+    let received = std::sync::Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, received).map(|_| ())
 }
+
+/// Work that signals interrupt.
+pub struct Interruptible(());
 
 impl Interruptible {
     /// From now on the first signal cancels `handle`, and the second one ends the program at once.
     ///
     /// # Errors
-    /// If the system takes no handler.
+    /// If the system takes no handler, or starts no thread.
     pub fn watch(handle: CancelHandle) -> anyhow::Result<Self> {
-        let signal = Arc::new(AtomicI32::new(0));
         #[cfg(unix)]
         {
+            use anyhow::Context as _;
             use signal_hook::{
-                consts::{SIGINT, SIGTERM},
+                consts::{SIGHUP, SIGINT, SIGTERM},
                 iterator::Signals,
                 low_level::exit,
             };
-            let mut signals = Signals::new([SIGINT, SIGTERM])?;
-            let received = Arc::clone(&signal);
-            std::thread::spawn(move || {
-                for number in signals.forever() {
-                    if received.swap(number, Ordering::SeqCst) != 0 {
-                        exit(SIGNALLED + number);
+            let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+            std::thread::Builder::new()
+                .spawn(move || {
+                    for number in signals.forever() {
+                        let earlier = RECEIVED.swap(number, Ordering::SeqCst);
+                        if earlier != 0 || WAITS.load(Ordering::SeqCst) {
+                            exit(SIGNALLED + number);
+                        }
+                        handle.cancel();
                     }
-                    handle.cancel();
-                }
-            });
+                })
+                .context("cannot start a thread: the system allows no more")?;
         }
         #[cfg(not(unix))]
         drop(handle);
-        Ok(Self { signal })
+        Ok(Self(()))
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        RECEIVED.load(Ordering::SeqCst) != 0
     }
 
     /// The exit status of the program, if there is nothing else to report.
     pub fn status(&self) -> ExitCode {
-        match self.signal.load(Ordering::SeqCst) {
+        match RECEIVED.load(Ordering::SeqCst) {
             0 => ExitCode::SUCCESS,
             number => u8::try_from(SIGNALLED + number).map_or(ExitCode::FAILURE, ExitCode::from),
         }
     }
+
+    /// Do what may wait for another program for ever: a signal ends it and this program.
+    pub fn wait_for<T>(&self, work: impl FnOnce() -> T) -> T {
+        WAITS.store(true, Ordering::SeqCst);
+        let done = work();
+        WAITS.store(false, Ordering::SeqCst);
+        done
+    }
+}
+
+/// Wait until something can be written.
+///
+/// # Errors
+/// [`io::ErrorKind::Interrupted`] if a signal came, and nothing can be written.
+#[cfg(unix)]
+pub fn wait_for_writing(file: &impl std::os::fd::AsFd) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// How long a signal may go unnoticed.
+    const PATIENCE: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 100_000_000,
+    };
+    loop {
+        match poll(&mut [PollFd::new(file, PollFlags::OUT)], Some(&PATIENCE)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {
+                if RECEIVED.load(Ordering::SeqCst) != 0 {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
+            // What is wrong with it, writing will say.
+            Ok(_) | Err(_) => return Ok(()),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+pub fn wait_for_writing<T>(_: &T) -> io::Result<()> {
+    Ok(())
 }

@@ -6,14 +6,13 @@ use std::{fs, path::PathBuf};
 use clap::Args;
 use sllm_ort::{
     bundle::Bundle,
-    check_writable,
     stats::{LengthSummary, TextStats, text_stats},
 };
 
 use super::{
     BundleArgs, Format,
     input::{self, Seekable},
-    output, progress,
+    output, output_path, progress,
 };
 
 /// Rows of the histogram, and width of its longest bar.
@@ -36,7 +35,7 @@ pub struct StatsArgs {
 pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.svg {
         input::check_kept(Some(&args.file), path)?;
-        check_writable(path)?;
+        output_path::check(path)?;
     }
     let text = input::seekable(&args.file)?;
     let bundle = Bundle::open(args.bundle.dir()?)?;

@@ -4,6 +4,8 @@ use std::{
     env,
     error::Error as _,
     num::{IntErrorKind, ParseFloatError, ParseIntError},
+    path::Path,
+    process::ExitCode,
 };
 
 use clap::{
@@ -21,8 +23,28 @@ pub fn with_negative_numbers(command: Command) -> Command {
     command.mut_subcommands(with_negative_numbers)
 }
 
-/// The error, with a sentence of our own where it is about a number, or about a variable.
+/// Print what clap says, help and version too; returns the exit status.
+pub fn shown(error: &Error) -> ExitCode {
+    match error.print() {
+        Ok(()) => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(_) if error.use_stderr() => ExitCode::from(super::USAGE),
+        Err(failed) if failed.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failed) => {
+            let line = format!("sllm-ort: error: cannot write to stdout: {failed}");
+            super::output::to_stderr(&line);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error, with a sentence of our own where it is about a number, about a variable, or about a
+/// text without quotes.
 pub fn explained(error: Error, mut command: Command) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidUtf8 => return not_utf8(&error, &command),
+        ErrorKind::UnknownArgument => return with_hint(error),
+        _ => {}
+    }
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -55,6 +77,48 @@ pub fn explained(error: Error, mut command: Command) -> Error {
          For more information, try '--help'.\n"
     );
     Error::raw(error.kind(), message)
+}
+
+/// Which argument or variable is not UTF-8.
+fn not_utf8(error: &Error, command: &Command) -> Error {
+    let of_arguments = env::args_os().find(|argument| argument.to_str().is_none());
+    let named = env::args_os().find_map(|name| {
+        let name = name.into_string().ok()?;
+        let found = command.find_subcommand(&name)?;
+        Some(found.clone())
+    });
+    let all = named.iter().flat_map(Command::get_arguments);
+    let variables = all
+        .chain(command.get_arguments())
+        .filter_map(clap::Arg::get_env);
+    let mut of_variables =
+        variables.filter(|name| env::var_os(name).is_some_and(|value| value.to_str().is_none()));
+    let what = match (of_arguments, of_variables.next()) {
+        (Some(argument), _) => format!("the argument {:?}", argument.to_string_lossy()),
+        (None, Some(name)) => format!("the variable {}", name.to_string_lossy()),
+        (None, None) => "an argument".to_owned(),
+    };
+    Error::raw(
+        error.kind(),
+        format!("{what} is not UTF-8: give it in UTF-8\n\nFor more information, try '--help'.\n"),
+    )
+}
+
+/// The error for an argument too many, with what may have been meant.
+fn with_hint(mut error: Error) -> Error {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    if argument.starts_with('-') {
+        return error;
+    }
+    let hint = match Path::new(argument).is_file() {
+        true => format!("a file is named by an option: --file '{argument}'"),
+        false => "a text of several words stands between quotes: \"Tom had a ball.\"".to_owned(),
+    };
+    let hints = vec![hint.into()];
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(hints));
+    error
 }
 
 fn needed(problem: &IntErrorKind, value: &str) -> &'static str {

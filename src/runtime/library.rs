@@ -118,12 +118,15 @@ fn load_first(candidates: Vec<PathBuf>) -> Result<(Environment, PathBuf)> {
 
 fn load(path: &Path) -> std::result::Result<Environment, String> {
     // A bare name is for the system's loader; all else must be there, said shorter than it would.
-    if path.components().count() > 1 {
+    if path.is_absolute() || path.components().count() > 1 {
         if path.is_dir() {
             return Err(format!("no {} in this folder", search::FILE));
         }
         if !path.is_file() {
-            return Err("no such file".into());
+            return Err(match path.exists() {
+                true => "not a regular file".into(),
+                false => "no such file".into(),
+            });
         }
         match image::problem(path) {
             Ok(None) => {}

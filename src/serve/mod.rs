@@ -31,6 +31,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -85,6 +86,7 @@ pub fn run(
         Some(path) => Keys::read(path)?,
         None => Keys::default(),
     };
+    check_threads().context("cannot start the threads of the server")?;
     let runtime: Runtime = Builder::new_multi_thread()
         .worker_threads(CONNECTION_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -94,6 +96,19 @@ pub fn run(
     let served = runtime.block_on(serve(settings, keys, load, warn));
     runtime.shutdown_background();
     served
+}
+
+/// Start as many threads as the server has at least, and end them: the runtime would panic.
+fn check_threads() -> io::Result<()> {
+    let started = (0..=CONNECTION_THREADS).map(|_| thread::Builder::new().spawn(thread::park));
+    let (started, failed): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
+    for thread in started.into_iter().flatten() {
+        thread.thread().unpark();
+    }
+    failed
+        .into_iter()
+        .next()
+        .map_or(Ok(()), |failed| failed.map(|_| ()))
 }
 
 async fn serve(

@@ -41,6 +41,8 @@ pub fn program() -> Command {
         "THREADS",
         "SPIN",
         "LOG",
+        "VARIANT",
+        "MATMUL_KERNEL",
     ] {
         command.env_remove(format!("SLLM_ORT_{variable}"));
     }

@@ -63,7 +63,13 @@ fn elf_problem(file: &mut File, header: &[u8], length: u64) -> io::Result<Option
     }
     let machine = number(header, 18, 2);
     let (wanted, name) = machine_of_this_program();
-    if wanted != 0 && (header[4] != 2 || header[5] != 1 || machine != wanted) {
+    if header[4] != 2 {
+        return Ok(Some(no_library("shared library (ELF) of 64 bits")));
+    }
+    if header[5] != 1 {
+        return Ok(Some(no_library("shared library (ELF) of this byte order")));
+    }
+    if wanted != 0 && machine != wanted {
         let found = machine_name(machine);
         return Ok(Some(format!(
             "the library is for another processor ({found}; this program is for {name})"
