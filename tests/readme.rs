@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::path::PathBuf;
+
 use support::program;
 
 fn readme() -> String {
@@ -107,32 +109,72 @@ fn the_table_of_commands_is_that_of_help() {
     assert_eq!(described, listed, "README's table and --help");
 }
 
-/// All links to files of the project, whether their definition is in place or at the end.
+/// The pages that people read.
+fn pages() -> Vec<PathBuf> {
+    let of_folder = |folder: &str| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let pages = entries.map(|entry| entry.unwrap().path());
+        pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    };
+    let folders = [
+        ".",
+        "docs",
+        "fuzz",
+        "bindings/python",
+        "bindings/c",
+        "examples/ray",
+        "gpu",
+    ];
+    folders.into_iter().flat_map(of_folder).collect()
+}
+
+/// The anchors that GitHub gives to the headings of a page.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' '));
+    let kept = |title: &str| -> String {
+        let kept = title.to_lowercase().replace(' ', "-");
+        kept.chars()
+            .filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_')
+            .collect()
+    };
+    headings.map(kept).collect()
+}
+
+/// All links to files and headings of the project, whether they are defined in place or at the end.
 #[test]
-fn what_it_links_to_is_there() {
-    let readme = readme();
-    let in_place = readme
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    let at_the_end = readme
-        .lines()
-        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
-    let (names, defined): (Vec<_>, Vec<_>) = at_the_end.unzip();
-    assert!(!names.is_empty());
-    for name in names {
-        let uses = readme.matches(&format!("[{name}]")).count();
-        assert!(uses > 1, "README never links to {name}");
-    }
-    let files = in_place.chain(defined).filter(|to| !to.contains("://"));
-    let headings: Vec<String> = readme
-        .lines()
-        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' '))
-        .map(|title| format!("#{}", title.to_lowercase().replace(' ', "-")))
-        .collect();
-    for file in files {
-        let heading = headings.iter().any(|heading| heading == file);
-        assert!(heading || std::path::Path::new(file).exists(), "{file}");
+fn links_lead_somewhere() {
+    let pages = pages();
+    assert!(pages.len() > 15, "{pages:?}");
+    for path in pages {
+        let page = std::fs::read_to_string(&path).unwrap();
+        let in_place = page
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        let at_the_end = page
+            .lines()
+            .filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+        let (names, defined): (Vec<_>, Vec<_>) = at_the_end.unzip();
+        for name in names {
+            let uses = page.matches(&format!("[{name}]")).count();
+            assert!(uses > 1, "{path:?} never links to {name}");
+        }
+        let links = in_place.chain(defined);
+        for link in links.filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.with_file_name(file),
+            };
+            assert!(target.exists(), "{path:?}: {link}");
+            let is_there = |anchor: &str| {
+                let page = std::fs::read_to_string(&target).unwrap();
+                anchors(&page).iter().any(|known| known == anchor)
+            };
+            assert!(anchor.is_empty() || is_there(anchor), "{path:?}: {link}");
+        }
     }
 }
 
