@@ -12,6 +12,7 @@
 //! bundle's segmentation leaves text out, that text differs a little; `next_sentence.bytes` shows it.
 
 mod degenerate;
+mod file_sentence;
 mod measure;
 mod options;
 pub(crate) mod records;

@@ -1,6 +1,6 @@
 //! How much of a text makes a window.
 
-use super::windows::FileSentence;
+use super::file_sentence::FileSentence;
 use crate::{error::Result, text::TextPipeline};
 
 /// How long a window may be.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    file_sentence::FileSentence,
     records::{Piece, Position, Records},
     window_limit::WindowLimit,
 };
@@ -13,20 +14,6 @@ use crate::{
     error::{Error, Result, TextError},
     text::TextPipeline,
 };
-
-/// A sentence of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSentence {
-    pub text: String,
-    /// Its token ids without bos and eos, tokenized alone.
-    pub ids: Vec<u32>,
-    /// Bytes of the text that the ids stand for.
-    pub bytes: u64,
-    /// Whether more text belongs to it.
-    pub truncated: bool,
-    /// Where it begins in the file.
-    offset: u64,
-}
 
 /// Consecutive sentences of one record, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod producers;
 mod product;
 mod ranking;
 mod replace;
+mod replaced;
 mod slot_attention;
 mod slot_memory;
 #[cfg(test)]
@@ -25,4 +26,5 @@ mod tests;
 
 pub use kernel::MatMulKernel;
 pub(super) use operators::domain;
-pub(super) use replace::{Plan, Replaced};
+pub(super) use replace::Plan;
+pub(super) use replaced::Replaced;

@@ -141,13 +141,12 @@ pub(super) fn value_name(message: &[u8]) -> Option<&[u8]> {
     Some(name?.bytes())
 }
 
-/// A node of an operator of ours.
+/// A node of an operator, given by its domain and name, with one attribute.
 pub(super) fn node(
-    domain: &str,
-    op_type: &str,
+    (domain, op_type): (&str, &str),
     inputs: &[&[u8]],
     outputs: &[&[u8]],
-    weights: usize,
+    (attribute, value): (&str, usize),
 ) -> Vec<u8> {
     let mut message = Vec::new();
     for input in inputs {
@@ -157,15 +156,11 @@ pub(super) fn node(
         put_bytes(&mut message, node::OUTPUT, output);
     }
     put_bytes(&mut message, node::OP_TYPE, op_type.as_bytes());
-    let mut number = Vec::new();
-    put_bytes(
-        &mut number,
-        attribute::NAME,
-        super::operators::WEIGHTS.as_bytes(),
-    );
-    put_integer(&mut number, attribute::INTEGER, weights as u64);
-    put_integer(&mut number, attribute::TYPE, attribute::INT);
-    put_bytes(&mut message, node::ATTRIBUTE, &number);
+    let mut integer = Vec::new();
+    put_bytes(&mut integer, attribute::NAME, attribute.as_bytes());
+    put_integer(&mut integer, attribute::INTEGER, value as u64);
+    put_integer(&mut integer, attribute::TYPE, attribute::INT);
+    put_bytes(&mut message, node::ATTRIBUTE, &integer);
     put_bytes(&mut message, node::DOMAIN, domain.as_bytes());
     message
 }

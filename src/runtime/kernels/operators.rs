@@ -12,16 +12,13 @@ use ort::{
 };
 
 use super::{
-    MatMulKernel, activations::Activations, product::Weights, replace::Replaced,
+    MatMulKernel,
+    activations::Activations,
+    product::Weights,
+    replaced::{DOMAIN, Replaced, WEIGHTS},
     slot_memory::SlotWeights,
 };
 
-pub(super) const DOMAIN: &str = "sllm_ort";
-pub(super) const MATMUL: &str = "MatMul";
-pub(super) const RANK_VOCABULARY: &str = "RankVocabulary";
-pub(super) const SLOT_ATTENTION: &str = "SlotAttention";
-/// The attribute of all: the number of the weights.
-pub(super) const WEIGHTS: &str = "weights";
 /// Most parts of the work of an operator, which threads take one after the other.
 const MAX_PARTS: usize = 16;
 /// Values to be rounded that are worth a part.

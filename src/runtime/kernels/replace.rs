@@ -4,11 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     onnx::{self, Node, Tensor, fields, graph, model, opset},
-    operators::{DOMAIN, MATMUL, RANK_VOCABULARY, SLOT_ATTENTION},
-    product::{Constants, Product, Weights},
+    product::{Constants, Product},
     ranking::Ranking,
+    replaced::{DOMAIN, MATMUL, RANK_VOCABULARY, Replaced, SLOT_ATTENTION, WEIGHTS},
     slot_attention::SlotAttention,
-    slot_memory::SlotWeights,
 };
 use crate::{
     protobuf::{Field, put_bytes, put_integer},
@@ -16,16 +15,6 @@ use crate::{
 };
 
 const PRODUCER: &[u8] = b"sllm_export";
-
-/// A graph with operators of ours.
-#[derive(Debug)]
-pub(crate) struct Replaced {
-    pub model: Vec<u8>,
-    /// Of products, by the number that a node has as its attribute.
-    pub(super) weights: Vec<Arc<Weights>>,
-    /// Of attention to slots, in the same way.
-    pub(super) slots: Vec<Arc<SlotWeights>>,
-}
 
 /// Whether the exporter made a model.
 fn is_ours(model: &[Field<'_>]) -> bool {
@@ -193,13 +182,19 @@ impl<'a> Plan<'a> {
                     (Fate::Stays, true) => changed.extend_from_slice(field.encoded),
                     (&Fate::MatMul(number), true) => {
                         let Product { input, output, .. } = self.products[number];
-                        let node = onnx::node(DOMAIN, MATMUL, &[input], &[output], number);
+                        let node =
+                            onnx::node((DOMAIN, MATMUL), &[input], &[output], (WEIGHTS, number));
                         put_bytes(&mut changed, graph::NODE, &node);
                     }
                     (&Fate::SlotAttention(number), true) => {
                         let attention = &self.attentions[number];
                         let (inputs, outputs) = (attention.inputs(), [attention.output]);
-                        let node = onnx::node(DOMAIN, SLOT_ATTENTION, &inputs, &outputs, number);
+                        let node = onnx::node(
+                            (DOMAIN, SLOT_ATTENTION),
+                            &inputs,
+                            &outputs,
+                            (WEIGHTS, number),
+                        );
                         put_bytes(&mut changed, graph::NODE, &node);
                     }
                 },
@@ -215,7 +210,12 @@ impl<'a> Plan<'a> {
             let outputs: [&[u8]; 3] = [b"candidate_ids", b"candidate_logits", b"logits"];
             let number = self.products.len() - 1;
             let inputs = ranking.inputs();
-            let node = onnx::node(DOMAIN, RANK_VOCABULARY, &inputs, &outputs, number);
+            let node = onnx::node(
+                (DOMAIN, RANK_VOCABULARY),
+                &inputs,
+                &outputs,
+                (WEIGHTS, number),
+            );
             put_bytes(&mut changed, graph::NODE, &node);
         }
         Some(changed)

@@ -10,7 +10,10 @@ use ort::{
     value::{TensorElementType::Float32, ValueType},
 };
 
-use super::{Loaded, MATMUL, Product, WEIGHTS, in_parallel, required, values};
+use super::{
+    super::replaced::{MATMUL, WEIGHTS},
+    Loaded, Product, in_parallel, required, values,
+};
 
 /// Input: vectors f32 [..., columns]; output: f32 [..., rows].
 pub(super) struct MatMul(pub Loaded);

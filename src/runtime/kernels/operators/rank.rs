@@ -15,8 +15,11 @@ use ort::{
 };
 
 use super::{
-    super::best::{Best, Scored, rank},
-    Loaded, Product, RANK_VOCABULARY, in_parallel, required, values,
+    super::{
+        best::{Best, Scored, rank},
+        replaced::RANK_VOCABULARY,
+    },
+    Loaded, Product, in_parallel, required, values,
 };
 
 /// Inputs: hidden vectors f32 [batch, tokens, K], whether all logits are wanted, and two constants:

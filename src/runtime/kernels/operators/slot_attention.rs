@@ -13,9 +13,10 @@ use ort::{
 use super::{
     super::{
         MatMulKernel,
+        replaced::{SLOT_ATTENTION, WEIGHTS},
         slot_memory::{SlotMemory, SlotWeights},
     },
-    Loaded, PART_PRODUCTS, SLOT_ATTENTION, WEIGHTS, in_parallel, required, values,
+    Loaded, PART_PRODUCTS, in_parallel, required, values,
 };
 
 /// Inputs: queries f32 [batch, tokens, D], sentence vectors f32 [batch, D], and position ids i64
