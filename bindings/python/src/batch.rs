@@ -5,7 +5,8 @@ use sllm_ort::{Appended, Batch, BatchEvent, Error, FinishReason, Model, Result, 
 
 use crate::{
     arguments::GenerateKeywords,
-    session::{Lease, Session, Slot},
+    lease::{Lease, Slot},
+    session::Session,
 };
 
 /// What is continued.

@@ -9,7 +9,7 @@ use crate::{
     arguments::GenerateKeywords,
     errors::{busy, exception},
     interrupt,
-    session::{Lease, Slot},
+    lease::{Lease, Slot},
     values,
 };
 

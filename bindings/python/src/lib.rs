@@ -8,6 +8,7 @@ mod batch;
 mod errors;
 mod generation;
 mod interrupt;
+mod lease;
 mod load_keywords;
 mod model;
 mod session;
