@@ -190,8 +190,9 @@ impl Bundle {
     ///
     /// # Errors
     /// [`BundleError::NotFound`], [`BundleError::NotDirectory`], [`BundleError::ManifestMissing`]
-    /// if there is no bundle; [`BundleError::FileOutside`], [`Error::Read`],
-    /// [`TextError::NotUtf8`], [`Error::FileTooLarge`], [`Error::Json`],
+    /// if there is no bundle; [`BundleError::FileOutside`], [`BundleError::ManifestNotFile`],
+    /// [`BundleError::LfsPointer`], [`Error::Read`], [`TextError::NotUtf8`],
+    /// [`Error::FileTooLarge`], [`Error::Json`],
     /// [`BundleError::FormatVersion`], [`Error::Schema`] if its manifest is not in order;
     /// [`BundleError::FileOutside`], [`BundleError::MissingFile`] if a file that it names is not.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {

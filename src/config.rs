@@ -182,7 +182,8 @@ impl ModelConfig {
     /// name.
     ///
     /// # Errors
-    /// [`Error::Json`] for a text that is not JSON, [`Error::Schema`] for a wrong configuration. A
+    /// [`Error::Json`] for a text that is not JSON, [`LfsPointer`](crate::error::BundleError) for one
+    /// that Git LFS put in place of the file, [`Error::Schema`] for a wrong configuration. A
     /// wrong type, a missing or an unknown key is reported alone, values out of range all at once.
     pub fn from_json_str(text: &str, origin: &str) -> Result<Self> {
         let file: ConfigFile = json::from_value(&json::parse(text, origin)?, origin)?;

@@ -69,9 +69,9 @@ pub struct Progress {
 /// Evaluate `model` on the file `text`; `progress` is told how far it is.
 ///
 /// # Errors
-/// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Unusable`] or [`TextError::NoSentences`]
-/// for the text; [`Error::State`], [`Error::Read`] or [`Error::Write`] for the state file;
-/// [`TextError::Encode`], [`Error::Graph`].
+/// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Nul`], [`TextError::Unusable`] or
+/// [`TextError::NoSentences`] for the text; [`Error::State`], [`Error::Read`] or [`Error::Write`]
+/// for the state file; [`TextError::Encode`], [`Error::Graph`].
 ///
 /// ```no_run
 /// use sllm_ort::{LoadOptions, Model, eval::{EvalOptions, evaluate}};

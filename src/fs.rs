@@ -47,6 +47,14 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
     })
 }
 
+/// How a file begins that Git LFS has not fetched yet.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// Whether `content` stands in place of a file that Git LFS has not fetched yet.
+pub(crate) fn is_lfs_pointer(content: &[u8]) -> bool {
+    content.starts_with(LFS_POINTER)
+}
+
 /// Links that are followed to find a file that is not there yet.
 const MAX_LINKS: usize = 32;
 

@@ -9,7 +9,10 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use crate::error::{Error, Result, SchemaProblem, shown};
+use crate::{
+    error::{BundleError, Error, Result, SchemaProblem, shown},
+    fs::is_lfs_pointer,
+};
 use strict::{Mismatch, Strict};
 
 /// Longest path of a key in a message, in characters.
@@ -19,7 +22,8 @@ const SHOWN_PATH_CHARS: usize = 160;
 /// out.
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Value> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let value = serde_json::from_str(text).map_err(|source| json_error(source, origin))?;
+    let value =
+        serde_json::from_str(text).map_err(|source| json_error(source, text.as_bytes(), origin))?;
     unique_keys::check(text).map_err(|path| {
         schema_error(
             SchemaProblem::DuplicateKey {
@@ -51,8 +55,13 @@ impl Visitor<'_> for StringVisitor {
     }
 }
 
-/// A parser's error with its place.
-pub(crate) fn json_error(source: serde_json::Error, origin: &str) -> Error {
+/// The error for a content that is not JSON: a parser's error with its place.
+pub(crate) fn json_error(source: serde_json::Error, content: &[u8], origin: &str) -> Error {
+    if is_lfs_pointer(content) {
+        return Error::Bundle(BundleError::LfsPointer {
+            path: origin.into(),
+        });
+    }
     Error::Json {
         origin: origin.to_owned(),
         line: source.line(),

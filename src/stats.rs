@@ -30,8 +30,8 @@ pub use vocabulary::{TokenCount, VocabularyUse};
 /// A model of kind `opt` has no limit on the length of a sentence; its text is cut by the same rule.
 ///
 /// # Errors
-/// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Unusable`] or [`TextError::NoSentences`]
-/// for the text; those of [`Bundle::load_tokenizer`].
+/// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Nul`], [`TextError::Unusable`] or
+/// [`TextError::NoSentences`] for the text; those of [`Bundle::load_tokenizer`].
 ///
 /// ```
 /// use sllm_ort::{bundle::Bundle, stats::text_stats};

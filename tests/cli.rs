@@ -7,6 +7,8 @@ mod errors;
 mod files;
 #[path = "cli/models.rs"]
 mod models;
+#[path = "cli/no_text.rs"]
+mod no_text;
 #[path = "cli/options.rs"]
 mod options;
 #[path = "cli/providers.rs"]

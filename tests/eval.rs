@@ -231,6 +231,17 @@ fn hostile_texts() {
         );
         assert!(!state.exists());
     }
+    let invisible = "\u{200b}\n<|endoftext|>\nOne. \n<|endoftext|>\n\u{feff}\u{2060}\n";
+    let seen = found(&folder.file("text", invisible)).unwrap();
+    assert_eq!((seen.records, seen.sentences, seen.bytes), (1, 1, 4));
+    let late = many() + "\none\0";
+    match found(&folder.file("text", &late)) {
+        Err(Error::Text(TextError::Nul { byte, line, .. })) => {
+            assert_eq!(byte, late.len() as u64 - 1);
+            assert_eq!(line, Some(late.lines().count() as u64));
+        }
+        other => panic!("{other:?}"),
+    }
     let directory = found(folder.0.path());
     assert!(
         matches!(directory, Err(Error::Read { .. })),

@@ -280,11 +280,13 @@ fn the_drawing_is_written_whole_or_not_at_all() {
 #[test]
 fn the_command_fails_with_one_line() {
     let folder = Folder::new();
-    let rows: [(Option<&[u8]>, &str); 4] = [
+    let rows: [(Option<&[u8]>, &str); 6] = [
         (None, "cannot read"),
         (Some(b""), "holds no sentence"),
         (Some(b" \n"), "holds no sentence"),
         (Some(b"One. \n \xc3("), "not UTF-8 text at byte 7 (line 2)"),
+        (Some(b"One. \n\n\0"), "NUL character at byte 7 (line 3)"),
+        (Some("\u{200b} \u{ad}".as_bytes()), "holds no sentence"),
     ];
     for (text, expected) in rows {
         let file = match text {

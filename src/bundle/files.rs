@@ -15,7 +15,7 @@ use super::{
     memory::{FileBytes, MEMORY},
 };
 use crate::error::{BundleError, Error, Result};
-use crate::fs::read_text;
+use crate::fs::{is_lfs_pointer, read_text};
 use crate::hash::hexadecimal;
 
 /// Longest file name in a manifest, in bytes.
@@ -171,7 +171,7 @@ impl BundleFile {
         };
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; CHUNK_BYTES];
-        let (mut bytes, mut is_lfs_pointer) = (0u64, false);
+        let (mut bytes, mut is_pointer) = (0u64, false);
         loop {
             let count = match file.read(&mut buffer) {
                 Ok(0) => break,
@@ -188,7 +188,7 @@ impl BundleFile {
                 });
             }
             let chunk = buffer.get(..count).unwrap_or_default();
-            is_lfs_pointer |= bytes == count as u64 && chunk.starts_with(LFS_POINTER);
+            is_pointer |= bytes == count as u64 && is_lfs_pointer(chunk);
             hasher.update(chunk);
             take(size, chunk);
         }
@@ -196,7 +196,7 @@ impl BundleFile {
         if found == self.sha256 {
             return Ok(());
         }
-        if is_lfs_pointer {
+        if is_pointer {
             return Err(Error::Bundle(BundleError::LfsPointer {
                 path: self.path.clone(),
             }));
@@ -208,9 +208,6 @@ impl BundleFile {
         }))
     }
 }
-
-/// How a file begins that Git LFS has not fetched yet.
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// The text of the manifest in `path`, which must be a regular file inside of `dir`.
 pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {
@@ -228,7 +225,8 @@ pub(super) fn read_manifest(dir: &Path, path: &Path) -> Result<String> {
     }
     // Opening a pipe would wait for a writer.
     if !target.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
+        let path = path.to_owned();
+        return Err(Error::Bundle(BundleError::ManifestNotFile { path }));
     }
     read_text(path, MAX_MANIFEST_BYTES)
 }

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{
-    FinishReason, GenerateOptions, Model, SamplingOptions, Sentence, eval::Degeneration,
+    Appended, FinishReason, GenerateOptions, Model, SamplingOptions, Sentence, eval::Degeneration,
 };
 
 use super::{
     ModelArgs,
-    input::{self, Blank},
+    input::{self, Blank, Item},
     output::{self, percent},
     sampling::SamplingArgs,
 };
@@ -34,16 +35,21 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let prompts = input::items(&[], Some(&args.file), Blank::LeftOut)?;
     let model = args.model.load()?;
     let sampling = args.sampling.apply(model.sampling().clone())?;
+    args.sampling.warn_without_effect(&sampling);
     let json = args.model.is_json();
     let (mut checked, mut degenerate) = (0u64, 0u64);
     for prompt in prompts {
-        let prompt = prompt?.text;
+        let Item {
+            text: prompt,
+            place,
+        } = prompt?;
         // Each its own seed, so that one draw does not decide on all.
         let seed = sampling.seed().wrapping_add(checked);
         let options = GenerateOptions::default()
             .with_max_sentences(args.max_sentences)
             .with_sampling(sampling.clone().with_seed(seed));
-        let (sentences, reason) = continue_prompt(&model, &prompt, options)?;
+        let (sentences, reason) =
+            continue_prompt(&model, &prompt, &place, options).with_context(|| place.clone())?;
         let kind = Degeneration::of(sentences.iter().map(|sentence| sentence.text.as_str()));
         checked += 1;
         degenerate += u64::from(kind.is_some());
@@ -82,13 +88,29 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Warn of what the model does not see of a prompt.
+fn warn_incomplete(appended: &Appended, place: &str) {
+    if appended.truncated > 0 {
+        let sentences = output::count(appended.truncated, "sentence");
+        output::warn(&format!("{place}: {sentences} cut short"));
+    }
+    let dropped = &appended.dropped;
+    if !dropped.is_empty() {
+        output::warn(&format!(
+            "{place}: the unfinished sentence {dropped:?} was dropped"
+        ));
+    }
+}
+
 fn continue_prompt(
     model: &Model,
     prompt: &str,
+    place: &str,
     options: GenerateOptions,
 ) -> sllm_ort::Result<(Vec<Sentence>, FinishReason)> {
     let mut session = model.session()?;
-    session.append(prompt)?;
+    let appended = session.append(prompt)?;
+    warn_incomplete(&appended, place);
     let mut generation = session.generate(options);
     let sentences = generation.by_ref().collect::<sllm_ort::Result<Vec<_>>>()?;
     let reason = generation.finish_reason().unwrap_or(FinishReason::Stop);

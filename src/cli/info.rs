@@ -73,8 +73,8 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
         lines.push((
             "sentences",
             format!(
-                "up to {} tokens{}",
-                longest - 1,
+                "up to {}{}",
+                output::count(longest - 1, "token"),
                 context.unwrap_or_default()
             ),
         ));
@@ -98,11 +98,11 @@ fn summary(model: &Model, description: &Value) -> Vec<(&'static str, String)> {
         (
             "provider",
             format!(
-                "{}, {} of {} nodes, {} threads{}",
+                "{}, {} of {} nodes, {}{}",
                 model.provider(),
                 model.provider_assignment().of(model.provider()),
                 model.provider_assignment().total(),
-                model.threads(),
+                output::count(model.threads(), "thread"),
                 kernel.unwrap_or_default()
             ),
         ),

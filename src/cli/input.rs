@@ -1,5 +1,6 @@
 //! Text from arguments, files and stdin.
 
+mod checks;
 mod lines;
 mod seekable;
 
@@ -13,10 +14,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use sllm_ort::text::{MAX_TEXT_BYTES, with_line_feeds, without_byte_order_mark};
+use sllm_ort::text::{MAX_TEXT_BYTES, is_blank, with_line_feeds, without_byte_order_mark};
 
-use super::output;
-pub use lines::Lines;
+use super::{output, wrong_usage::WrongUsage};
+use checks::{RecordEnds, check_no_device, utf8};
+pub use checks::{check_prompt, check_text};
+use lines::Lines;
 pub use seekable::{Seekable, seekable};
 
 /// Stands for stdin, as a text and as a file.
@@ -68,28 +71,20 @@ pub fn some_text_argument(text: &str) -> Result<String, String> {
     }
 }
 
-/// The text that was given: as an argument, in a file, or on stdin. Its line breaks are LF.
-pub fn text(argument: Option<&str>, file: Option<&Path>) -> anyhow::Result<String> {
-    let text = match (argument, file) {
-        (Some(STDIN), _) => stdin()?,
-        (Some(text), _) => text.to_owned(),
-        (None, Some(path)) => self::file(path)?,
-        (None, None) => stdin()?,
+/// The text that was given: as an argument, which messages call `argument_name`, in a file, or on
+/// stdin. Its line breaks are LF.
+pub fn text(
+    argument: Option<&str>,
+    file: Option<&Path>,
+    argument_name: &str,
+) -> anyhow::Result<String> {
+    let (text, name) = match (argument, file) {
+        (Some(text), _) if text != STDIN => (text.to_owned(), argument_name.to_owned()),
+        (None, Some(path)) => (self::file(path)?, name(path)),
+        _ => (stdin()?, STDIN_NAME.to_owned()),
     };
+    RecordEnds::default().look(&text, |line| format!("{name}, line {line}"));
     Ok(text)
-}
-
-/// Refuse a text with nothing in it.
-pub fn check_text(text: &str, name: &str) -> anyhow::Result<()> {
-    if text.trim().is_empty() {
-        let what = if text.is_empty() {
-            "is empty"
-        } else {
-            "is all white space"
-        };
-        bail!("{name} {what}: give a text");
-    }
-    Ok(())
 }
 
 /// Say that what stands on stdin is not read where texts are given as arguments, if anything does.
@@ -177,15 +172,24 @@ fn open(path: &Path) -> anyhow::Result<File> {
             false => Ok(file),
         }
     };
-    open().with_context(|| format!("cannot read {}", name(path)))
+    let file = open().with_context(|| format!("cannot read {}", name(path)))?;
+    check_no_device(&file, &name(path))?;
+    Ok(file)
+}
+
+/// Stdin, of which whoever sits at a terminal is told.
+fn open_stdin() -> anyhow::Result<io::Stdin> {
+    let stdin = io::stdin();
+    check_no_device(&stdin, STDIN_NAME)?;
+    if stdin.is_terminal() {
+        output::to_stderr(&"sllm-ort: reading the text from the terminal, end it with Ctrl-D");
+    }
+    Ok(stdin)
 }
 
 /// All of stdin.
 fn stdin() -> anyhow::Result<String> {
-    if io::stdin().is_terminal() {
-        output::to_stderr(&"sllm-ort: reading the text from the terminal, end it with Ctrl-D");
-    }
-    all(io::stdin().lock(), STDIN_NAME)
+    all(open_stdin()?.lock(), STDIN_NAME)
 }
 
 fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
@@ -203,13 +207,6 @@ fn all(reader: impl Read, name: &str) -> anyhow::Result<String> {
 /// Most text that is read at once, for a message.
 fn most() -> String {
     output::size(MAX_TEXT_BYTES as f64)
-}
-
-fn utf8(bytes: Vec<u8>, name: &str) -> anyhow::Result<String> {
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        anyhow::anyhow!("{name}: not UTF-8 text at byte {place}: convert it to UTF-8 first")
-    })
 }
 
 /// A text and where it stands, for messages.
@@ -233,9 +230,14 @@ pub type Items = Box<dyn Iterator<Item = anyhow::Result<Item>>>;
 pub fn items(arguments: &[String], file: Option<&Path>, blank: Blank) -> anyhow::Result<Items> {
     let lines = match (arguments, file) {
         ([], Some(path)) => Lines::of_file(path)?,
-        ([], None) => Lines::of_stdin(),
-        ([one], _) if one == STDIN => Lines::of_stdin(),
-        _ => {
+        ([], None) => Lines::of_stdin()?,
+        ([one], _) if one == STDIN => Lines::of_stdin()?,
+        (several, _) => {
+            if several.iter().any(|text| text == STDIN) {
+                return Err(WrongUsage::error(
+                    "- stands for standard input and is given beside other texts: give it alone",
+                ));
+            }
             let items = arguments.iter().enumerate().map(|(number, text)| {
                 Ok(Item {
                     text: text.clone(),
@@ -255,10 +257,15 @@ fn with_text(
     items: impl Iterator<Item = anyhow::Result<Item>>,
     blank: Blank,
 ) -> impl Iterator<Item = anyhow::Result<Item>> {
-    items.filter_map(move |item| match item {
-        Ok(item) if blank == Blank::LeftOut && item.text.trim().is_empty() => None,
-        Ok(item) => Some(check_text(&item.text, &item.place).map(|()| item)),
-        Err(error) => Some(Err(error)),
+    let mut record_ends = RecordEnds::default();
+    items.filter_map(move |item| {
+        let item = match item {
+            Ok(item) if blank == Blank::LeftOut && is_blank(&item.text) => return None,
+            Ok(item) => item,
+            Err(error) => return Some(Err(error)),
+        };
+        record_ends.look(&item.text, |_| item.place.clone());
+        Some(check_text(&item.text, &item.place).map(|()| item))
     })
 }
 

@@ -205,6 +205,7 @@ pub fn main() -> ExitCode {
             output::report(&error, cli.log.is_verbose());
             match error.downcast_ref::<Error>() {
                 Some(Error::InvalidOption { .. }) => ExitCode::from(USAGE),
+                _ if error.is::<wrong_usage::WrongUsage>() => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,
             }
         }

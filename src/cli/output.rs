@@ -96,6 +96,12 @@ pub fn size(bytes: f64) -> String {
     format!("{size:.1} {}", unit.unwrap_or(&"KiB"))
 }
 
+/// A number of things, such as `1 thread` or `2 threads`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// A share in percent.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)

@@ -12,7 +12,7 @@ use sllm_ort::{Model, text::TextSentence};
 
 use super::{
     ModelArgs,
-    input::{self, Blank, Items, in_batches},
+    input::{self, Blank, Item, Items, in_batches},
     output,
 };
 
@@ -92,7 +92,7 @@ fn reconstruct_all(
         let batch = batch?;
         let mut sentences = Vec::new();
         for item in &batch {
-            sentences.extend(cut(model, args, &item.text).with_context(|| item.place.clone())?);
+            sentences.extend(cut(model, args, item).with_context(|| item.place.clone())?);
         }
         for sentences in sentences.chunks(BATCH) {
             show(model, args, sentences, count)?;
@@ -104,18 +104,23 @@ fn reconstruct_all(
 fn cut<'t>(
     model: &Model,
     args: &ReconstructArgs,
-    text: &'t str,
+    item: &'t Item,
 ) -> anyhow::Result<Vec<TextSentence<'t>>> {
     let pipeline = model.text_pipeline();
     let mut pieces = if args.segment {
-        pipeline.sentences(text)?
+        pipeline.sentences(&item.text)?
     } else {
-        pipeline.one_sentence(text)?
+        pipeline.one_sentence(&item.text)?
     };
     let sentences = pieces.by_ref().collect::<Result<Vec<_>, _>>()?;
-    output::warn_dropped(pieces.dropped());
+    let (place, dropped) = (&item.place, pieces.dropped());
+    if !dropped.is_empty() {
+        output::warn(&format!(
+            "{place}: the unfinished sentence {dropped:?} was dropped"
+        ));
+    }
     for sentence in sentences.iter().filter(|sentence| sentence.truncated) {
-        output::warn(&format!("{:?} was cut short", sentence.text));
+        output::warn(&format!("{place}: {:?} was cut short", sentence.text));
     }
     Ok(sentences)
 }

@@ -150,9 +150,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let given = args.prompt.iter().chain(&args.prompt_option).next();
     let continues = given.is_none() && args.file.is_none() && args.goes_on();
     input::warn_of_stdin(continues || given.is_some_and(|text| text != "-"));
-    for option in args.sampling.without_effect(&sampling) {
-        output::warn(&format!("{option} has no effect at temperature 0"));
-    }
+    args.sampling.warn_without_effect(&sampling);
     let cancel = CancelHandle::new();
     let options = options
         .with_sampling(sampling.clone())
@@ -216,17 +214,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     if args.stats {
         output::to_stderr(&format_args!(
-            "{}, {} on {} ({} of {} nodes), {} threads; {}; {prompt_sentences} + {sentences} sentences, {tokens} tokens; ended by {}; {}; KV caches {}",
+            "{}, {} on {} ({} of {} nodes), {}; {}; {prompt_sentences} + {sentences} sentences, {}; ended by {}; {}; KV caches {}",
             model.config().name,
             model.variant(),
             model.provider(),
             model.provider_assignment().of(model.provider()),
             model.provider_assignment().total(),
-            model.threads(),
+            output::count(model.threads(), "thread"),
             match sampling.temperature() {
                 0.0 => "greedy".to_owned(),
                 temperature => format!("temperature {temperature}, seed {}", sampling.seed()),
             },
+            output::count(tokens, "token"),
             reason.as_str(),
             timings.text(tokens),
             output::size(session.memory_bytes() as f64),
@@ -259,8 +258,8 @@ fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::Resul
     };
     if appended.truncated > 0 {
         output::warn(&format!(
-            "{} sentences of the prompt were cut short",
-            appended.truncated
+            "only the beginning of {} of the prompt is taken",
+            output::count(appended.truncated, "sentence")
         ));
     }
     output::warn_dropped(&appended.dropped);
@@ -367,10 +366,8 @@ impl RunArgs {
         if prompt.is_none() && self.file.is_none() && self.goes_on() {
             return Ok(String::new());
         }
-        let text = input::text(prompt, self.file.as_deref())?;
-        if !self.goes_on() {
-            input::check_text(&text, "the prompt")?;
-        }
+        let text = input::text(prompt, self.file.as_deref(), "the prompt")?;
+        input::check_prompt(&text, self.goes_on())?;
         Ok(text)
     }
 }

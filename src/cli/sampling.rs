@@ -3,6 +3,8 @@
 use clap::Args;
 use sllm_ort::SamplingOptions;
 
+use super::output;
+
 /// Where an option is not given, the value of the bundle (`generation` in its manifest) is taken,
 /// else the one named in its help.
 #[derive(Args, Debug)]
@@ -74,8 +76,14 @@ impl SamplingArgs {
         Ok(sampling.with_seed(seed))
     }
 
-    /// Options that were given and have no effect with these.
-    pub fn without_effect(&self, sampling: &SamplingOptions) -> Vec<&'static str> {
+    /// Warn of options that were given and have no effect with these.
+    pub fn warn_without_effect(&self, sampling: &SamplingOptions) {
+        for option in self.without_effect(sampling) {
+            output::warn(&format!("{option} has no effect at temperature 0"));
+        }
+    }
+
+    fn without_effect(&self, sampling: &SamplingOptions) -> Vec<&'static str> {
         if sampling.temperature() > 0.0 {
             return Vec::new();
         }

@@ -21,7 +21,7 @@ pub struct SegmentArgs {
 }
 
 pub fn run(args: &SegmentArgs) -> anyhow::Result<()> {
-    let text = input::text(args.text.as_deref(), args.file.as_deref())?;
+    let text = input::text(args.text.as_deref(), args.file.as_deref(), "the text")?;
     input::check_text(&text, "the text")?;
     let bundle = Bundle::open(args.bundle.dir()?)?;
     let longest = bundle.config.longest_sentence()?;

@@ -1,7 +1,10 @@
 //! `stats`: count what a text file holds for a model. Needs a bundle's tokenizer, but no ONNX
 //! Runtime.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use sllm_ort::{
@@ -39,7 +42,7 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     }
     let text = input::seekable(&args.file)?;
     let bundle = Bundle::open(args.bundle.dir()?)?;
-    let found = count(&bundle, &text)?;
+    let found = count(&bundle, &text, &args.file)?;
     match args.bundle.format {
         Format::Json => output::json(&found)?,
         Format::Text => {
@@ -55,13 +58,16 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count(bundle: &Bundle, text: &Seekable) -> anyhow::Result<TextStats> {
+fn count(bundle: &Bundle, text: &Seekable, file: &Path) -> anyhow::Result<TextStats> {
     let bar = progress::bytes(&bundle.config.name)?;
     // A file that cannot be read is refused below, with its name.
     bar.set_length(fs::metadata(text.path()).map_or(0, |data| data.len()));
     let found = text_stats(bundle, text.path(), |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
-    found.map_err(|error| text.named(error).into())
+    let mut found = found.map_err(|error| text.named(error))?;
+    // A pipe was read from a copy.
+    found.text = file.display().to_string();
+    Ok(found)
 }
 
 fn table(found: &TextStats) -> Vec<String> {

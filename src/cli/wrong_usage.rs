@@ -3,6 +3,7 @@
 use std::{
     env,
     error::Error as _,
+    fmt,
     num::{IntErrorKind, ParseFloatError, ParseIntError},
     path::Path,
     process::ExitCode,
@@ -12,6 +13,25 @@ use clap::{
     Command, Error,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+
+/// Wrong usage that clap does not see.
+#[derive(Debug)]
+pub struct WrongUsage(&'static str);
+
+impl WrongUsage {
+    /// The error; `message` says what is wrong and what to do.
+    pub fn error(message: &'static str) -> anyhow::Error {
+        Self(message).into()
+    }
+}
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
 
 /// The command in which `-1` is the value of the option before it, so that it is refused as such,
 /// or a text: no option is called so.

@@ -26,6 +26,12 @@ pub enum BundleError {
         /// The directory.
         path: PathBuf,
     },
+    /// Something else than a file has the manifest's name.
+    #[error("{} is not a regular file, but a folder, a pipe or a device: put the manifest there, or copy or export the bundle again", .path.display())]
+    ManifestNotFile {
+        /// What has the name.
+        path: PathBuf,
+    },
     /// The manifest, or a file that it names, is a symbolic link that leads out of the bundle.
     #[error("{} is a symbolic link to {}, outside of the bundle: put the file itself there", .path.display(), .target.display())]
     FileOutside {

@@ -9,7 +9,7 @@ use super::{BoxedError, message::first_of};
 #[non_exhaustive]
 pub enum GraphError {
     /// ONNX Runtime refused a graph.
-    #[error("{}: cannot be loaded with execution provider {provider:?}", .path.display())]
+    #[error("{}: cannot be loaded with execution provider {provider:?}: export the bundle again, or use a newer ONNX Runtime", .path.display())]
     Load {
         /// The graph.
         path: PathBuf,

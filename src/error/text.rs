@@ -78,6 +78,16 @@ pub enum TextError {
         /// Its line, from 1, if the file could be read again to count.
         line: Option<u64>,
     },
+    /// A text file has a NUL character, which no text has.
+    #[error("{}: NUL character at byte {byte}{}: it looks like UTF-16 or a binary file: convert it to UTF-8 first", .path.display(), on_line(*line))]
+    Nul {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in front of the NUL.
+        byte: u64,
+        /// Its line, from 1, if the file could be read again to count.
+        line: Option<u64>,
+    },
     /// A text file has nothing to work on.
     #[error("{}: holds no sentence: give a file with text", .path.display())]
     NoSentences {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result, TextError},
-    text::{LineFeeds, Tail, segments},
+    text::{LineFeeds, Tail, is_blank, segments},
 };
 
 /// What ends a record: a line of its own, or in a line.
@@ -139,9 +139,14 @@ impl Records {
     /// The rest of the record, which ends at `end` in the buffer; the next one begins at `after`.
     fn end_record(&mut self, end: usize, after: usize) -> Result<Piece> {
         let (text, trimmed) = {
-            let text = std::str::from_utf8(&self.buffer[..end])
-                .map_err(|error| self.not_text(error.valid_up_to()))?;
-            let kept = self.without_indent(text);
+            let bytes = self.without_nul(&self.buffer[..end])?;
+            let text =
+                std::str::from_utf8(bytes).map_err(|error| self.not_utf8(error.valid_up_to()))?;
+            let kept = match self.without_indent(text) {
+                // A record that nobody sees.
+                kept if !self.in_record && is_blank(kept) => "",
+                kept => kept,
+            };
             (LineFeeds::new(kept.trim_end()), text.len() - kept.len())
         };
         let offset = self.offset + trimmed as u64;
@@ -159,14 +164,14 @@ impl Records {
     /// The sentences of a full buffer but for the last one, which may go on.
     fn cut(&mut self) -> Result<Option<Piece>> {
         // What comes after may begin a separator.
-        let bytes = self.buffer.get(..self.searched).unwrap_or_default();
+        let bytes = self.without_nul(self.buffer.get(..self.searched).unwrap_or_default())?;
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             // The buffer may end within a character.
             Err(error) if error.error_len().is_none() => {
                 std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
             }
-            Err(error) => return Err(self.not_text(error.valid_up_to())),
+            Err(error) => return Err(self.not_utf8(error.valid_up_to())),
         };
         // A CR at the end may be half of a line break.
         let text = text.strip_suffix('\r').unwrap_or(text);
@@ -203,32 +208,54 @@ impl Records {
         }
     }
 
-    fn not_text(&self, place: usize) -> Error {
+    /// The bytes at the beginning of the buffer, if there is no NUL among them.
+    fn without_nul<'b>(&self, bytes: &'b [u8]) -> Result<&'b [u8]> {
+        let Some(place) = bytes.iter().position(|&byte| byte == 0) else {
+            return Ok(bytes);
+        };
+        let (byte, line) = self.place_in_file(place);
+        let path = self.path.clone();
+        Err(Error::Text(TextError::Nul { path, byte, line }))
+    }
+
+    fn not_utf8(&self, place: usize) -> Error {
+        let (byte, line) = self.place_in_file(place);
+        let path = self.path.clone();
+        Error::Text(TextError::NotUtf8 { path, byte, line })
+    }
+
+    /// A place in the buffer as the number of bytes in front of it in the file, and its line.
+    fn place_in_file(&self, place: usize) -> (u64, Option<u64>) {
         let byte = self.offset + place as u64;
-        Error::Text(TextError::NotUtf8 {
-            path: self.path.clone(),
-            byte,
-            line: line_of(&self.path, byte).ok(),
-        })
+        (byte, line_of(&self.path, byte).ok())
     }
 }
 
 /// A reader at `offset`, behind a byte order mark at the beginning, and where that is.
 fn open_at(path: &Path, offset: u64) -> io::Result<(BufReader<File>, u64)> {
-    let mut reader = BufReader::new(File::open(path)?);
+    let mut file = File::open(path)?;
     if offset > 0 {
-        reader.seek(SeekFrom::Start(offset))?;
-        return Ok((reader, offset));
+        file.seek(SeekFrom::Start(offset))?;
+        return Ok((BufReader::new(file), offset));
     }
+    let mut reader = BufReader::new(rewound(file)?);
     let mark = reader.fill_buf()?.starts_with(BYTE_ORDER_MARK);
     let skipped = if mark { BYTE_ORDER_MARK.len() } else { 0 };
     reader.consume(skipped);
     Ok((reader, skipped as u64))
 }
 
+/// The file at its beginning: `/dev/fd` may give one that was read already. A pipe is where it is.
+fn rewound(mut file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        file.rewind()?;
+    }
+    Ok(file)
+}
+
 /// The line, from 1, that a byte is on.
 fn line_of(path: &Path, byte: u64) -> io::Result<u64> {
-    let mut reader = BufReader::new(File::open(path)?.take(byte));
+    let mut reader = BufReader::new(rewound(File::open(path)?)?.take(byte));
     let (mut line, mut before) = (1, 0);
     loop {
         let buffer = reader.fill_buf()?;

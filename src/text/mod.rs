@@ -26,7 +26,7 @@ pub use split::LongSentence;
 pub use stream::Detokenizer;
 use stream::Spacing;
 pub use tokenizer::SentenceTokenizer;
-pub use white_space::WhiteSpace;
+pub use white_space::{WhiteSpace, is_blank};
 
 /// Longest text that is accepted at once, in bytes. A context holds a few thousand sentences; this
 /// is far beyond it.

@@ -60,6 +60,11 @@ pub(super) fn first_piece<'t>(
     }
 }
 
+/// Bytes that are looked at first.
+pub(super) fn first_window(limit: usize) -> usize {
+    limit.saturating_mul(WINDOW_BYTES_PER_TOKEN)
+}
+
 /// Encodes as much of `text` as shows its first `limit` tokens: all of it, or else more than
 /// `limit` tokens.
 ///
@@ -72,7 +77,7 @@ fn look_ahead(
     limit: usize,
     patience: usize,
 ) -> Result<Encoded> {
-    let first = limit.saturating_mul(WINDOW_BYTES_PER_TOKEN);
+    let first = first_window(limit);
     let mut size = first;
     loop {
         let (window, rest) = text.split_at(text.floor_char_boundary(size));

@@ -50,7 +50,7 @@ impl SentenceTokenizer {
     pub fn from_bytes(bytes: &[u8], config: &ModelConfig, origin: &str) -> Result<Self> {
         // The library panics where the JSON breaks off inside some of its objects.
         let parts: Parts =
-            serde_json::from_slice(bytes).map_err(|source| json_error(source, origin))?;
+            serde_json::from_slice(bytes).map_err(|source| json_error(source, bytes, origin))?;
         let load_error = |source: BoxedError| {
             Error::Bundle(BundleError::TokenizerLoad {
                 origin: origin.to_owned(),

@@ -30,6 +30,45 @@ pub(super) fn is_line_break(c: char) -> bool {
     )
 }
 
+/// Whether nothing of `text` is visible: it is empty, or has only white space, control characters
+/// and others that are never drawn, such as U+200B (zero width space).
+///
+/// ```
+/// assert!(sllm_ort::text::is_blank(" \u{200b}\n"));
+/// assert!(!sllm_ort::text::is_blank(" ."));
+/// ```
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    let invisible = |c: char| c.is_whitespace() || c.is_control() || is_ignorable(c);
+    text.chars().all(invisible)
+}
+
+/// Whether `c` is never drawn: Unicode's Default_Ignorable_Code_Point, interlinear annotations, and
+/// the empty pattern of Braille.
+fn is_ignorable(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | BYTE_ORDER_MARK
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
 /// `text` without the white space and the byte order marks in front of it. A mark is also inside a
 /// text that was put together of files.
 pub(super) fn trim_indent(text: &str) -> &str {

@@ -19,6 +19,9 @@ const CONNECTIVES: &[&str] = &[
 const CLAUSE_ENDS: &[char] = &[',', ';', ':', '—', '–', ')', ']'];
 /// Bytes per token of the window that is looked at first: about twice what English has.
 const WINDOW_BYTES_PER_TOKEN: usize = 8;
+/// How much of an endless word is looked at, in the windows that splitting begins with: a power of
+/// two, so that splitting sees the windows of the whole word.
+const FIRST_WINDOWS: usize = 4;
 
 /// The beginning of `text` that has at most `limit` tokens in its `form`; all of it if that fits.
 pub(super) fn first_part<'t>(
@@ -83,11 +86,7 @@ fn part_of_word<'t>(
     limit: usize,
     form: impl Fn(&str) -> Cow<'_, str>,
 ) -> Result<TextSentence<'t>> {
-    // White space behind the word is none of its tokens: the tokenizer may not even know it.
-    let word = text.trim_start();
-    let word = word.trim_start_matches(|c: char| !c.is_whitespace());
-    let word = text.get(..text.len() - word.len()).unwrap_or(text);
-    let first = split::first_piece(tokenizer, word, limit, LongSentence::Split)?;
+    let first = piece_of_word(tokenizer, text, limit)?;
     let rest = text.get(first.text.len()..).unwrap_or_default();
     let end = text.len() - rest.trim_start().len();
     let part = text.get(..end).unwrap_or(text);
@@ -99,6 +98,30 @@ fn part_of_word<'t>(
         ids: if fits { ids } else { first.ids },
         truncated: false,
     })
+}
+
+/// The beginning of the first word of `text`, and of the white space in front of it, that has at
+/// most `limit` tokens.
+fn piece_of_word<'t>(
+    tokenizer: &SentenceTokenizer,
+    text: &'t str,
+    limit: usize,
+) -> Result<TextSentence<'t>> {
+    let mut size = split::first_window(limit).saturating_mul(FIRST_WINDOWS);
+    loop {
+        let head = text.get(..text.floor_char_boundary(size)).unwrap_or(text);
+        // White space behind the word is none of its tokens: the tokenizer may not even know it.
+        let after = head.trim_start();
+        let after = after.trim_start_matches(|c: char| !c.is_whitespace());
+        let word = head.get(..head.len() - after.len()).unwrap_or(head);
+        let first = split::first_piece(tokenizer, word, limit, LongSentence::Split)?;
+        // All of a head that ends within the word, or in front of it: more may fit.
+        let may_be_longer = first.text.len() == head.len() && head.len() < text.len();
+        if !may_be_longer {
+            return Ok(first);
+        }
+        size = size.saturating_mul(2);
+    }
 }
 
 /// The words of `text` within `size` bytes, and whether they are only the beginning of one word.
@@ -218,6 +241,35 @@ mod tests {
             let words: Vec<&str> = case.words.iter().map(String::as_str).collect();
             let starts = split(&words, &case.tokens, case.limit);
             assert_eq!(starts, case.starts, "{case:?}");
+        }
+    }
+
+    /// As much of an endless word is looked at as splitting needs, and no other part is taken.
+    #[test]
+    fn the_end_of_a_long_word_does_not_matter() {
+        let bundle = crate::bundle::Bundle::open("tests/golden/bundle").unwrap();
+        let tokenizer = bundle.load_tokenizer().unwrap();
+        let parts = ["hello", "a1b2", "\u{e9}", "..!", "the", "--"];
+        for length in [1, 5, 31, 32, 33, 64, 200, 700] {
+            let word: String = (0..length).map(|at| parts[at * at % 7 % 6]).collect();
+            for indent in ["", "  ", &" ".repeat(300)] {
+                for limit in [1, 2, 3, 8, 23, 500] {
+                    let whole = format!("{indent}{word}");
+                    let policy = LongSentence::Split;
+                    let expected = split::first_piece(&tokenizer, &whole, limit, policy);
+                    for behind in ["", " and more"] {
+                        let text = format!("{whole}{behind}");
+                        let found = piece_of_word(&tokenizer, &text, limit);
+                        match (&expected, &found) {
+                            (Ok(expected), Ok(found)) => assert_eq!(found, expected),
+                            (Err(expected), Err(found)) => {
+                                assert_eq!(found.to_string(), expected.to_string());
+                            }
+                            other => panic!("{length} {limit}: {other:?}"),
+                        }
+                    }
+                }
+            }
         }
     }
 }

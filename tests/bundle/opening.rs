@@ -127,9 +127,19 @@ fn directories_that_are_no_bundle() {
         Err(Error::Bundle(BundleError::ManifestMissing { .. }))
     ));
     fs::create_dir(dir.path().join("sllm.json")).unwrap();
-    assert!(matches!(Bundle::open(dir.path()), Err(Error::Read { .. })));
+    assert!(matches!(
+        Bundle::open(dir.path()),
+        Err(Error::Bundle(BundleError::ManifestNotFile { .. }))
+    ));
 
     let fixture = Fixture::new();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+    match fixture.refusal(pointer).1 {
+        Error::Bundle(BundleError::LfsPointer { path }) => {
+            assert_eq!(path, fixture.path().join("sllm.json"));
+        }
+        other => panic!("{other:?}"),
+    }
     let long = " ".repeat(MAX_MANIFEST_BYTES as usize + 1);
     assert!(matches!(
         fixture.refusal(&long).1,

@@ -40,7 +40,10 @@ fn info_describes_the_model() {
     // 512 and 18,432 bytes.
     let sizes = "KV cache    512 B a sentence, 18.0 KiB at most\n";
     assert!(text.contains(sizes), "{text}");
-    assert!(text.contains(" threads, products by "), "{text}");
+    assert!(
+        text.contains(" nodes, ") && text.contains(", products by "),
+        "{text}"
+    );
     tiny(&["info", "-v", "--log", "off"])
         .assert()
         .success()
@@ -137,4 +140,61 @@ fn a_tokenizer_that_makes_the_library_panic_is_one_line() {
         }
     }
     assert!(refused > 0, "none of these makes the library panic");
+}
+
+/// A graph may be what the manifest promises, and yet nothing for ONNX Runtime.
+#[test]
+fn a_graph_that_cannot_be_loaded_is_told_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    support::copy_bundle(support::TINY, &bundle);
+    let file = bundle.join("cpu-int8/encoder.onnx");
+    std::fs::write(&file, "").unwrap();
+    let hash = support::sha256(&file);
+    support::edit_manifest(&bundle, |manifest| {
+        let variants = manifest["variants"].as_array_mut().unwrap();
+        let mut named = variants.iter_mut();
+        let variant = named.find(|one| one["name"] == "cpu-int8").unwrap();
+        variant["graphs"]["encoder"]["sha256"] = hash.into();
+    });
+    let mut command = program();
+    command.args(["info", "--variant", "cpu-int8", "-m"]);
+    let error = failure(command.arg(&bundle));
+    let advice = "export the bundle again, or use a newer ONNX Runtime";
+    assert!(error.contains("encoder.onnx: cannot be loaded"), "{error}");
+    assert!(error.contains(advice), "{error}");
+}
+
+/// What stands in place of a manifest is named.
+#[cfg(unix)]
+#[test]
+fn manifests_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("sllm.json");
+    let path = folder.path().to_str().unwrap();
+    let expect = |expected: &str| {
+        for command in [&["info"][..], &["run", "a. "], &["segment", "a. "]] {
+            let error = failure(program().args(command).args(["-m", path]));
+            assert!(error.contains(expected), "{command:?}: {error}");
+        }
+    };
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1234\n";
+    std::fs::write(&manifest, pointer).unwrap();
+    expect("sllm.json is a Git LFS pointer, not the file itself: fetch it with");
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    expect("sllm.json is not a regular file");
+    std::fs::remove_dir(&manifest).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&manifest).status();
+    assert!(made.unwrap().success());
+    expect("sllm.json is not a regular file");
+}
+
+#[test]
+fn one_thread_is_no_threads() {
+    for (threads, expected) in [("1", " nodes, 1 thread,"), ("2", " nodes, 2 threads,")] {
+        let info = tiny(&["info", "--threads", threads]).output().unwrap();
+        let info = String::from_utf8(info.stdout).unwrap();
+        assert!(info.contains(expected), "{info}");
+    }
 }

@@ -189,3 +189,28 @@ fn the_best_of_equal_candidates_is_refused() {
     ]);
     command.assert().success();
 }
+
+/// An option that changes nothing is said, in every command that takes it.
+#[test]
+fn options_without_effect_are_said() {
+    let text = "The cat sat. ";
+    let options = [
+        "--top-k", "2", "--top-p", ".2", "--min-p", ".1", "--seed", "3",
+    ];
+    for (arguments, greedy, warned) in [
+        (&["run", text, "-n", "0"][..], &["--greedy"][..], 4),
+        (&["run", text, "-n", "0"], &["-t", "1"], 0),
+        (&["check", "-f", "-", "-n", "0"], &["--greedy"], 4),
+        (&["check", "-f", "-", "-n", "0"], &["-t", "0"], 4),
+        (&["check", "-f", "-", "-n", "0"], &["-t", "1"], 0),
+    ] {
+        let mut command = tiny(&[arguments, greedy, &options].concat());
+        if arguments.contains(&"check") {
+            command.write_stdin(text);
+        }
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        let found = error.matches("has no effect at temperature 0").count();
+        assert_eq!(found, warned, "{arguments:?} {greedy:?}: {error}");
+    }
+}

@@ -3,7 +3,7 @@
 use sllm_ort::{
     Error,
     config::{MAX_CONFIG_BYTES, ModelConfig},
-    error::TextError,
+    error::{BundleError, TextError},
 };
 
 use super::{parse, sllm};
@@ -52,6 +52,11 @@ fn files() {
     assert!(matches!(
         ModelConfig::from_file(&path),
         Err(Error::Text(TextError::NotUtf8 { byte: 0, .. }))
+    ));
+    std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    assert!(matches!(
+        ModelConfig::from_file(&path),
+        Err(Error::Bundle(BundleError::LfsPointer { path: named })) if named == path
     ));
     std::fs::write(&path, " ".repeat(MAX_CONFIG_BYTES as usize + 1)).unwrap();
     assert!(matches!(

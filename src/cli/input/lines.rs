@@ -2,14 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, BufRead, BufReader, Read as _},
+    io::{BufRead, BufReader, Read as _},
     path::Path,
 };
 
 use anyhow::{Context as _, bail};
 use sllm_ort::text::MAX_TEXT_BYTES;
 
-use super::{Item, STDIN, STDIN_NAME, most, name, open, utf8};
+use super::{Item, STDIN, STDIN_NAME, most, name, open, open_stdin, utf8};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
@@ -27,7 +27,7 @@ pub struct Lines {
 impl Lines {
     pub fn of_file(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new(STDIN) {
-            return Ok(Self::of_stdin());
+            return Self::of_stdin();
         }
         Ok(Self {
             reader: Box::new(BufReader::new(open(path)?)),
@@ -37,14 +37,13 @@ impl Lines {
         })
     }
 
-    pub fn of_stdin() -> Self {
-        let reader = Box::new(BufReader::new(io::stdin()));
-        Self {
-            reader,
+    pub fn of_stdin() -> anyhow::Result<Self> {
+        Ok(Self {
+            reader: Box::new(BufReader::new(open_stdin()?)),
             name: STDIN_NAME.into(),
             pending: VecDeque::new(),
             number: 0,
-        }
+        })
     }
 
     /// The next line without its end.
