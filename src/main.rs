@@ -1,6 +1,8 @@
 //! The command line program; see `README.md` for its commands.
 
 mod cli;
+mod number;
+mod number_option;
 #[cfg(feature = "serve")]
 mod serve;
 

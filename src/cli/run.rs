@@ -1,5 +1,7 @@
 //! `run`: continue a text.
 
+mod timings;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,10 +13,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
     Appended, CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
-    SamplingOptions, Session, check_writable, config::ModelKind,
+    SamplingOptions, Session, check_writable, config::ModelKind, error::GraphError,
 };
 
 use super::{ModelArgs, input, models, output, sampling::SamplingArgs, signals::Interruptible};
+use crate::number::shown;
+use timings::Timings;
 
 /// Headings of the help.
 const LENGTH: &str = "Length and end";
@@ -113,14 +117,6 @@ enum Full {
     DropOldest,
 }
 
-/// How long the parts of the work took.
-struct Timings {
-    load: Duration,
-    prefill: Duration,
-    generation: Duration,
-    first_sentence: Option<Duration>,
-}
-
 /// Print the continuation; returns the exit status.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let options = args.generate_options()?;
@@ -153,11 +149,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .with_sampling(sampling.clone())
         .with_cancel(cancel.clone());
     let started = Instant::now();
-    let mut session = match args.load_path() {
-        Some(path) => Session::load(&model, path)?,
+    let loaded = args.load_path();
+    let explained = |error| explained(error, loaded);
+    let mut session = match loaded {
+        Some(path) => Session::load(&model, path).map_err(|error| explained(error.into()))?,
         None => model.session()?,
     };
-    append(&mut session, &prompt, args.when_full)?;
+    append(&mut session, &prompt, args.when_full).map_err(explained)?;
     let prefill = started.elapsed();
     let prompt_sentences = session.len();
     let interruptible = Interruptible::watch(cancel)?;
@@ -177,7 +175,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = args.save_path() {
         session.save(path)?;
     }
-    let reason = ended?;
+    let reason = ended.map_err(explained)?;
     if reason == FinishReason::ContextFull {
         output::warn(match model.config().kind {
             ModelKind::Opt => "the context is full, so that the text ends here",
@@ -225,6 +223,30 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(interruptible.status())
+}
+
+/// The error; numbers that are not finite may come from the session that was loaded.
+fn explained(error: anyhow::Error, loaded: Option<&Path>) -> anyhow::Error {
+    match (loaded, error.downcast_ref()) {
+        (Some(path), Some(Error::Graph(GraphError::NotFinite { .. }))) => error.context(format!(
+            "cannot continue the session {}: if other texts can be continued, its values are \
+             unusable: make it again from its text",
+            path.display()
+        )),
+        _ => error,
+    }
+}
+
+/// A time of any length: one that is longer than a `Duration` can be never ends.
+fn time_limit(seconds: f64) -> sllm_ort::Result<Duration> {
+    if seconds >= Duration::MAX.as_secs_f64() {
+        return Ok(Duration::MAX);
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| Error::InvalidOption {
+        option: "time-limit",
+        value: shown(seconds),
+        allowed: "0 or more seconds".into(),
+    })
 }
 
 /// Refuse to decode each sentence several times where all of them are the same.
@@ -320,12 +342,7 @@ impl RunArgs {
             options = options.with_avoid_repeats(avoid);
         }
         if let Some(seconds) = self.time_limit {
-            let limit = Duration::try_from_secs_f64(seconds);
-            options = options.with_time_limit(limit.map_err(|_| Error::InvalidOption {
-                option: "time-limit",
-                value: seconds.to_string(),
-                allowed: "0 or more seconds".into(),
-            })?);
+            options = options.with_time_limit(time_limit(seconds)?);
         }
         for text in &self.stop {
             options = options.with_stop_text(text)?;
@@ -360,41 +377,4 @@ impl RunArgs {
         }
         Ok(text)
     }
-}
-
-impl Timings {
-    fn tokens_per_second(&self, tokens: usize) -> f64 {
-        tokens as f64 / self.generation.as_secs_f64()
-    }
-
-    fn json(&self, tokens: usize) -> serde_json::Value {
-        let mut timings = json!({
-            "load_ms": milliseconds(self.load),
-            "prefill_ms": milliseconds(self.prefill),
-            "generation_ms": milliseconds(self.generation),
-            "tokens_per_second": (self.tokens_per_second(tokens) * 10.0).round() / 10.0,
-        });
-        if let Some(time) = self.first_sentence {
-            timings["first_sentence_ms"] = milliseconds(time).into();
-        }
-        timings
-    }
-
-    fn text(&self, tokens: usize) -> String {
-        let first = self
-            .first_sentence
-            .map(|time| format!(", first sentence after {:.0} ms", milliseconds(time)));
-        format!(
-            "load {:.0} ms, prompt {:.0} ms{}, {:.0} tokens/s",
-            milliseconds(self.load),
-            milliseconds(self.prefill),
-            first.unwrap_or_default(),
-            self.tokens_per_second(tokens),
-        )
-    }
-}
-
-/// Rounded to a microsecond.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
