@@ -1,6 +1,10 @@
 //! Appending a prompt without stopping the other rows for long.
 
-use std::{ops::ControlFlow, sync::atomic::Ordering, time::Instant};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use sllm_ort::{Appended, Session, config::ModelKind};
 
@@ -10,7 +14,7 @@ use super::{
         job::{Event, Job},
         metrics::Timer,
     },
-    PREFILL_SENTENCES, Worker,
+    PREFILL_SENTENCES, Worker, refused,
 };
 
 /// Tokens of a token-level model that count as a sentence.
@@ -27,6 +31,7 @@ impl Worker {
         if let Some(refused) = job.answer.refusal() {
             return Err(refused);
         }
+        let prompt = Arc::clone(&job.prompt);
         let started = Instant::now();
         let mut session = match &mut job.home {
             Some(home) => home.take().ok_or_else(ApiError::internal)?,
@@ -38,10 +43,11 @@ impl Worker {
         let appended = match self.append(&mut session, job, budget) {
             Ok(appended) => appended,
             Err(error) => {
+                let refused = refused(&error, &prompt.param, job.home.as_ref());
                 if let Some(home) = &mut job.home {
                     home.put(session);
                 }
-                return Err(ApiError::of_library(&error, "prompt"));
+                return Err(refused);
             }
         };
         self.metrics.time(Timer::Prefill, started.elapsed());
@@ -62,7 +68,7 @@ impl Worker {
             ModelKind::Opt => SENTENCE_TOKENS,
             _ => 1,
         };
-        session.append_with(&job.text, |progress| {
+        session.append_with(&job.prompt.text, |progress| {
             if job.answer.refusal().is_some() {
                 return ControlFlow::Break(());
             }
