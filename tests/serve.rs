@@ -4,6 +4,8 @@
 
 #[path = "serve/access.rs"]
 mod access;
+#[path = "serve/choices.rs"]
+mod choices;
 #[path = "serve/completions.rs"]
 mod completions;
 #[path = "serve/fields.rs"]

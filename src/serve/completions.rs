@@ -203,7 +203,8 @@ pub fn submit(
     let options = (0..n).map(|choice| generation.options(&served.model, choice));
     let options = options.collect::<Result<Vec<_>, _>>()?;
     let prompts = texts.all.iter().enumerate();
-    let prompts = prompts.map(|(index, text)| Prompt::new(&texts.name(index), text.clone()));
+    let prompts =
+        prompts.map(|(index, text)| Prompt::new(&texts.name(index), text.clone(), options.len()));
     let requests = prompts.flat_map(|prompt| {
         options.iter().map(move |options| Request {
             home: None,

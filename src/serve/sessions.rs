@@ -138,7 +138,7 @@ async fn append_text(app: &App, id: &str, text: String) -> Result<SessionInfo, A
     let served = Arc::clone(app.model(Some(lease.model()))?);
     let request = Request {
         home: Some(lease),
-        prompt: Prompt::new("text", text),
+        prompt: Prompt::new("text", text, 1),
         options: None,
     };
     let mut events = app.submit(&served, vec![request])?;

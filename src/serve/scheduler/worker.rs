@@ -82,6 +82,7 @@ impl Worker {
     fn admit(&mut self, mut job: Job, budget: &mut usize) {
         let admitted = catch_unwind(AssertUnwindSafe(|| self.prepare(&mut job, budget)));
         let admitted = admitted.unwrap_or_else(|_| Err(ApiError::internal()));
+        self.queue.release(&job.prompt);
         let Job {
             home,
             prompt,

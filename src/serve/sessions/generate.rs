@@ -102,7 +102,7 @@ pub async fn generate(
     let parts = Request {
         options: Some(generation.options(&served.model, 0)?),
         home: Some(lease),
-        prompt: Prompt::new(SESSION, String::new()),
+        prompt: Prompt::new(SESSION, String::new(), 1),
     };
     let mut events = app.submit(&served, vec![parts])?;
     match events.next().await {

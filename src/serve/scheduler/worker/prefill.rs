@@ -32,6 +32,10 @@ impl Worker {
             return Err(refused);
         }
         let prompt = Arc::clone(&job.prompt);
+        if let Some(copied) = prompt.take() {
+            let copied = copied.map_err(|error| ApiError::of_library(&error, &prompt.param))?;
+            return Ok(begun(copied));
+        }
         let started = Instant::now();
         let mut session = match &mut job.home {
             Some(home) => home.take().ok_or_else(ApiError::internal)?,
@@ -40,7 +44,12 @@ impl Worker {
                 .session()
                 .map_err(|error| ApiError::of_library(&error, "model"))?,
         };
-        let appended = match self.append(&mut session, job, budget) {
+        let appended = self.append(&mut session, job, budget);
+        let appended = appended.and_then(|appended| {
+            prompt.keep(&session, &appended)?;
+            Ok(appended)
+        });
+        let appended = match appended {
             Ok(appended) => appended,
             Err(error) => {
                 let refused = refused(&error, &prompt.param, job.home.as_ref());
@@ -51,10 +60,9 @@ impl Worker {
             }
         };
         self.metrics.time(Timer::Prefill, started.elapsed());
-        let tokens = session.tokens();
         let total = &self.metrics.prompt_tokens;
-        total.fetch_add(tokens as u64, Ordering::Relaxed);
-        Ok((session, Event::Started { tokens, appended }))
+        total.fetch_add(session.tokens() as u64, Ordering::Relaxed);
+        Ok(begun((session, appended)))
     }
 
     /// Append the job's text, with steps of the other rows between its runs.
@@ -85,4 +93,10 @@ impl Worker {
             ControlFlow::Continue(run)
         })
     }
+}
+
+/// A session with its prompt, and the event that says so.
+fn begun((session, appended): (Session, Appended)) -> (Session, Event) {
+    let tokens = session.tokens();
+    (session, Event::Started { tokens, appended })
 }
