@@ -80,6 +80,7 @@ mod json;
 mod kind;
 mod logits;
 mod model;
+mod number;
 #[cfg(feature = "measure")]
 mod plot;
 mod protobuf;

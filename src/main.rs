@@ -4,6 +4,8 @@
 #![deny(clippy::print_stderr)]
 
 mod cli;
+mod number;
+mod number_option;
 #[cfg(feature = "serve")]
 mod serve;
 

@@ -2,11 +2,17 @@
 
 mod sampler;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    number::shown,
+};
 pub(crate) use sampler::Sampler;
 
 /// How many of the last tokens of the context the repetition penalty looks back on.
 pub const REPETITION_WINDOW: usize = 64;
+
+/// The smallest number above 0.
+const LEAST_ABOVE_0: f32 = f32::from_bits(1);
 
 /// How the next token is chosen: from the whole vocabulary, or from the best tokens of it where the
 /// graphs of a fast variant choose those (64 in the exporter's, if the vocabulary is large).
@@ -81,7 +87,7 @@ impl SamplingOptions {
     /// # Errors
     /// [`Error::InvalidOption`].
     pub fn with_top_p(mut self, top_p: f32) -> Result<Self> {
-        in_range("top-p", top_p, f32::MIN_POSITIVE..=1.0, "above 0 to 1")?;
+        in_range("top-p", top_p, LEAST_ABOVE_0..=1.0, "above 0 to 1")?;
         self.top_p = top_p;
         Ok(self)
     }
@@ -180,7 +186,7 @@ fn in_range(
     if range.contains(&value) {
         Ok(())
     } else {
-        Err(invalid(option, value, allowed))
+        Err(invalid(option, shown(value), allowed))
     }
 }
 

@@ -4,16 +4,24 @@
 
 #[path = "serve/access.rs"]
 mod access;
+#[path = "serve/choices.rs"]
+mod choices;
 #[path = "serve/completions.rs"]
 mod completions;
 #[path = "serve/fields.rs"]
 mod fields;
+#[path = "serve/heads.rs"]
+mod heads;
 #[path = "serve/http.rs"]
 mod http;
+#[path = "serve/json.rs"]
+mod json;
 #[path = "serve/killed.rs"]
 mod killed;
 #[path = "serve/limits.rs"]
 mod limits;
+#[path = "serve/lists.rs"]
+mod lists;
 #[path = "serve/load.rs"]
 mod load;
 #[path = "serve/malformed.rs"]
@@ -29,3 +37,5 @@ mod sessions;
 #[path = "serve/slow.rs"]
 mod slow;
 mod support;
+#[path = "serve/unusable.rs"]
+mod unusable;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Problems, Result},
+    number::narrowed,
     sampling::{GenerationDefaults, SamplingOptions},
 };
 
@@ -25,7 +26,7 @@ impl GenerationSection {
     pub fn check(&self, problems: &mut Problems) -> GenerationDefaults {
         let mut sampling = SamplingOptions::default();
         let mut number = |key, value: Option<f64>, with: Setter<f32>| {
-            let set = |options, value| with(options, value as f32);
+            let set = |options, value| with(options, narrowed(value));
             apply(&mut sampling, problems, key, value, set);
         };
         number(

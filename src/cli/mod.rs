@@ -12,6 +12,8 @@ mod load_args;
 mod log;
 mod man;
 mod models;
+#[cfg(feature = "serve")]
+mod origin;
 mod output;
 mod output_path;
 mod progress;

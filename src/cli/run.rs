@@ -14,12 +14,13 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
     Appended, CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
-    SamplingOptions, Session,
+    SamplingOptions, Session, error::GraphError,
 };
 
 use super::{
     ModelArgs, input, models, output, output_path, sampling::SamplingArgs, signals::Interruptible,
 };
+use crate::number::shown;
 use timings::Timings;
 
 /// Headings of the help.
@@ -156,11 +157,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .with_sampling(sampling.clone())
         .with_cancel(cancel.clone());
     let started = Instant::now();
-    let mut session = match args.load_path() {
-        Some(path) => Session::load(&model, path)?,
+    let loaded = args.load_path();
+    let explained = |error| explained(error, loaded);
+    let mut session = match loaded {
+        Some(path) => Session::load(&model, path).map_err(|error| explained(error.into()))?,
         None => model.session()?,
     };
-    append(&mut session, &prompt, args.when_full)?;
+    append(&mut session, &prompt, args.when_full).map_err(explained)?;
     let prefill = started.elapsed();
     let prompt_sentences = session.len();
     let interruptible = Interruptible::watch(cancel)?;
@@ -187,7 +190,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let reason = match ended {
         // The reader does not read.
         Err(_) if interruptible.is_interrupted() => return Ok(interruptible.status()),
-        ended => ended?,
+        ended => ended.map_err(explained)?,
     };
     if let Some(remark) = ending::remark(reason, is_silent, model.config().kind) {
         output::warn(remark);
@@ -232,6 +235,30 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         ));
     }
     Ok(interruptible.status())
+}
+
+/// The error; numbers that are not finite may come from the session that was loaded.
+fn explained(error: anyhow::Error, loaded: Option<&Path>) -> anyhow::Error {
+    match (loaded, error.downcast_ref()) {
+        (Some(path), Some(Error::Graph(GraphError::NotFinite { .. }))) => error.context(format!(
+            "cannot continue the session {}: if other texts can be continued, its values are \
+             unusable: make it again from its text",
+            path.display()
+        )),
+        _ => error,
+    }
+}
+
+/// A time of any length: one that is longer than a `Duration` can be never ends.
+fn time_limit(seconds: f64) -> sllm_ort::Result<Duration> {
+    if seconds >= Duration::MAX.as_secs_f64() {
+        return Ok(Duration::MAX);
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| Error::InvalidOption {
+        option: "time-limit",
+        value: shown(seconds),
+        allowed: "0 or more seconds".into(),
+    })
 }
 
 /// Refuse to decode each sentence several times where all of them are the same.
@@ -332,12 +359,7 @@ impl RunArgs {
             options = options.with_avoid_repeats(avoid);
         }
         if let Some(seconds) = self.time_limit {
-            let limit = Duration::try_from_secs_f64(seconds);
-            options = options.with_time_limit(limit.map_err(|_| Error::InvalidOption {
-                option: "time-limit",
-                value: seconds.to_string(),
-                allowed: "0 or more seconds".into(),
-            })?);
+            options = options.with_time_limit(time_limit(seconds)?);
         }
         for text in &self.stop {
             options = options.with_stop_text(text)?;

@@ -4,6 +4,7 @@ use clap::Args;
 use sllm_ort::SamplingOptions;
 
 use super::output;
+use crate::number_option::set;
 
 /// Where an option is not given, the value of the bundle (`generation` in its manifest) is taken,
 /// else the one named in its help.
@@ -16,24 +17,24 @@ pub struct SamplingArgs {
     /// 0 takes the best token each time (greedy), above 0 draws (from the 64 best at most, in fast
     /// variants with a large vocabulary) [default: the bundle's, else 0]
     #[arg(short, long, value_name = "T", allow_negative_numbers = true)]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Draw from the K best tokens only [default: the bundle's, else all]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draw from the fewest best tokens with this probability together [default: the bundle's,
     /// else 1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     /// Draw from the tokens with at least this part of the best one's probability only [default:
     /// the bundle's, else 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    min_p: Option<f32>,
+    min_p: Option<f64>,
     /// No N tokens twice in the same order [default: the bundle's, else any]
     #[arg(long, value_name = "N")]
     no_repeat_ngram: Option<usize>,
     /// Make the last 64 tokens less likely; 1 is off [default: the bundle's, else 1]
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    repetition_penalty: Option<f32>,
+    repetition_penalty: Option<f64>,
     /// The same seed draws the same tokens; -1 takes another one each time [default: -1]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<i64>,
@@ -48,22 +49,22 @@ impl SamplingArgs {
             self.temperature
         };
         if let Some(temperature) = temperature {
-            sampling = sampling.with_temperature(temperature)?;
+            sampling = set(sampling, temperature, SamplingOptions::with_temperature)?;
         }
         if self.top_k.is_some() {
             sampling = sampling.with_top_k(self.top_k)?;
         }
         if let Some(top_p) = self.top_p {
-            sampling = sampling.with_top_p(top_p)?;
+            sampling = set(sampling, top_p, SamplingOptions::with_top_p)?;
         }
         if let Some(min_p) = self.min_p {
-            sampling = sampling.with_min_p(min_p)?;
+            sampling = set(sampling, min_p, SamplingOptions::with_min_p)?;
         }
         if self.no_repeat_ngram.is_some() {
             sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
         }
         if let Some(penalty) = self.repetition_penalty {
-            sampling = sampling.with_repetition_penalty(penalty)?;
+            sampling = set(sampling, penalty, SamplingOptions::with_repetition_penalty)?;
         }
         let seed = match self.seed {
             None | Some(-1) => random_seed(),

@@ -5,15 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
 use clap::{
     Args,
-    builder::{FalseyValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
+    builder::{NonEmptyStringValueParser, RangedU64ValueParser},
 };
 
 use sllm_ort::{Model, text::MAX_TEXT_BYTES};
 
-use super::{load_args::LoadArgs, models, output, pass_warnings};
+use super::{load_args::LoadArgs, models, origin::origin, output, pass_warnings};
 use crate::serve::{self, Settings};
 
 /// Headings of the help.
@@ -163,13 +162,14 @@ pub struct ServeArgs {
     /// File with the API keys that open the server, one a line [default: open to all]
     #[arg(long, value_name = "FILE", env = "SLLM_ORT_API_KEY_FILE", help_heading = ACCESS)]
     api_key_file: Option<PathBuf>,
-    /// Origin whose web pages may use the server, such as https://example.org; can be repeated
+    /// Origin whose web pages may use the server: scheme://host or scheme://host:port, such as
+    /// https://example.org; can be repeated
     #[arg(
         long,
         value_name = "ORIGIN",
         env = "SLLM_ORT_CORS",
         value_delimiter = ',',
-        value_parser = NonEmptyStringValueParser::new(),
+        value_parser = origin,
         help_heading = ACCESS
     )]
     cors: Vec<String>,
@@ -177,7 +177,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "SLLM_ORT_NO_UI",
-        value_parser = FalseyValueParser::new(),
+        value_parser = yes_or_no,
         help_heading = ACCESS
     )]
     no_ui: bool,
@@ -209,9 +209,6 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         ui: !args.no_ui,
         grace: args.grace,
     };
-    if settings.cors.iter().any(|origin| origin == "*") {
-        bail!("--cors takes origins such as https://example.org, not *");
-    }
     let bundles = args.bundles()?;
     let options = args.load.options()?.with_parallel_runs(args.batches)?;
     let load = move || {
@@ -247,6 +244,15 @@ impl ServeArgs {
             .iter()
             .map(|model| models::find(Some(model)))
             .collect()
+    }
+}
+
+/// The value of a variable that stands for an option without a value.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
+        _ => Err("1, true, yes, on, 0, false, no or off is allowed".into()),
     }
 }
 

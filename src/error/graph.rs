@@ -34,7 +34,8 @@ pub enum GraphError {
         /// What ONNX Runtime said.
         source: BoxedError,
     },
-    /// A graph's output has NaN or infinity in it.
+    /// A graph's output has NaN or infinity in it. The numbers of a session that was restored may be
+    /// the cause, too: those of a snapshot can be anything finite.
     #[error("{}: output {output} is not finite: the weights are damaged, or the precision is too low for them, try another variant", .path.display())]
     NotFinite {
         /// The graph.

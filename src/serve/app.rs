@@ -19,6 +19,7 @@ use super::{
     error::ApiError,
     job::{Events, Job, answers},
     metrics::{Gauges, Metrics, ModelGauges},
+    prompt::Prompt,
     queue::Queue,
     scheduler::Scheduler,
     store::{Lease, Store},
@@ -54,7 +55,7 @@ pub struct Served {
 /// What is to be continued, before it is a job.
 pub struct Request {
     pub home: Option<Lease>,
-    pub text: Arc<str>,
+    pub prompt: Arc<Prompt>,
     pub options: Option<sllm_ort::GenerateOptions>,
 }
 
@@ -215,7 +216,7 @@ impl App {
         let jobs = requests.into_iter().zip(answers);
         let jobs = jobs.map(|(request, answer)| Job {
             home: request.home,
-            text: request.text,
+            prompt: request.prompt,
             options: request.options,
             answer,
         });

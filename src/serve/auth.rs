@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
+use sllm_ort::text::without_byte_order_mark;
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// Largest file of keys.
@@ -26,7 +27,7 @@ impl Keys {
         }
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the key file {}", path.display()))?;
-        let keys = text.lines().map(str::trim);
+        let keys = without_byte_order_mark(&text).lines().map(str::trim);
         let keys = keys.filter(|key| !key.is_empty() && !key.starts_with('#'));
         let hashes: Vec<_> = keys.map(hash).collect();
         if hashes.is_empty() {

@@ -19,8 +19,10 @@ use super::{
     body::{Body, Fields, Neutral},
     completions::{StreamOptions, choices, submit},
     contract::Refusals,
-    error::ApiError,
+    error::{ApiError, library::MESSAGES},
+    json::Object,
     options::Generation,
+    prompts::Texts,
     sse::{self, Gone, Writer},
 };
 
@@ -33,7 +35,8 @@ pub use template::ChatTemplate;
 pub struct ChatRequest {
     /// May be left out where one model is served.
     model: Option<String>,
-    messages: Vec<Message>,
+    #[schema(value_type = Vec<Message>)]
+    messages: Vec<Object<Message>>,
     /// The newer name of `max_tokens`.
     max_completion_tokens: Option<usize>,
     /// Number of continuations.
@@ -41,7 +44,8 @@ pub struct ChatRequest {
     n: Option<usize>,
     /// Answer in pieces: server-sent events, the last one `[DONE]`.
     stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
+    #[schema(value_type = Option<StreamOptions>)]
+    stream_options: Option<Object<StreamOptions>>,
     /// Not used.
     #[allow(dead_code)]
     user: Option<String>,
@@ -139,12 +143,12 @@ pub async fn create(
     let served = app.model(request.model.as_deref())?;
     let stream = request.stream.unwrap_or(false);
     let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
-    let n = choices(request.n)?;
-    let prompt = messages::prompt(&request.messages, served)?;
+    let n = choices(request.n, served)?;
+    let prompt = Texts::one(MESSAGES, messages::prompt(&request.messages, served)?);
     if request.max_completion_tokens.is_some() {
         request.generation.max_tokens = request.max_completion_tokens;
     }
-    let events = submit(&app, served, &[prompt], n, request.generation)?;
+    let events = submit(&app, served, &prompt, n, request.generation)?;
     let answered = Answered::begin(events, n).await?;
     let form = Form {
         id: new_id("chatcmpl"),

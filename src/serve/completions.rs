@@ -18,8 +18,10 @@ use super::{
     contract::Refusals,
     error::ApiError,
     job::Events,
+    json::Object,
     options::Generation,
-    prompts::Prompts,
+    prompt::Prompt,
+    prompts::{Prompts, Texts},
     sse::{self, Gone, Writer},
 };
 
@@ -40,7 +42,8 @@ pub struct CompletionRequest {
     echo: Option<bool>,
     /// Answer in pieces: server-sent events, the last one `[DONE]`.
     stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
+    #[schema(value_type = Option<StreamOptions>)]
+    stream_options: Option<Object<StreamOptions>>,
     /// Not used.
     #[allow(dead_code)]
     user: Option<String>,
@@ -59,13 +62,13 @@ pub struct StreamOptions {
 
 impl StreamOptions {
     /// Whether the usage is asked for; only streams have these options.
-    pub fn usage(options: Option<&Self>, stream: bool) -> Result<bool, ApiError> {
+    pub fn usage(options: Option<&Object<Self>>, stream: bool) -> Result<bool, ApiError> {
         match options {
             Some(_) if !stream => Err(ApiError::invalid(
                 "stream_options",
                 "stream_options is for streams only: set `stream` to true",
             )),
-            options => Ok(options.and_then(|options| options.include_usage) == Some(true)),
+            options => Ok(options.and_then(|options| options.0.include_usage) == Some(true)),
         }
     }
 }
@@ -135,7 +138,7 @@ pub async fn create(
     let stream = request.stream.unwrap_or(false);
     let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
     let prompts = request.prompt.into_texts("prompt", &served.model)?;
-    let n = choices(request.n)?;
+    let n = choices(request.n, served)?;
     let events = submit(&app, served, &prompts, n, request.generation)?;
     let answered = Answered::begin(events, n).await?;
     let form = Form {
@@ -143,6 +146,7 @@ pub async fn create(
         created: unix_seconds(),
         model: served.name().to_owned(),
     };
+    let prompts = prompts.all;
     let choices = prompts.len() * n;
     let echo = request.echo == Some(true);
     let echoes = prompts.into_iter().filter(|_| echo);
@@ -169,34 +173,42 @@ pub async fn create(
 }
 
 /// The number of choices that is asked for.
-pub fn choices(n: Option<usize>) -> Result<usize, ApiError> {
-    match n.unwrap_or(1) {
-        n @ 1..=MAX_CHOICES => Ok(n),
-        n => Err(ApiError::invalid(
-            "n",
-            format!("n is {n}, allowed is 1 to {MAX_CHOICES}"),
-        )),
+pub fn choices(n: Option<usize>, served: &Served) -> Result<usize, ApiError> {
+    let limit = served.max_texts()?;
+    let n = n.unwrap_or(1);
+    if (1..=limit.min(MAX_CHOICES)).contains(&n) {
+        return Ok(n);
     }
+    let message = match limit < MAX_CHOICES {
+        true => format!(
+            "n is {n}, allowed is 1 to {limit}: this server continues at most {limit} texts of a \
+             request"
+        ),
+        false => format!("n is {n}, allowed is 1 to {MAX_CHOICES}"),
+    };
+    Err(ApiError::invalid("n", message))
 }
 
 /// Queue `n` continuations of each prompt.
 pub fn submit(
     app: &App,
     served: &Served,
-    prompts: &[String],
+    texts: &Texts,
     n: usize,
     mut generation: Generation,
 ) -> Result<Events, ApiError> {
-    app.check_bytes("prompt", prompts)?;
-    check_texts(served.max_texts()?, prompts.len(), n)?;
+    app.check_bytes(texts.param(), &texts.all)?;
+    check_texts(served.max_texts()?, texts, n)?;
     generation.draw_seed();
     let options = (0..n).map(|choice| generation.options(&served.model, choice));
     let options = options.collect::<Result<Vec<_>, _>>()?;
-    let requests = prompts.iter().flat_map(|prompt| {
-        let text: Arc<str> = prompt.as_str().into();
+    let prompts = texts.all.iter().enumerate();
+    let prompts =
+        prompts.map(|(index, text)| Prompt::new(&texts.name(index), text.clone(), options.len()));
+    let requests = prompts.flat_map(|prompt| {
         options.iter().map(move |options| Request {
             home: None,
-            text: Arc::clone(&text),
+            prompt: Arc::clone(&prompt),
             options: Some(options.clone()),
         })
     });
@@ -204,22 +216,17 @@ pub fn submit(
 }
 
 /// Refuse what could never be admitted.
-fn check_texts(limit: usize, prompts: usize, n: usize) -> Result<(), ApiError> {
-    let texts = prompts.saturating_mul(n);
-    match (prompts, texts <= limit) {
-        (0, _) => Err(ApiError::invalid("prompt", "the list of prompts is empty")),
-        (_, true) => Ok(()),
-        (1, false) => Err(ApiError::invalid(
-            "n",
-            format!("n is {n}, this server continues at most {limit} texts of a request"),
-        )),
-        (_, false) => Err(ApiError::invalid(
-            "prompt",
-            format!(
-                "{prompts} prompts with n = {n} are too many, this server continues at most {limit} texts of a request"
-            ),
-        )),
-    }
+fn check_texts(limit: usize, prompts: &Texts, n: usize) -> Result<(), ApiError> {
+    let count = prompts.all.len();
+    let message = match (count, count.saturating_mul(n) <= limit) {
+        (0, _) => "the list of prompts is empty".to_owned(),
+        (_, true) => return Ok(()),
+        (_, false) => format!(
+            "{count} prompts with n = {n} are too many, this server continues at most {limit} \
+             texts of a request"
+        ),
+    };
+    Err(ApiError::invalid(prompts.param(), message))
 }
 
 /// A prompt as it stands before its continuation.

@@ -44,7 +44,7 @@ impl Modify for BearerKey {
 pub struct Refusals;
 
 /// Each status of an error, and when it comes.
-const REFUSALS: [(&str, &str); 14] = [
+const REFUSALS: [(&str, &str); 15] = [
     ("400", "A field or a value that is not allowed"),
     ("401", "No API key, or another one"),
     ("404", "No such model, session or path"),
@@ -60,6 +60,7 @@ const REFUSALS: [(&str, &str); 14] = [
     ("429", "The queue is full, or there are too many sessions"),
     ("431", "The head is too large"),
     ("500", "The server failed"),
+    ("501", "A transfer coding that is not supported"),
     (
         "503",
         "The models are being loaded, or the server shuts down",

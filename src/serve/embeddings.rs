@@ -13,7 +13,7 @@ use super::{
     body::{Body, Fields, Neutral},
     contract::Refusals,
     error::ApiError,
-    prompts::Prompts,
+    prompts::{Prompts, Texts},
 };
 
 /// Most texts of a request, as in OpenAI's API.
@@ -111,13 +111,14 @@ pub async fn create(
 ) -> Result<Json<Embeddings>, ApiError> {
     let served = app.model(request.model.as_deref())?;
     let texts = request.input.only_texts("input")?;
-    if !(1..=MAX_INPUTS).contains(&texts.len()) {
+    let count = texts.all.len();
+    if !(1..=MAX_INPUTS).contains(&count) {
         return Err(ApiError::invalid(
             "input",
-            format!("{} texts, allowed are 1 to {MAX_INPUTS}", texts.len()),
+            format!("{count} texts, allowed are 1 to {MAX_INPUTS}"),
         ));
     }
-    app.check_bytes("input", &texts)?;
+    app.check_bytes("input", &texts.all)?;
     let pooling = request.pooling.unwrap_or_default();
     let work = move |model: &Model| encode(model, &texts, pooling);
     let (vectors, tokens) = app.run(served, work).await?;
@@ -157,20 +158,21 @@ impl Vector {
 /// The vectors of texts, and the number of their tokens.
 fn encode(
     model: &Model,
-    texts: &[String],
+    texts: &Texts,
     pooling: Pooling,
 ) -> Result<(Vec<Array1<f32>>, usize), ApiError> {
-    let refused = |error| ApiError::of_library(&error, "input");
     // Each sentence with the number of its text.
-    let (mut sentences, mut counts) = (Vec::new(), Vec::with_capacity(texts.len()));
-    for (number, text) in texts.iter().enumerate() {
+    let (mut sentences, mut counts) = (Vec::new(), Vec::with_capacity(texts.all.len()));
+    for (number, text) in texts.all.iter().enumerate() {
+        let name = texts.name(number);
+        let refused = |error| ApiError::of_library(&error, &name);
         let found = model.text_pipeline().sentences(text).map_err(refused)?;
         let before = sentences.len();
         for sentence in found {
             sentences.push((number, sentence.map_err(refused)?));
         }
         let count = sentences.len() - before;
-        check_count(count, pooling)?;
+        check_count(&name, count, pooling)?;
         counts.push(count as f32);
     }
     let tokens = sentences.iter().map(|(_, sentence)| sentence.ids.len());
@@ -178,9 +180,10 @@ fn encode(
     // Little padding.
     sentences.sort_by_key(|(_, sentence)| sentence.ids.len());
     let (numbers, sentences): (Vec<usize>, Vec<TextSentence<'_>>) = sentences.into_iter().unzip();
-    let mut vectors = vec![Array1::zeros(model.config().hidden_size); texts.len()];
+    let mut vectors = vec![Array1::zeros(model.config().hidden_size); texts.all.len()];
     for (numbers, sentences) in numbers.chunks(TOGETHER).zip(sentences.chunks(TOGETHER)) {
-        let encoded = model.encode_sentences(sentences).map_err(refused)?;
+        let encoded = model.encode_sentences(sentences);
+        let encoded = encoded.map_err(|error| ApiError::of_library(&error, texts.param()))?;
         for (&number, vector) in numbers.iter().zip(encoded.outer_iter()) {
             vectors[number] += &vector;
         }
@@ -192,17 +195,14 @@ fn encode(
 }
 
 /// Whether a text may have so many sentences.
-fn check_count(sentences: usize, pooling: Pooling) -> Result<(), ApiError> {
+fn check_count(name: &str, sentences: usize, pooling: Pooling) -> Result<(), ApiError> {
     match (sentences, pooling) {
-        (0, _) => Err(ApiError::invalid(
-            "input",
-            "a text of the input has no sentence",
-        )),
+        (0, _) => Err(ApiError::no_sentence(name)),
         (1, _) | (_, Pooling::Mean) => Ok(()),
         (count, Pooling::None) => Err(ApiError::invalid(
-            "input",
+            name,
             format!(
-                "a text of the input has {count} sentences: send them one by one, or set `pooling` to \"mean\""
+                "{name} has {count} sentences: send them one by one, or set `pooling` to \"mean\""
             ),
         )),
     }

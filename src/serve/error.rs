@@ -1,16 +1,24 @@
 //! Errors as OpenAI's API gives them.
 
+mod http;
+pub mod library;
+mod shown;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use sllm_ort::{Error, ErrorKind, error::StateError};
 use utoipa::ToSchema;
+
+use shown::shortened;
+pub use shown::shown;
 
 /// Seconds after which a refused client should try again.
 const RETRY_SECONDS: u16 = 1;
+/// Longest message, in characters: it may repeat what a client sent.
+const MESSAGE_CHARS: usize = 1000;
 
 /// Why a request is refused or failed.
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl ApiError {
         message: impl Into<String>,
     ) -> Self {
         let fields = ErrorFields {
-            message: message.into(),
+            message: shortened(message.into(), MESSAGE_CHARS),
             kind,
             param: None,
             code: Some(code),
@@ -60,7 +68,7 @@ impl ApiError {
     }
 
     fn about(mut self, param: impl Into<String>) -> Self {
-        self.fields.param = Some(param.into());
+        self.fields.param = Some(shown(&param.into()));
         self
     }
 
@@ -69,9 +77,18 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, INVALID, "invalid_value", message).about(param)
     }
 
+    /// A text of which there is no vector.
+    pub fn no_sentence(param: &str) -> Self {
+        let message = format!("{param} has no sentence: send a text of one word or more");
+        Self::invalid(param, message)
+    }
+
     /// A field that means nothing here.
     pub fn unknown_field(name: &str) -> Self {
-        let message = format!("unknown field `{name}`: remove it or correct its spelling");
+        let message = format!(
+            "unknown field `{}`: remove it or correct its spelling",
+            shown(name)
+        );
         Self::new(
             StatusCode::BAD_REQUEST,
             INVALID,
@@ -98,6 +115,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, INVALID, "invalid_json", message)
     }
 
+    /// A key that its object has twice.
+    pub fn duplicate_key(path: &str) -> Self {
+        let message = format!("`{}` is given twice: send it once", shown(path));
+        Self::malformed(message).about(path)
+    }
+
     /// A text is longer than the model or the server takes.
     pub fn too_long(param: &str, message: impl Into<String>) -> Self {
         Self::new(
@@ -107,43 +130,6 @@ impl ApiError {
             message,
         )
         .about(param)
-    }
-
-    pub fn media_type(expected: &str) -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            INVALID,
-            "unsupported_media_type",
-            format!("the header content-type must be {expected}"),
-        )
-    }
-
-    pub fn content_encoding() -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            INVALID,
-            "unsupported_content_encoding",
-            "compressed bodies are not supported: send the body without content-encoding",
-        )
-    }
-
-    pub fn too_large(limit: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            INVALID,
-            "body_too_large",
-            format!("the body has more than {limit} bytes: send less at once"),
-        )
-    }
-
-    /// The client sends its body too slowly.
-    pub fn slow_body() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            INVALID,
-            "slow_body",
-            "the body did not arrive in time",
-        )
     }
 
     pub fn bad_key() -> Self {
@@ -156,13 +142,18 @@ impl ApiError {
     }
 
     pub fn no_model(name: &str) -> Self {
-        let message =
-            format!("model {name:?} is not served here: GET /v1/models lists those that are");
+        let message = format!(
+            "model {:?} is not served here: GET /v1/models lists those that are",
+            shown(name)
+        );
         Self::new(StatusCode::NOT_FOUND, INVALID, "model_not_found", message).about("model")
     }
 
     pub fn no_session(id: &str) -> Self {
-        let message = format!("there is no session {id:?}: it expired, was deleted, or never was");
+        let message = format!(
+            "there is no session {:?}: it expired, was deleted, or never was",
+            shown(id)
+        );
         Self::new(StatusCode::NOT_FOUND, INVALID, "session_not_found", message)
     }
 
@@ -172,6 +163,16 @@ impl ApiError {
             INVALID,
             "session_busy",
             "the session is in use by another request: wait for its end, or fork it before",
+        )
+    }
+
+    /// A session of a snapshot whose numbers no model can continue.
+    pub fn unusable_session() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            INVALID,
+            "unusable_session",
+            "the values of the session's snapshot are unusable: make a new session from its text",
         )
     }
 
@@ -200,52 +201,6 @@ impl ApiError {
             RATE,
             "too_many_sessions",
             format!("there are {limit} sessions, which is the limit: delete some, or wait"),
-        )
-    }
-
-    pub fn no_path() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            INVALID,
-            "unknown_url",
-            "there is nothing at this path: GET /openapi.json lists all there is",
-        )
-    }
-
-    /// A head that is no HTTP.
-    pub fn bad_head() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            INVALID,
-            "invalid_request",
-            "the head of the request is not in the form of HTTP/1.1",
-        )
-    }
-
-    pub fn long_url() -> Self {
-        Self::new(
-            StatusCode::URI_TOO_LONG,
-            INVALID,
-            "url_too_long",
-            "the path of the request is too long",
-        )
-    }
-
-    pub fn long_head() -> Self {
-        Self::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            INVALID,
-            "head_too_large",
-            "the head of the request is too large",
-        )
-    }
-
-    pub fn no_method() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            INVALID,
-            "method_not_allowed",
-            "this path does not take this method: GET /openapi.json lists all there is",
         )
     }
 
@@ -294,29 +249,6 @@ impl ApiError {
             "internal_error",
             "the server failed: its log says more",
         )
-    }
-
-    /// An error of the library, about this field where it names none itself.
-    pub fn of_library(error: &Error, param: &str) -> Self {
-        match (error, error.kind()) {
-            (Error::InvalidOption { option, .. }, _) => {
-                Self::invalid(&option.replace('-', "_"), error.to_string())
-            }
-            (_, ErrorKind::TooLong) => Self::too_long(param, error.to_string()),
-            (Error::WrongKind { .. }, _) => Self::invalid("model", error.to_string()),
-            (Error::State(StateError::Session { problem, .. }), _) => {
-                Self::invalid(param, format!("not a snapshot of a session: {problem}"))
-            }
-            (Error::State(StateError::SessionModel { model, .. }), _) => {
-                Self::invalid(param, format!("not a snapshot of the model {model}"))
-            }
-            (_, ErrorKind::InvalidInput) => Self::invalid(param, error.to_string()),
-            (_, ErrorKind::Cancelled) => Self::timeout(),
-            _ => {
-                tracing::error!(%error, cause = std::error::Error::source(error), "a request failed");
-                Self::internal()
-            }
-        }
     }
 
     pub fn status(&self) -> StatusCode {

@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             .timer(TokioTimer::new())
             .header_read_timeout(SLOWEST_HEAD)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(Connection::new(TokioIo::new(stream)), service);
+            .serve_connection(TokioIo::new(Connection::new(stream)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

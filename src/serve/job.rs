@@ -15,7 +15,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{error::ApiError, store::Lease};
+use super::{error::ApiError, prompt::Prompt, store::Lease};
 
 /// Least time between two texts of a sentence: a token each, they would take the server and its
 /// client more time than the graphs.
@@ -25,8 +25,8 @@ const TEXT_PAUSE: Duration = Duration::from_millis(10);
 pub struct Job {
     /// The session to continue; `None` for a new one.
     pub home: Option<Lease>,
-    /// Text to append first; the choices of a prompt share it.
-    pub text: Arc<str>,
+    /// Text to append first.
+    pub prompt: Arc<Prompt>,
     /// `None` if the text is only appended.
     pub options: Option<GenerateOptions>,
     pub answer: Answer,

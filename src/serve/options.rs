@@ -1,10 +1,11 @@
 //! How a request wants its text continued.
 
 use serde::Deserialize;
-use sllm_ort::{GenerateOptions, Model};
+use sllm_ort::{GenerateOptions, Model, SamplingOptions};
 use utoipa::ToSchema;
 
 use super::{body::Fields, error::ApiError};
+use crate::number_option::set;
 
 /// Most stop texts, as in OpenAI's API.
 const MAX_STOP_TEXTS: usize = 4;
@@ -21,17 +22,17 @@ pub struct Generation {
     pub max_sentences: Option<usize>,
     /// 0 (greedy) to 100. By default the model's own, not 1.
     #[schema(minimum = 0.0, maximum = 100.0)]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// Above 0 to 1.
     #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
-    pub top_p: Option<f32>,
+    pub top_p: Option<f64>,
     #[schema(minimum = 1)]
     pub top_k: Option<usize>,
     #[schema(minimum = 0.0, maximum = 1.0)]
-    pub min_p: Option<f32>,
+    pub min_p: Option<f64>,
     /// 1 (none) to 10.
     #[schema(minimum = 1.0, maximum = 10.0)]
-    pub repetition_penalty: Option<f32>,
+    pub repetition_penalty: Option<f64>,
     /// No so many tokens twice in the same order.
     #[schema(minimum = 1)]
     pub no_repeat_ngram: Option<usize>,
@@ -94,55 +95,23 @@ impl Generation {
 
     /// The options of a choice with this model.
     pub fn options(&self, model: &Model, choice: usize) -> Result<GenerateOptions, ApiError> {
-        self.try_options(model, choice)
-            .map_err(|error| ApiError::of_library(&error, "prompt"))
-            .and_then(|options| self.check().map(|()| options))
-    }
-
-    fn check(&self) -> Result<(), ApiError> {
-        let stops = self.stop.as_ref().map_or(0, |stop| stop.as_slice().len());
-        if stops > MAX_STOP_TEXTS {
+        // Before the library, whose limits are wider.
+        self.check_stop()?;
+        let best_of = self.best_of.unwrap_or(1);
+        if !(1..=MAX_BEST_OF).contains(&best_of) {
             return Err(ApiError::invalid(
-                "stop",
-                format!("stop has {stops} texts, at most {MAX_STOP_TEXTS} are allowed"),
-            ));
-        }
-        match self.best_of {
-            Some(best_of) if best_of > MAX_BEST_OF => Err(ApiError::invalid(
                 "best_of",
                 format!("best_of is {best_of}, allowed is 1 to {MAX_BEST_OF}"),
-            )),
-            _ => Ok(()),
+            ));
         }
-    }
-
-    fn try_options(&self, model: &Model, choice: usize) -> sllm_ort::Result<GenerateOptions> {
-        let mut sampling = model.sampling().clone();
-        if let Some(temperature) = self.temperature {
-            sampling = sampling.with_temperature(temperature)?;
-        }
-        if let Some(top_p) = self.top_p {
-            sampling = sampling.with_top_p(top_p)?;
-        }
-        if self.top_k.is_some() {
-            sampling = sampling.with_top_k(self.top_k)?;
-        }
-        if let Some(min_p) = self.min_p {
-            sampling = sampling.with_min_p(min_p)?;
-        }
-        if let Some(penalty) = self.repetition_penalty {
-            sampling = sampling.with_repetition_penalty(penalty)?;
-        }
-        if self.no_repeat_ngram.is_some() {
-            sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
-        }
-        let seed = self.seed.unwrap_or_default();
-        let sampling = sampling.with_seed(seed.wrapping_add(choice as u64));
+        let refused = |error| ApiError::of_library(&error, "prompt");
+        let sampling = self.sampling(model, choice).map_err(refused)?;
         let mut options = GenerateOptions::default()
             .with_sampling(sampling)
             .with_max_tokens(self.max_tokens)
             .with_ignore_eos(self.ignore_eos.unwrap_or(false))
-            .with_best_of(self.best_of.unwrap_or(1))?;
+            .with_best_of(best_of)
+            .map_err(refused)?;
         if let Some(sentences) = self.max_sentences {
             options = options.with_max_sentences(sentences);
         }
@@ -150,8 +119,54 @@ impl Generation {
             options = options.with_avoid_repeats(avoid);
         }
         for text in self.stop.iter().flat_map(OneOrMany::as_slice) {
-            options = options.with_stop_text(text)?;
+            options = options.with_stop_text(text).map_err(refused)?;
         }
         Ok(options)
+    }
+
+    /// Refuse stop texts with the place of the first one that is not allowed.
+    fn check_stop(&self) -> Result<(), ApiError> {
+        let Some(OneOrMany::Many(stops)) = &self.stop else {
+            return Ok(());
+        };
+        if stops.len() > MAX_STOP_TEXTS {
+            return Err(ApiError::invalid(
+                "stop",
+                format!(
+                    "stop has {} texts, at most {MAX_STOP_TEXTS} are allowed",
+                    stops.len()
+                ),
+            ));
+        }
+        for (index, text) in stops.iter().enumerate() {
+            if let Err(error) = GenerateOptions::default().with_stop_text(text) {
+                return Err(ApiError::of_element(&error, &format!("stop[{index}]")));
+            }
+        }
+        Ok(())
+    }
+
+    fn sampling(&self, model: &Model, choice: usize) -> sllm_ort::Result<SamplingOptions> {
+        let mut sampling = model.sampling().clone();
+        if let Some(temperature) = self.temperature {
+            sampling = set(sampling, temperature, SamplingOptions::with_temperature)?;
+        }
+        if let Some(top_p) = self.top_p {
+            sampling = set(sampling, top_p, SamplingOptions::with_top_p)?;
+        }
+        if self.top_k.is_some() {
+            sampling = sampling.with_top_k(self.top_k)?;
+        }
+        if let Some(min_p) = self.min_p {
+            sampling = set(sampling, min_p, SamplingOptions::with_min_p)?;
+        }
+        if let Some(penalty) = self.repetition_penalty {
+            sampling = set(sampling, penalty, SamplingOptions::with_repetition_penalty)?;
+        }
+        if self.no_repeat_ngram.is_some() {
+            sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
+        }
+        let seed = self.seed.unwrap_or_default();
+        Ok(sampling.with_seed(seed.wrapping_add(choice as u64)))
     }
 }

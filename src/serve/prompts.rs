@@ -19,29 +19,74 @@ pub enum Prompts {
     ListsOfIds(Vec<Vec<u32>>),
 }
 
+/// The texts of a request.
+pub struct Texts {
+    pub all: Vec<String>,
+    param: &'static str,
+    is_list: bool,
+}
+
+impl Texts {
+    /// The field with one text.
+    pub fn one(param: &'static str, text: String) -> Self {
+        Self {
+            all: vec![text],
+            param,
+            is_list: false,
+        }
+    }
+
+    /// The field with a list of texts.
+    pub fn list(param: &'static str, texts: Vec<String>) -> Self {
+        Self {
+            all: texts,
+            param,
+            is_list: true,
+        }
+    }
+
+    /// The field.
+    pub fn param(&self) -> &'static str {
+        self.param
+    }
+
+    /// What a text is in the request: `prompt`, in a list `prompt[1]`.
+    pub fn name(&self, index: usize) -> String {
+        match self.is_list {
+            true => format!("{}[{index}]", self.param),
+            false => self.param.to_owned(),
+        }
+    }
+}
+
 impl Prompts {
     /// The texts; ids are decoded with the model's tokenizer.
     ///
     /// # Errors
     /// If an id is none of the model's.
-    pub fn into_texts(self, param: &str, model: &Model) -> Result<Vec<String>, ApiError> {
-        let lists = match self {
-            Self::Text(text) => return Ok(vec![text]),
-            Self::Texts(texts) => return Ok(texts),
-            Self::Ids(ids) => vec![ids],
-            Self::ListsOfIds(lists) => lists,
-        };
-        lists.iter().map(|ids| decode(param, ids, model)).collect()
+    pub fn into_texts(self, param: &'static str, model: &Model) -> Result<Texts, ApiError> {
+        match self {
+            Self::Text(text) => Ok(Texts::one(param, text)),
+            Self::Texts(texts) => Ok(Texts::list(param, texts)),
+            Self::Ids(ids) => Ok(Texts::one(param, decode(param, &ids, model)?)),
+            Self::ListsOfIds(lists) => {
+                let mut texts = Texts::list(param, Vec::new());
+                for (index, ids) in lists.iter().enumerate() {
+                    texts.all.push(decode(&texts.name(index), ids, model)?);
+                }
+                Ok(texts)
+            }
+        }
     }
 
     /// The texts where ids are not taken.
     ///
     /// # Errors
     /// If there are ids.
-    pub fn only_texts(self, param: &str) -> Result<Vec<String>, ApiError> {
+    pub fn only_texts(self, param: &'static str) -> Result<Texts, ApiError> {
         match self {
-            Self::Text(text) => Ok(vec![text]),
-            Self::Texts(texts) => Ok(texts),
+            Self::Text(text) => Ok(Texts::one(param, text)),
+            Self::Texts(texts) => Ok(Texts::list(param, texts)),
             Self::Ids(_) | Self::ListsOfIds(_) => Err(ApiError::invalid(
                 param,
                 format!(
@@ -57,12 +102,13 @@ impl Prompts {
 fn decode(param: &str, ids: &[u32], model: &Model) -> Result<String, ApiError> {
     let pipeline = model.text_pipeline();
     let size = pipeline.tokenizer().vocab_size();
-    if let Some(id) = ids.iter().find(|&&id| id as usize >= size) {
+    if let Some(index) = ids.iter().position(|&id| id as usize >= size) {
         let message = format!(
-            "{param} has the token id {id}, the model has 0 to {}",
+            "{param}[{index}] is the token id {}, the model has 0 to {}",
+            ids[index],
             size - 1
         );
-        return Err(ApiError::invalid(param, message));
+        return Err(ApiError::invalid(&format!("{param}[{index}]"), message));
     }
     let eos = pipeline.tokenizer().special_tokens().eos;
     let sentences = ids.split(|&id| id == eos).map(|ids| pipeline.decode(ids));

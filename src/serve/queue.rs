@@ -9,6 +9,7 @@ use std::{
 use super::{
     error::ApiError,
     job::{Event, Job},
+    prompt::Prompt,
 };
 
 /// A bounded queue: first in, first out. Several threads take from it.
@@ -87,13 +88,15 @@ impl Queue {
         true
     }
 
-    /// The job that has waited longest, for a thread with so many rows.
+    /// The job that has waited longest, for a thread with so many rows. Its prompt is to be released.
     pub fn pop(&self, rows: usize) -> Option<Job> {
         let mut state = self.state();
         if !self.has_job(&state, rows) {
             return None;
         }
-        let job = state.waiting.pop_front()?;
+        let first = state.waiting.iter().position(can_begin)?;
+        let job = state.waiting.remove(first)?;
+        job.prompt.begin();
         state.running += 1;
         job.answer.start();
         Some(job)
@@ -102,9 +105,17 @@ impl Queue {
     /// Whether a thread with so many rows is to take a job: each has its share.
     fn has_job(&self, state: &State, rows: usize) -> bool {
         let jobs = (state.running + state.waiting.len()).min(self.max_running);
-        !state.waiting.is_empty()
+        state.waiting.iter().any(can_begin)
             && state.running < self.max_running
             && rows < jobs.div_ceil(self.threads)
+    }
+
+    /// The prompt of a job that was taken is appended, or has failed: its other choices may begin.
+    pub fn release(&self, prompt: &Prompt) {
+        let state = self.state();
+        prompt.release();
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// A job that was taken has ended.
@@ -146,4 +157,9 @@ impl Queue {
         self.state().closed = true;
         self.changed.notify_all();
     }
+}
+
+/// Whether a job need not wait for another choice that appends its prompt.
+fn can_begin(job: &Job) -> bool {
+    !job.prompt.is_busy()
 }

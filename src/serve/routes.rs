@@ -20,6 +20,7 @@ use super::{
     contract::Contract,
     embeddings,
     error::ApiError,
+    head,
     metrics::Timer,
     page, sentences, sessions, status,
 };
@@ -89,8 +90,12 @@ fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
     Ok(Some(cors))
 }
 
-/// Refuse requests without a key, and those that come too early or too late.
+/// Refuse heads that are not clear, requests without a key, and those that come too early or too
+/// late.
 async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if let Err(error) = head::check(request.headers()) {
+        return error.into_response();
+    }
     let path = request.uri().path();
     let open = matches!(path, "/health" | "/ready" | "/openapi.json") || page::has_path(path);
     if !open {

@@ -14,10 +14,11 @@ use super::{
     app::{App, Request},
     body::{Body, Fields},
     contract::Refusals,
-    error::ApiError,
+    error::{ApiError, library::SESSION},
     job::Event,
     path::Name,
-    store::Lease,
+    prompt::Prompt,
+    store::{Lease, Origin},
 };
 pub use generate::*;
 pub use snapshot::*;
@@ -121,7 +122,7 @@ pub async fn create(
     app.sessions.check_memory()?;
     let session = served.model.session();
     let session = session.map_err(|error| ApiError::of_library(&error, "model"))?;
-    let id = app.sessions.insert(session)?;
+    let id = app.sessions.insert(session, Origin::Model)?;
     if text.is_empty() {
         return SessionInfo::of(&app, &id).map(Json);
     }
@@ -137,7 +138,7 @@ async fn append_text(app: &App, id: &str, text: String) -> Result<SessionInfo, A
     let served = Arc::clone(app.model(Some(lease.model()))?);
     let request = Request {
         home: Some(lease),
-        text: text.into(),
+        prompt: Prompt::new("text", text, 1),
         options: None,
     };
     let mut events = app.submit(&served, vec![request])?;
@@ -230,17 +231,19 @@ pub async fn append(
     append_text(&app, &id, request.text).await.map(Json)
 }
 
-/// Do something with a session on another thread.
+/// Do something with a session on another thread; its origin is returned too.
 async fn with<T: Send + 'static>(
     app: &Arc<App>,
     id: &str,
     work: impl FnOnce(&mut Session) -> sllm_ort::Result<T> + Send + 'static,
-) -> Result<T, ApiError> {
+) -> Result<(T, Origin), ApiError> {
     let mut lease: Lease = app.sessions.lease(id)?;
     let served = Arc::clone(app.model(Some(lease.model()))?);
+    let origin = lease.origin();
     let work = move |_: &Model| {
         let session = lease.session_mut().ok_or_else(ApiError::internal)?;
-        work(session).map_err(|error| ApiError::of_library(&error, "id"))
+        let done = work(session).map_err(|error| ApiError::of_session(&error, SESSION, origin));
+        done.map(|done| (done, origin))
     };
     app.run(&served, work).await
 }
@@ -262,8 +265,8 @@ pub async fn fork(
 ) -> Result<Json<SessionInfo>, ApiError> {
     app.sessions.check_copy(&id)?;
     app.sessions.check_memory()?;
-    let fork = with(&app, &id, |session| session.fork()).await?;
-    let id = app.sessions.insert(fork)?;
+    let (fork, origin) = with(&app, &id, |session| session.fork()).await?;
+    let id = app.sessions.insert(fork, origin)?;
     SessionInfo::of(&app, &id).map(Json)
 }
 

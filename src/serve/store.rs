@@ -13,6 +13,15 @@ use super::error::ApiError;
 /// Most sessions, whatever their memory.
 const MAX_SESSIONS: usize = 4096;
 
+/// Where the values of a session come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The graphs of a model.
+    Model,
+    /// A client's snapshot, of the session or of one that it was forked from.
+    Snapshot,
+}
+
 /// The sessions of all models. Each lives until it was not used for the time to live.
 pub struct Store {
     entries: Mutex<HashMap<String, Entry>>,
@@ -22,6 +31,7 @@ pub struct Store {
 
 struct Entry {
     model: String,
+    origin: Origin,
     /// `None` while a request uses it.
     session: Option<Session>,
     used: Instant,
@@ -84,7 +94,7 @@ impl Store {
     }
 
     /// Keep a new session; returns its id.
-    pub fn insert(&self, session: Session) -> Result<String, ApiError> {
+    pub fn insert(&self, session: Session, origin: Origin) -> Result<String, ApiError> {
         let id = format!("sess-{:032x}", rand::random::<u128>());
         let bytes = bytes_of(&session);
         self.check_size(bytes)?;
@@ -98,6 +108,7 @@ impl Store {
         }
         let entry = Entry {
             model: session.model().config().name.clone(),
+            origin,
             session: Some(session),
             used: Instant::now(),
             bytes,
@@ -117,6 +128,7 @@ impl Store {
             store: Arc::clone(self),
             id: id.to_owned(),
             model: entry.model.clone(),
+            origin: entry.origin,
             session: Some(session),
         })
     }
@@ -148,12 +160,17 @@ pub struct Lease {
     store: Arc<Store>,
     id: String,
     model: String,
+    origin: Origin,
     session: Option<Session>,
 }
 
 impl Lease {
     pub fn model(&self) -> &str {
         &self.model
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     pub fn session(&self) -> Option<&Session> {

@@ -214,3 +214,41 @@ fn options_without_effect_are_said() {
         assert_eq!(found, warned, "{arguments:?} {greedy:?}: {error}");
     }
 }
+
+/// Numbers are shown in few digits, and next to nothing is not nothing.
+#[test]
+fn extreme_numbers_are_what_they_are() {
+    let run = |arguments: &[&str]| {
+        let mut command = tiny(&["run", "The cat. ", "-n", "1", "-s", "1"]);
+        command.args(arguments).output().unwrap()
+    };
+    let best = run(&["-t", "1", "--top-k", "1"]);
+    assert!(best.status.success());
+    for arguments in [
+        ["-t", "1", "--top-p", "1e-45"],
+        ["-t", "1", "--top-p", "1e-46"],
+        ["-t", "1e-50", "--top-p", "1e-300"],
+        ["--greedy", "--no-repeat-ngram", "9", "--time-limit=1e300"],
+        ["--greedy", "--no-repeat-ngram", "9", "--time-limit=inf"],
+    ] {
+        let output = run(&arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        assert_eq!(output.stdout, best.stdout, "{arguments:?}");
+    }
+    for (argument, shown) in [
+        ("--top-p=1e300", "top-p is 1e300,"),
+        ("--top-p=-1e-300", "top-p is -1e-300,"),
+        ("--top-p=0", "top-p is 0, allowed is above 0 to 1"),
+        ("--temperature=1e38", "temperature is 1e38,"),
+        ("--temperature=1e300", "temperature is 1e300,"),
+        ("--min-p=-1e-50", "min-p is -1e-50,"),
+        ("--repetition-penalty=1e-46", "repetition-penalty is 1e-46,"),
+        ("--time-limit=-1e300", "time-limit is -1e300,"),
+        ("--time-limit=nan", "time-limit is NaN,"),
+    ] {
+        let output = run(&[argument]);
+        assert_eq!(output.status.code(), Some(2), "{argument}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(shown) && error.len() < 150, "{error}");
+    }
+}

@@ -3,7 +3,7 @@
 use predicates::str::contains;
 
 use super::PROMPT;
-use crate::support::{TINY_ORIGINAL, failure, program, tiny};
+use crate::support::{TINY_ORIGINAL, absurd, failure, program, tiny};
 
 #[test]
 fn a_session_goes_on_where_it_was_saved() {
@@ -100,4 +100,31 @@ fn text_on_stdin_beside_a_session_is_not_lost_in_silence() {
         .assert()
         .success()
         .stderr(contains("standard input is not read"));
+}
+
+/// Numbers that are not finite are the session's fault where one was loaded, or the model's.
+#[test]
+fn a_session_with_unusable_values_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("story.session");
+    let path = file.to_str().unwrap();
+    tiny(&["run", PROMPT, "-n", "1", "--save", path])
+        .assert()
+        .success();
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, absurd::filled(&whole, 3.4e38)).unwrap();
+    for arguments in [
+        &["run", "--ignore-stop", "--load", path][..],
+        &["run", "--ignore-stop", "--session", path, "the dog ran. "],
+    ] {
+        // The sentence that failed was printed as it came.
+        let output = tiny(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains(&format!("cannot continue the session {path}")),
+            "{error}"
+        );
+        assert!(error.contains("values are unusable"), "{error}");
+    }
 }

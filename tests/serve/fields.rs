@@ -1,6 +1,6 @@
 //! Fields of a request that are refused.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{server::Server, support::TINY};
 
@@ -38,12 +38,9 @@ fn each_wrong_field_is_named() {
             json!({"include_usage": true}),
             "invalid_value",
         ),
-        ("prompt", json!([1, 99_999]), "invalid_value"),
-        ("prompt", json!([[1, 2], [99_999]]), "invalid_value"),
         ("prompt", json!([1, -2]), "invalid_value"),
         ("prompt", json!([1, "a"]), "invalid_value"),
         ("prompt", json!([[1, 2.5]]), "invalid_value"),
-        ("prompt", json!([[]]), "invalid_value"),
         ("prompt", json!({"ids": [1]}), "invalid_value"),
         ("prompt", json!([]), "invalid_value"),
         ("prompt", json!(""), "invalid_value"),
@@ -56,9 +53,13 @@ fn each_wrong_field_is_named() {
         assert_eq!(error["type"], "invalid_request_error");
     }
     for (field, value, expected) in [
-        ("seed", json!(-1), "a whole number, 0 or more"),
-        ("max_sentences", json!("3"), "a whole number, 0 or more"),
-        ("n", json!(1.5), "a whole number, 0 or more"),
+        ("seed", json!(-1), "a whole number that is not negative"),
+        (
+            "max_sentences",
+            json!("3"),
+            "a whole number that is not negative",
+        ),
+        ("n", json!(1.5), "a whole number that is not negative"),
         ("top_p", json!([]), "a number"),
         ("stream", json!(1), "a boolean"),
     ] {
@@ -93,4 +94,82 @@ fn each_wrong_field_is_named() {
         error["param"].as_str().unwrap().starts_with("messages"),
         "{error}"
     );
+}
+
+/// All messages about a field have one range, which holds.
+#[test]
+fn a_field_has_one_range() {
+    let server = Server::start(&["--model", TINY, "--max-batch", "8", "--max-queue", "2"]);
+    let wide = Server::start(&["--model", TINY]);
+    let message = |server: &Server, field: &str, value: &Value| {
+        let body = json!({"prompt": "hello world. ", field: value});
+        let error = server.post("/v1/completions", &body).error(400);
+        assert_eq!(error["param"], field, "{error}");
+        error["message"].as_str().unwrap().to_owned()
+    };
+    for (server, field, values, range) in [
+        (&server, "best_of", [0, 21], "allowed is 1 to 20"),
+        (&server, "best_of", [257, 100_000], "allowed is 1 to 20"),
+        (&server, "n", [0, 11], "allowed is 1 to 10"),
+        (&server, "n", [64, 65], "allowed is 1 to 10"),
+        (&wide, "n", [0, 65], "allowed is 1 to 64"),
+        (&server, "top_k", [0, 0], "allowed is 1 or more"),
+        (
+            &server,
+            "temperature",
+            [-1, 101],
+            "allowed is 0 (greedy) to 100",
+        ),
+    ] {
+        for value in values {
+            let message = message(server, field, &json!(value));
+            assert!(message.contains(range), "{field} {value}: {message}");
+            assert!(message.contains(&format!("is {value},")), "{message}");
+        }
+    }
+    for texts in [5, 16, 17] {
+        let message = message(&server, "stop", &json!(vec!["x"; texts]));
+        assert!(message.ends_with("at most 4 are allowed"), "{message}");
+    }
+    let body = json!({"prompt": "hello world. ", "n": 10, "best_of": 20, "max_sentences": 1});
+    server.ok("/v1/completions", &body);
+}
+
+/// A number is what it is, and not what 32 bits make of it.
+#[test]
+fn numbers_beyond_32_bits_are_what_they_are() {
+    let server = Server::start(&["--model", TINY]);
+    let body = |field: &str, value: &Value| {
+        json!({"prompt": "hello world. ", "max_sentences": 2, "ignore_eos": true, "seed": 1,
+            "temperature": 1, field: value})
+    };
+    // Next to nothing is not nothing: the best token alone has that probability.
+    let best = server.complete(&body("top_k", &json!(1)));
+    for value in [1e-45, 1e-46, 1e-300, 5e-324] {
+        assert_eq!(
+            server.complete(&body("top_p", &json!(value))),
+            best,
+            "{value:e}"
+        );
+        assert_eq!(
+            server.complete(&body("temperature", &json!(value))),
+            best,
+            "{value:e}"
+        );
+        server.complete(&body("min_p", &json!(value)));
+    }
+    for (field, value, shown) in [
+        ("top_p", json!(1e300), "is 1e300,"),
+        ("top_p", json!(-1e-300), "is -1e-300,"),
+        ("top_p", json!(0), "is 0,"),
+        ("temperature", json!(1e300), "is 1e300,"),
+        ("temperature", json!(100.1), "is 100.1,"),
+        ("repetition_penalty", json!(1e-300), "is 1e-300,"),
+    ] {
+        let error = server
+            .post("/v1/completions", &body(field, &value))
+            .error(400);
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(shown) && message.len() < 100, "{message}");
+    }
 }

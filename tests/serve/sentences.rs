@@ -159,7 +159,7 @@ fn a_text_without_a_sentence_has_no_vector() {
             ("/v1/embeddings", "input", json!({"input": nothing})),
             (
                 "/v1/sentences/similarity",
-                "input",
+                "input[1]",
                 json!({"input": ["The fox ran.", nothing]}),
             ),
             (

@@ -1,6 +1,8 @@
 //! What the tests of the command line share.
 #![allow(dead_code)] // Each test file uses what it needs.
 
+pub mod absurd;
+
 use std::path::Path;
 
 use assert_cmd::Command;

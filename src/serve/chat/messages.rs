@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::super::{app::Served, error::ApiError};
+use super::super::{app::Served, error::ApiError, json::Object};
 
 /// A message; only a chat template makes a difference of who wrote it.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -29,7 +29,8 @@ pub enum Role {
 #[serde(untagged, expecting = "a text or a list of parts of type text")]
 pub enum Content {
     Text(String),
-    Parts(Vec<Part>),
+    #[schema(value_type = Vec<Part>)]
+    Parts(Vec<Object<Part>>),
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -44,7 +45,7 @@ impl Content {
             Self::Text(text) => text.clone(),
             Self::Parts(parts) => parts
                 .iter()
-                .map(|Part::Text { text }| text.as_str())
+                .map(|Object(Part::Text { text })| text.as_str())
                 .collect(),
         }
     }
@@ -58,9 +59,9 @@ impl Serialize for Content {
 }
 
 /// The text of all messages.
-pub fn prompt(messages: &[Message], served: &Served) -> Result<String, ApiError> {
+pub fn prompt(messages: &[Object<Message>], served: &Served) -> Result<String, ApiError> {
     let Some(template) = &served.chat_template else {
-        let texts: Vec<String> = messages.iter().map(|one| one.content.text()).collect();
+        let texts: Vec<String> = messages.iter().map(|one| one.0.content.text()).collect();
         return Ok(texts.join("\n"));
     };
     template.render(&messages).map_err(|error| {

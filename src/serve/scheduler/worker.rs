@@ -19,7 +19,7 @@ use super::super::{
     job::{Answer, End, Event, Job},
     metrics::{Metrics, Timer},
     queue::Queue,
-    store::Lease,
+    store::{Lease, Origin},
 };
 
 /// Sentences of prompts that are appended between two steps of the other rows.
@@ -39,6 +39,8 @@ pub struct Worker {
 struct Row {
     answer: Answer,
     home: Option<Lease>,
+    /// What its prompt is in the request.
+    param: Arc<str>,
     has_sentence: bool,
 }
 
@@ -80,15 +82,22 @@ impl Worker {
     fn admit(&mut self, mut job: Job, budget: &mut usize) {
         let admitted = catch_unwind(AssertUnwindSafe(|| self.prepare(&mut job, budget)));
         let admitted = admitted.unwrap_or_else(|_| Err(ApiError::internal()));
+        self.queue.release(&job.prompt);
         let Job {
             home,
+            prompt,
             options,
             answer,
-            ..
         } = job;
         match (admitted, options) {
             (Ok((session, started)), Some(options)) => {
-                self.join(session, options, started, answer, home);
+                let row = Row {
+                    answer,
+                    home,
+                    param: Arc::clone(&prompt.param),
+                    has_sentence: false,
+                };
+                self.join(session, options, started, row);
             }
             (Ok((session, started)), None) => {
                 self.end(home, Some(session));
@@ -102,33 +111,21 @@ impl Worker {
         }
     }
 
-    fn join(
-        &mut self,
-        session: Session,
-        options: GenerateOptions,
-        started: Event,
-        answer: Answer,
-        home: Option<Lease>,
-    ) {
+    fn join(&mut self, session: Session, options: GenerateOptions, started: Event, row: Row) {
         let options = options
-            .with_cancel(answer.cancel().clone())
-            .with_time_limit(answer.remaining());
+            .with_cancel(row.answer.cancel().clone())
+            .with_time_limit(row.answer.remaining());
         match self.batch.join(session, options) {
             Ok(id) => {
-                let row = Row {
-                    answer,
-                    home,
-                    has_sentence: false,
-                };
                 let row = self.rows.entry(id).or_insert(row);
                 // Not before: it may be refused.
                 self.all_rows.fetch_add(1, Ordering::Relaxed);
                 row.answer.send(started);
             }
             Err(refused) => {
-                self.end(home, Some(refused.session));
-                let error = ApiError::of_library(&refused.error, "prompt");
-                answer.send(Event::Failed(error));
+                let error = row.refused(&refused.error);
+                self.end(row.home, Some(refused.session));
+                row.answer.send(Event::Failed(error));
             }
         }
     }
@@ -203,8 +200,6 @@ impl Worker {
         let Some(row) = self.take_row(id) else {
             return;
         };
-        // Before the client hears of it, who may use the session at once.
-        self.end(row.home, Some(session));
         let event = match result {
             Ok(FinishReason::TimeLimit | FinishReason::Cancelled) => {
                 self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
@@ -213,9 +208,11 @@ impl Worker {
             Ok(reason) => Event::Ended(End::Finished(reason)),
             Err(error) => {
                 self.metrics.failed.fetch_add(1, Ordering::Relaxed);
-                Event::Failed(ApiError::of_library(&error, "prompt"))
+                Event::Failed(row.refused(&error))
             }
         };
+        // Before the client hears of it, who may use the session at once.
+        self.end(row.home, Some(session));
         row.answer.send(event);
     }
 
@@ -245,7 +242,17 @@ impl Worker {
     }
 }
 
+/// The error of a job.
+fn refused(error: &sllm_ort::Error, param: &str, home: Option<&Lease>) -> ApiError {
+    let origin = home.map_or(Origin::Model, Lease::origin);
+    ApiError::of_session(error, param, origin)
+}
+
 impl Row {
+    fn refused(&self, error: &sllm_ort::Error) -> ApiError {
+        refused(error, &self.param, self.home.as_ref())
+    }
+
     fn count(&mut self, tokens: usize, metrics: &Metrics) {
         if !self.has_sentence {
             self.has_sentence = true;

@@ -76,9 +76,12 @@ pub async fn decode(
         ));
     }
     let width = request.vectors.first().map_or(0, Vec::len);
+    for (row, vector) in request.vectors.iter().enumerate() {
+        check_vector(&format!("vectors[{row}]"), vector, width)?;
+    }
     let numbers = request.vectors.concat();
-    let vectors = Array2::from_shape_vec((rows, width), numbers)
-        .map_err(|_| ApiError::invalid("vectors", "the vectors have different lengths"))?;
+    let vectors = Array2::from_shape_vec((rows, width), numbers);
+    let vectors = vectors.map_err(|_| ApiError::internal())?;
     let work = move |model: &Model| {
         let decoded = model.decode_vectors(vectors.view());
         decoded.map_err(|error| ApiError::of_library(&error, "vectors"))
@@ -89,6 +92,19 @@ pub async fn decode(
         model: served.name().to_owned(),
         sentences: sentences.collect(),
     }))
+}
+
+/// Refuse a vector that is not like the first one, or has numbers that 32 bits do not hold.
+fn check_vector(name: &str, vector: &[f32], width: usize) -> Result<(), ApiError> {
+    let problem = if vector.len() != width {
+        let found = vector.len();
+        format!("{name} has {found} numbers, vectors[0] has {width}: send vectors of one length")
+    } else if let Some(place) = vector.iter().position(|number| !number.is_finite()) {
+        format!("{name}[{place}] is too large for a number of 32 bits: send a smaller one")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::invalid(name, problem))
 }
 
 /// Two sentences with steps between them.
@@ -195,8 +211,8 @@ pub async fn similarity(
     }
     app.check_bytes("input", &texts)?;
     let work = move |model: &Model| {
-        for text in &texts {
-            check_sentence(model, "input", text)?;
+        for (index, text) in texts.iter().enumerate() {
+            check_sentence(model, &format!("input[{index}]"), text)?;
         }
         let mut vectors = Vec::with_capacity(texts.len());
         for texts in texts.chunks(TOGETHER) {
@@ -224,9 +240,6 @@ fn check_sentence(model: &Model, param: &str, text: &str) -> Result<(), ApiError
     let mut sentences = model.text_pipeline().one_sentence(text).map_err(refused)?;
     match sentences.next() {
         Some(sentence) => sentence.map(|_| ()).map_err(refused),
-        None => Err(ApiError::invalid(
-            param,
-            format!("a text of {param} has no sentence: send a text of one word or more"),
-        )),
+        None => Err(ApiError::no_sentence(param)),
     }
 }

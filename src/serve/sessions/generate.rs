@@ -15,10 +15,11 @@ use super::super::{
     app::{App, Request},
     body::{Body, Fields},
     contract::Refusals,
-    error::ApiError,
+    error::{ApiError, library::SESSION},
     job::{End, Event, Events},
     options::Generation,
     path::Name,
+    prompt::Prompt,
     sse::{self, Gone, Writer},
 };
 
@@ -101,7 +102,7 @@ pub async fn generate(
     let parts = Request {
         options: Some(generation.options(&served.model, 0)?),
         home: Some(lease),
-        text: "".into(),
+        prompt: Prompt::new(SESSION, String::new(), 1),
     };
     let mut events = app.submit(&served, vec![parts])?;
     match events.next().await {

@@ -14,7 +14,7 @@ use sllm_ort::{Model, Session};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{app::App, body, contract::Refusals, error::ApiError, path::Name},
+    super::{app::App, body, contract::Refusals, error::ApiError, head, path::Name, store::Origin},
     SessionInfo, with,
 };
 
@@ -40,7 +40,7 @@ pub struct SnapshotFile(Vec<u8>);
     )
 )]
 pub async fn snapshot(State(app): State<Arc<App>>, Name(id): Name) -> Result<Response, ApiError> {
-    let bytes = with(&app, &id, |session| session.to_bytes()).await?;
+    let (bytes, _) = with(&app, &id, |session| session.to_bytes()).await?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(SNAPSHOT)),
         (
@@ -78,17 +78,14 @@ pub async fn restore(
 ) -> Result<Json<SessionInfo>, ApiError> {
     let query = query.map_err(|error| ApiError::invalid("model", error.body_text()))?;
     let served = app.model(query.model.as_deref())?;
-    let media_type = request.headers().get(header::CONTENT_TYPE);
-    if media_type.is_none_or(|value| value.as_bytes() != SNAPSHOT.as_bytes()) {
-        return Err(ApiError::media_type(SNAPSHOT));
-    }
+    head::check_body(request.headers(), SNAPSHOT)?;
     app.sessions.check_memory()?;
     let bytes = body::read(request, app.sessions.max_bytes(), &app).await?;
     let work = move |model: &Model| {
         let session = Session::from_bytes(model, &bytes);
-        session.map_err(|error| ApiError::of_library(&error, "body"))
+        session.map_err(|error| ApiError::of_session(&error, "body", Origin::Snapshot))
     };
     let session = app.run(served, work).await?;
-    let id = app.sessions.insert(session)?;
+    let id = app.sessions.insert(session, Origin::Snapshot)?;
     SessionInfo::of(&app, &id).map(Json)
 }

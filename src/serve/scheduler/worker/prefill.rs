@@ -1,6 +1,10 @@
 //! Appending a prompt without stopping the other rows for long.
 
-use std::{ops::ControlFlow, sync::atomic::Ordering, time::Instant};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use sllm_ort::{Appended, Session, config::ModelKind};
 
@@ -10,7 +14,7 @@ use super::{
         job::{Event, Job},
         metrics::Timer,
     },
-    PREFILL_SENTENCES, Worker,
+    PREFILL_SENTENCES, Worker, refused,
 };
 
 /// Tokens of a token-level model that count as a sentence.
@@ -27,6 +31,11 @@ impl Worker {
         if let Some(refused) = job.answer.refusal() {
             return Err(refused);
         }
+        let prompt = Arc::clone(&job.prompt);
+        if let Some(copied) = prompt.take() {
+            let copied = copied.map_err(|error| ApiError::of_library(&error, &prompt.param))?;
+            return Ok(begun(copied));
+        }
         let started = Instant::now();
         let mut session = match &mut job.home {
             Some(home) => home.take().ok_or_else(ApiError::internal)?,
@@ -35,20 +44,25 @@ impl Worker {
                 .session()
                 .map_err(|error| ApiError::of_library(&error, "model"))?,
         };
-        let appended = match self.append(&mut session, job, budget) {
+        let appended = self.append(&mut session, job, budget);
+        let appended = appended.and_then(|appended| {
+            prompt.keep(&session, &appended)?;
+            Ok(appended)
+        });
+        let appended = match appended {
             Ok(appended) => appended,
             Err(error) => {
+                let refused = refused(&error, &prompt.param, job.home.as_ref());
                 if let Some(home) = &mut job.home {
                     home.put(session);
                 }
-                return Err(ApiError::of_library(&error, "prompt"));
+                return Err(refused);
             }
         };
         self.metrics.time(Timer::Prefill, started.elapsed());
-        let tokens = session.tokens();
         let total = &self.metrics.prompt_tokens;
-        total.fetch_add(tokens as u64, Ordering::Relaxed);
-        Ok((session, Event::Started { tokens, appended }))
+        total.fetch_add(session.tokens() as u64, Ordering::Relaxed);
+        Ok(begun((session, appended)))
     }
 
     /// Append the job's text, with steps of the other rows between its runs.
@@ -62,7 +76,7 @@ impl Worker {
             ModelKind::Opt => SENTENCE_TOKENS,
             _ => 1,
         };
-        session.append_with(&job.text, |progress| {
+        session.append_with(&job.prompt.text, |progress| {
             if job.answer.refusal().is_some() {
                 return ControlFlow::Break(());
             }
@@ -79,4 +93,10 @@ impl Worker {
             ControlFlow::Continue(run)
         })
     }
+}
+
+/// A session with its prompt, and the event that says so.
+fn begun((session, appended): (Session, Appended)) -> (Session, Event) {
+    let tokens = session.tokens();
+    (session, Event::Started { tokens, appended })
 }
