@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use super::{
     Settings,
     auth::Keys,
-    chat::ChatTemplate,
+    chat_template::ChatTemplate,
     error::ApiError,
     job::{Events, Job, answers},
     metrics::{Gauges, Metrics, ModelGauges},

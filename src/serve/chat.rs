@@ -1,7 +1,6 @@
 //! `POST /v1/chat/completions`.
 
 mod messages;
-mod template;
 
 use std::sync::Arc;
 
@@ -18,16 +17,15 @@ use super::{
     app::{App, new_id, unix_seconds},
     body::{Body, Fields, Neutral},
     completions::{StreamOptions, choices, submit},
-    contract::Refusals,
     error::{ApiError, library::MESSAGES},
     json::Object,
     options::Generation,
     prompts::Texts,
+    refusals::Refusals,
     sse::{self, Gone, Writer},
 };
 
 use messages::Message;
-pub use template::ChatTemplate;
 
 /// Messages, of which the model's chat template makes a text that is continued; without a template
 /// their texts are joined by line breaks.

@@ -15,13 +15,13 @@ use super::{
     answer::{Answered, Piece, Usage},
     app::{App, Request, Served, new_id, unix_seconds},
     body::{Body, Fields, Neutral},
-    contract::Refusals,
     error::ApiError,
     job::Events,
     json::Object,
     options::Generation,
     prompt::Prompt,
     prompts::{Prompts, Texts},
+    refusals::Refusals,
     sse::{self, Gone, Writer},
 };
 

@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use super::{
     app::App,
     body::{Body, Fields, Neutral},
-    contract::Refusals,
     error::ApiError,
     prompts::{Prompts, Texts},
+    refusals::Refusals,
 };
 
 /// Most texts of a request, as in OpenAI's API.

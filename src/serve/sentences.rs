@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use super::{
     app::App,
     body::{Body, Fields},
-    contract::Refusals,
     error::ApiError,
+    refusals::Refusals,
 };
 pub use vectors::*;
 

@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 use super::{
     app::{App, Request},
     body::{Body, Fields},
-    contract::Refusals,
     error::{ApiError, library::SESSION},
     job::Event,
     path::Name,
     prompt::Prompt,
+    refusals::Refusals,
     store::{Lease, Origin},
 };
 pub use generate::*;

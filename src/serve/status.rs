@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 
 use super::{
     app::{App, Served},
-    contract::Refusals,
     error::{ApiError, ErrorBody},
     path::Name,
+    refusals::Refusals,
 };
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -14,8 +14,8 @@ use super::{
     super::{
         app::App,
         body::{Body, Fields},
-        contract::Refusals,
         error::ApiError,
+        refusals::Refusals,
     },
     TOGETHER,
 };

@@ -14,12 +14,12 @@ use utoipa::ToSchema;
 use super::super::{
     app::{App, Request},
     body::{Body, Fields},
-    contract::Refusals,
     error::{ApiError, library::SESSION},
     job::{End, Event, Events},
     options::Generation,
     path::Name,
     prompt::Prompt,
+    refusals::Refusals,
     sse::{self, Gone, Writer},
 };
 

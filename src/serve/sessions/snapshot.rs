@@ -14,7 +14,7 @@ use sllm_ort::{Model, Session};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{app::App, body, contract::Refusals, error::ApiError, head, path::Name, store::Origin},
+    super::{app::App, body, error::ApiError, head, path::Name, refusals::Refusals, store::Origin},
     SessionInfo, with,
 };
 
