@@ -6,12 +6,11 @@ use axum::{
     body::HttpBody as _,
     extract::{FromRequest, Request},
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
 use super::{app::App, error::ApiError, head, json};
+pub use json::{Fields, Neutral};
 
 /// A body that is slower than this is refused, or slower than a request may be.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
@@ -22,53 +21,6 @@ const OVERHEAD_BYTES: usize = 1 << 20;
 const DISCARDED_BYTES: usize = 8 << 20;
 /// Most bytes that JSON takes for a byte of text: `\u0000`.
 const JSON_BYTES: usize = 6;
-
-/// Fields of a request, and those of OpenAI's API that are refused.
-pub trait Fields: DeserializeOwned {
-    /// The fields that it has, without those of `Part`.
-    const FIELDS: &'static [&'static str];
-    /// Fields that are refused unless they ask for nothing.
-    const UNSUPPORTED: &'static [(&'static str, Neutral)] = &[];
-    /// Fields that it has in common with others.
-    type Part: Fields;
-}
-
-/// When an unsupported field asks for nothing. `null` always does.
-#[derive(Clone, Copy)]
-pub enum Neutral {
-    Null,
-    False,
-    Zero,
-    /// An empty list, object or text.
-    Empty,
-    /// This text.
-    Word(&'static str),
-}
-
-impl Neutral {
-    pub fn is(self, value: &Value) -> bool {
-        match (self, value) {
-            (_, Value::Null) => true,
-            (Self::False, value) => value == &Value::Bool(false),
-            (Self::Zero, value) => value.as_f64() == Some(0.0),
-            (Self::Empty, Value::Array(items)) => items.is_empty(),
-            (Self::Empty, Value::Object(items)) => items.is_empty(),
-            (Self::Empty, Value::String(text)) => text.is_empty(),
-            (Self::Word(word), Value::String(text)) => text == word,
-            // {"type": "text"}
-            (Self::Word(word), Value::Object(items)) => {
-                items.len() == 1 && items.get("type").and_then(Value::as_str) == Some(word)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// No fields.
-impl Fields for () {
-    const FIELDS: &'static [&'static str] = &[];
-    type Part = ();
-}
 
 /// A JSON object with known fields.
 pub struct Body<T>(pub T);

@@ -1,5 +1,6 @@
 //! Bodies in JSON.
 
+mod fields;
 mod message;
 mod object;
 // `serde_json` keeps the last value of a key: a program in front of this one may read the first.
@@ -10,10 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sllm_ort::text::without_byte_order_mark;
 
-use super::{
-    body::Fields,
-    error::{ApiError, shown},
-};
+use super::error::{ApiError, shown};
+pub use fields::{Fields, Neutral};
 use message::in_words;
 pub use object::Object;
 
