@@ -141,11 +141,17 @@ fn name(path: &Path) -> String {
 
 /// Check that a file can be read, before the work that it is for.
 pub fn check_readable(path: &Path) -> anyhow::Result<()> {
-    match path.metadata() {
-        // A pipe is opened only once.
-        Ok(data) if !data.is_file() && !data.is_dir() => Ok(()),
-        _ => open(path).map(|_| ()),
+    // A pipe is opened only once.
+    match is_pipe_or_device(path) {
+        true => Ok(()),
+        false => open(path).map(|_| ()),
     }
+}
+
+/// Whether reading or writing may wait for whoever is at the other end.
+pub fn is_pipe_or_device(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|data| !data.is_file() && !data.is_dir())
 }
 
 /// Refuse to put the results in the place of the text that they are made of.

@@ -1,6 +1,6 @@
 //! Files that results are written to.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use anyhow::bail;
 use sllm_ort::check_writable;
@@ -17,11 +17,6 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(check_writable(path)?)
-}
-
-/// Whether writing may wait for whoever reads.
-pub fn is_pipe_or_device(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
 }
 
 /// Whether stdout goes to the same file, pipe or terminal.

@@ -182,7 +182,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (sentences, tokens) = (generation.sentences(), generation.tokens());
     // What was said before an error, or before the reader was gone, is kept.
     if let Some(path) = args.save_path() {
-        match output_path::is_pipe_or_device(path) {
+        match input::is_pipe_or_device(path) {
             true => interruptible.wait_for(|| session.save(path))?,
             false => session.save(path)?,
         }

@@ -3,7 +3,7 @@
 use predicates::str::contains;
 
 use super::PROMPT;
-use crate::support::{TINY_ORIGINAL, absurd, failure, program, tiny};
+use crate::support::{TINY_ORIGINAL, failure, program, snapshots, tiny};
 
 #[test]
 fn a_session_goes_on_where_it_was_saved() {
@@ -112,7 +112,7 @@ fn a_session_with_unusable_values_is_named() {
         .assert()
         .success();
     let whole = std::fs::read(&file).unwrap();
-    std::fs::write(&file, absurd::filled(&whole, 3.4e38)).unwrap();
+    std::fs::write(&file, snapshots::filled(&whole, 3.4e38)).unwrap();
     for arguments in [
         &["run", "--ignore-stop", "--load", path][..],
         &["run", "--ignore-stop", "--session", path, "the dog ran. "],

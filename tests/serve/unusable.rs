@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     server::{Response, Server, command},
-    support::{TINY, TINY_OPT, absurd},
+    support::{TINY, TINY_OPT, snapshots},
 };
 
 const OCTETS: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
@@ -51,7 +51,7 @@ fn refusal(answer: &Response) -> Value {
 fn unusable_values_are_the_clients() {
     for model in [TINY, TINY_OPT] {
         let (server, snapshot) = served(model, "portable");
-        let restored = restore(&server, &absurd::filled(&snapshot, 3.4e38)).json(200);
+        let restored = restore(&server, &snapshots::filled(&snapshot, 3.4e38)).json(200);
         let fork = server.ok(&format!("{}/fork", path(&restored)), &json!({}));
         let mut seen = 0;
         for session in [&restored, &fork] {
@@ -95,7 +95,7 @@ fn unusable_values_are_the_clients() {
 fn unusable_vectors_are_refused_when_they_are_used() {
     let (_, snapshot) = served(TINY, "portable");
     let (server, _) = served(TINY, "cpu-int8");
-    let answer = restore(&server, &absurd::filled(&snapshot, -3.4e38));
+    let answer = restore(&server, &snapshots::filled(&snapshot, -3.4e38));
     if answer.status == 200 {
         let session = answer.json(200);
         let body = json!({"max_sentences": 1, "ignore_eos": true});

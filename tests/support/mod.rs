@@ -1,7 +1,7 @@
 //! What the tests of the command line share.
 #![allow(dead_code)] // Each test file uses what it needs.
 
-pub mod absurd;
+pub mod snapshots;
 
 use std::path::Path;
 
@@ -28,7 +28,11 @@ pub fn load(bundle: &str, variant: &str) -> Model {
 
 /// The SHA-256 of a file, in hexadecimal.
 pub fn sha256(path: &Path) -> String {
-    let digest = Sha256::digest(std::fs::read(path).unwrap());
+    sha256_of(&std::fs::read(path).unwrap())
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

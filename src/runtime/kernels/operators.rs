@@ -57,9 +57,7 @@ struct Loaded {
 
 impl Loaded {
     fn product(&self, number: Option<i64>) -> ort::Result<Product> {
-        let number = number.and_then(|number| usize::try_from(number).ok());
-        let weights = number.and_then(|number| self.weights.get(number)).cloned();
-        let weights = weights.ok_or_else(|| ort::Error::new("an operator has no weights"))?;
+        let weights = numbered(&self.weights, number)?;
         Ok(Product {
             kernel: self.kernel,
             max_parts: self.max_parts,
@@ -129,6 +127,13 @@ fn in_parallel<T: Send>(
         count => context.par_for(count, count, locked)?,
     }
     Ok(())
+}
+
+/// The weights that an operator has by their number.
+fn numbered<T>(all: &[Arc<T>], number: Option<i64>) -> ort::Result<Arc<T>> {
+    let number = number.and_then(|number| usize::try_from(number).ok());
+    let weights = number.and_then(|number| all.get(number)).cloned();
+    weights.ok_or_else(|| ort::Error::new("an operator has no weights"))
 }
 
 fn required<T>(value: Option<T>) -> ort::Result<T> {

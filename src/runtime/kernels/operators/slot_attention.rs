@@ -16,7 +16,7 @@ use super::{
         replaced::{SLOT_ATTENTION, WEIGHTS},
         slot_memory::{SlotMemory, SlotWeights},
     },
-    Loaded, PART_PRODUCTS, in_parallel, required, values,
+    Loaded, PART_PRODUCTS, in_parallel, numbered, required, values,
 };
 
 /// Inputs: queries f32 [batch, tokens, D], sentence vectors f32 [batch, D], and position ids i64
@@ -39,13 +39,10 @@ impl Operator for SlotAttention {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Attention> {
-        let number = context.get::<i64>(WEIGHTS);
-        let number = number.and_then(|number| usize::try_from(number).ok());
-        let weights = number.and_then(|number| self.0.slots.get(number)).cloned();
         Ok(Attention {
             kernel: self.0.kernel,
             max_parts: self.0.max_parts,
-            weights: required(weights)?,
+            weights: numbered(&self.0.slots, context.get(WEIGHTS))?,
             memories: Vec::new(),
         })
     }
