@@ -7,8 +7,8 @@ mod slot_attention;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::{
-    operator::{ComputeContext, KernelContext, OperatorDomain},
-    value::{DynValue, PrimitiveTensorElementType},
+    operator::{ComputeContext, KernelContext, OperatorDomain, ShapeInferenceContext},
+    value::{DynValue, PrimitiveTensorElementType, SymbolicDimensions, ValueType},
 };
 
 use super::{
@@ -127,6 +127,44 @@ fn in_parallel<T: Send>(
         count => context.par_for(count, count, locked)?,
     }
     Ok(())
+}
+
+/// Tell ONNX Runtime that the output is shaped as the first input, with another last size: it fuses
+/// the nodes around an operator where it knows their shapes.
+///
+/// A size that is neither known nor named gets a name, of this operator alone, since equal names
+/// stand for equal sizes. Without one ONNX Runtime takes the size to be -1.
+fn infer_from_first(
+    context: &mut ShapeInferenceContext,
+    operator: &str,
+    last: usize,
+) -> ort::Result<()> {
+    let number = context.attr::<i64>(WEIGHTS)?;
+    let Some(ValueType::Tensor {
+        ty,
+        mut shape,
+        dimension_symbols,
+    }) = context.inputs().into_iter().next()
+    else {
+        return Ok(());
+    };
+    let Some(size) = shape.last_mut() else {
+        return Ok(());
+    };
+    *size = last as i64;
+    let names = shape.iter().zip(dimension_symbols.iter()).enumerate();
+    let names = names.map(|(axis, (&size, name))| match (size, name.as_str()) {
+        (-1, "") => format!("{operator}_{number}_{axis}"),
+        (0.., _) => String::new(),
+        _ => name.clone(),
+    });
+    let dimension_symbols = SymbolicDimensions::new(names);
+    let output = ValueType::Tensor {
+        ty,
+        shape,
+        dimension_symbols,
+    };
+    context.set_output(0, &output)
 }
 
 /// The weights that an operator has by their number.

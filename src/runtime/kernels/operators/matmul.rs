@@ -7,12 +7,12 @@ use ort::{
         ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
         ShapeInferenceContext,
     },
-    value::{TensorElementType::Float32, ValueType},
+    value::TensorElementType::Float32,
 };
 
 use super::{
     super::replaced::{MATMUL, WEIGHTS},
-    Loaded, Product, in_parallel, required, values,
+    Loaded, Product, in_parallel, infer_from_first, required, values,
 };
 
 /// Input: vectors f32 [..., columns]; output: f32 [..., rows].
@@ -37,19 +37,9 @@ impl Operator for MatMul {
         self.0.product_of(context)
     }
 
-    /// ONNX Runtime fuses the nodes around it where it knows their shapes.
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
         let product = self.0.product(Some(context.attr::<i64>(WEIGHTS)?))?;
-        let Some(mut output) = context.inputs().into_iter().next() else {
-            return Ok(());
-        };
-        if let ValueType::Tensor { shape, .. } = &mut output
-            && let Some(last) = shape.last_mut()
-        {
-            *last = product.weights.packed.rows as i64;
-            context.set_output(0, &output)?;
-        }
-        Ok(())
+        infer_from_first(context, MATMUL, product.weights.packed.rows)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
         replaced::{SLOT_ATTENTION, WEIGHTS},
         slot_memory::{SlotMemory, SlotWeights},
     },
-    Loaded, PART_PRODUCTS, in_parallel, numbered, required, values,
+    Loaded, PART_PRODUCTS, in_parallel, infer_from_first, numbered, required, values,
 };
 
 /// Inputs: queries f32 [batch, tokens, D], sentence vectors f32 [batch, D], and position ids i64
@@ -48,10 +48,8 @@ impl Operator for SlotAttention {
     }
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
-        match context.inputs().into_iter().next() {
-            Some(query) => context.set_output(0, &query),
-            None => Ok(()),
-        }
+        let weights = numbered(&self.0.slots, Some(context.attr::<i64>(WEIGHTS)?))?;
+        infer_from_first(context, SLOT_ATTENTION, weights.hidden)
     }
 }
 

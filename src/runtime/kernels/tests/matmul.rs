@@ -60,20 +60,38 @@ fn constant(
 }
 
 /// A graph that multiplies `x` [batch, COLUMNS] to `y`.
-fn model(format: Format, level: u64, mut external: Option<&mut Vec<u8>>) -> Vec<u8> {
-    let blocks = COLUMNS / format.block();
-    let codes: Vec<u8> = (0..ROWS * blocks * format.block_bytes())
-        .map(|n| ((n * 73) >> 2) as u8)
+fn model(format: Format, level: u64, external: Option<&mut Vec<u8>>) -> Vec<u8> {
+    let product = product(format, level, "y");
+    model_of(&[&product], weights(format, external), b"batch")
+}
+
+/// A graph that multiplies `x` [?, COLUMNS], whose first size has no name, and adds as many rows of
+/// a table as that is.
+fn model_with_positions(format: Format, table: &[f32]) -> Vec<u8> {
+    let product = product(format, 4, "product");
+    let end = integers(&[(3, 1), (20, 2)]);
+    let end = [message(&[(1, b"end")]), end].concat();
+    let size = message(&[(1, b"product"), (2, b"size"), (4, b"Shape"), (5, &end)]);
+    let inputs = [(1, &b"table"[..]), (1, b"zero"), (1, b"size")];
+    let slice = [message(&inputs), message(&[(2, b"rows"), (4, b"Slice")])].concat();
+    let add = message(&[(1, b"product"), (1, b"rows"), (2, b"y"), (4, b"Add")]);
+    let bytes: Vec<u8> = table
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
         .collect();
-    let floats = |count: usize, step: f32| -> Vec<u8> {
-        let number = |n| (0.01 + n as f32 * step).to_le_bytes();
-        (0..count).flat_map(number).collect()
-    };
+    let mut constants = weights(format, None);
+    let sizes = [table.len() / ROWS, ROWS];
+    constants.push(constant("table", (1, &sizes), &bytes, None));
+    constants.push(constant("zero", (7, &[1]), &[0; 8], None));
+    model_of(&[&product, &size, &slice, &add], constants, b"")
+}
+
+fn product(format: Format, level: u64, output: &str) -> Vec<u8> {
     let mut node = Vec::new();
     for input in ["x", "codes", "scales", "", "", "bias"] {
         put_bytes(&mut node, 1, input.as_bytes());
     }
-    put_bytes(&mut node, 2, b"y");
+    put_bytes(&mut node, 2, output.as_bytes());
     put_bytes(&mut node, 4, b"MatMulNBits");
     for (name, value) in [
         ("bits", format.bits() as u64),
@@ -89,37 +107,48 @@ fn model(format: Format, level: u64, mut external: Option<&mut Vec<u8>>) -> Vec<
         put_bytes(&mut node, 5, &attribute.concat());
     }
     put_bytes(&mut node, 7, b"com.microsoft");
+    node
+}
+
+/// The constants of the product.
+fn weights(format: Format, mut external: Option<&mut Vec<u8>>) -> Vec<Vec<u8>> {
+    let blocks = COLUMNS / format.block();
+    let codes: Vec<u8> = (0..ROWS * blocks * format.block_bytes())
+        .map(|n| ((n * 73) >> 2) as u8)
+        .collect();
+    let floats = |count: usize, step: f32| -> Vec<u8> {
+        let number = |n| (0.01 + n as f32 * step).to_le_bytes();
+        (0..count).flat_map(number).collect()
+    };
+    let sizes = [ROWS, blocks, format.block_bytes()];
+    let scales = floats(ROWS * blocks, 1e-4);
+    vec![
+        constant("codes", (2, &sizes), &codes, external.as_deref_mut()),
+        constant("scales", (1, &sizes[..2]), &scales, external),
+        constant("bias", (1, &[ROWS]), &floats(ROWS, 0.1), None),
+    ]
+}
+
+/// A model of the exporter from `x` [`batch`, COLUMNS] to `y` [`batch`, ROWS].
+fn model_of(nodes: &[&[u8]], constants: Vec<Vec<u8>>, batch: &[u8]) -> Vec<u8> {
     let value = |name: &str, width: usize| {
-        let batch = message(&[(1, &message(&[(2, b"batch")]))]);
+        let batch = match batch {
+            [] => message(&[(1, &[])]),
+            name => message(&[(1, &message(&[(2, name)]))]),
+        };
         let width = message(&[(1, &integers(&[(1, width as u64)]))]);
         let mut tensor = integers(&[(1, 1)]);
         put_bytes(&mut tensor, 2, &[batch, width].concat());
         message(&[(1, name.as_bytes()), (2, &message(&[(1, &tensor)]))])
     };
-    let sizes = [ROWS, blocks, format.block_bytes()];
-    let graph = message(&[
-        (1, &node),
-        (2, b"product"),
-        (
-            5,
-            &constant("codes", (2, &sizes), &codes, external.as_deref_mut()),
-        ),
-        (
-            5,
-            &constant(
-                "scales",
-                (1, &sizes[..2]),
-                &floats(ROWS * blocks, 1e-4),
-                external,
-            ),
-        ),
-        (5, &constant("bias", (1, &[ROWS]), &floats(ROWS, 0.1), None)),
-        (11, &value("x", COLUMNS)),
-        (12, &value("y", ROWS)),
-    ]);
+    let (x, y) = (value("x", COLUMNS), value("y", ROWS));
+    let mut parts: Vec<(u64, &[u8])> = nodes.iter().map(|&node| (1, node)).collect();
+    parts.push((2, b"product"));
+    parts.extend(constants.iter().map(|constant| (5, &constant[..])));
+    parts.extend([(11, &x[..]), (12, &y[..])]);
     let mut model = integers(&[(1, 10)]);
     put_bytes(&mut model, 2, b"sllm_export");
-    put_bytes(&mut model, 7, &graph);
+    put_bytes(&mut model, 7, &message(&parts));
     put_bytes(&mut model, 8, &integers(&[(2, 21)]));
     let contrib = [message(&[(1, b"com.microsoft")]), integers(&[(2, 1)])].concat();
     put_bytes(&mut model, 8, &contrib);
@@ -180,6 +209,32 @@ fn an_operator_equals_the_node() {
                     assert_close(&run(kernel), &expected, 1e-3);
                 }
             }
+        }
+    }
+}
+
+/// What ONNX Runtime computes from the shape of a product is right where a size is not known and has
+/// no name.
+#[test]
+fn a_size_without_a_name_is_no_size() {
+    let (format, most) = (Format::Int8Block128, 9);
+    let table: Vec<f32> = (0..most * ROWS).map(|n| (n as f32 * 0.7).cos()).collect();
+    let bytes = model_with_positions(format, &table);
+    let path = Path::new("positions.onnx");
+    for rows in [1, 4, most] {
+        let input: Vec<f32> = (0..rows * COLUMNS)
+            .map(|n| (n as f32 * 0.3).sin())
+            .collect();
+        let run = |kernel: MatMulKernel| {
+            let graph = load(path, &bytes, ExternalData::Memory(Vec::new()), kernel);
+            assert_eq!(graph.matmul_kernel(), Some(kernel));
+            let input = Tensor::from_array(([rows, COLUMNS], input.clone())).unwrap();
+            let inputs = vec![("x", input.into())];
+            graph.run(inputs, "y", &[rows, ROWS]).unwrap()
+        };
+        let expected = run(MatMulKernel::OnnxRuntime);
+        for kernel in kernels() {
+            assert_close(&run(kernel), &expected, 1e-3);
         }
     }
 }
