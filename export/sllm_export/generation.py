@@ -9,6 +9,7 @@ from typing import Any
 
 _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, 100),
+    "guidance_scale": (1, 10),
     "top_p": (math.nextafter(0, 1), 1),
     "min_p": (0, 1),
     "repetition_penalty": (1, 10),

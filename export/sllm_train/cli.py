@@ -31,6 +31,7 @@ from .corpus import Corpus, load_tokenized
 from .evaluation import Evaluation
 from .folder import (
     CORPORA,
+    TOKENIZER_FILE,
     WeightedPath,
     check_out,
     check_trainable,
@@ -86,10 +87,16 @@ def parser() -> argparse.ArgumentParser:
         help=valid_help,
     )
     tokenizer_help = (
-        "tokenizer.json (default: that of --opt, else the one in --out, else one is trained on "
-        "--text)"
+        "tokenizer.json (default: that of --opt or of the bundle --initial, else the one in --out, "
+        "else one is trained on --text)"
     )
     add("--tokenizer", type=Path, metavar="FILE", help=tokenizer_help)
+    initial_help = (
+        "what the training begins with (fine-tuning), in every stage but sllm: a checkpoint of the "
+        "same configuration, or the folder of its bundle, whose tokenizer is taken too; not read "
+        "by a resume (default: random weights)"
+    )
+    add("--initial", type=Path, metavar="PATH", help=initial_help)
     svae_help = "SVAE checkpoint that stage sllm begins with; not read by a resume (default: none)"
     add("--svae", type=Path, metavar="FILE", help=svae_help)
     opt_help = "OPT directory: tokenizer; layers that stage sllm begins with (default: none)"
@@ -157,15 +164,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def open_initial(args: argparse.Namespace, config: ModelConfig) -> InitialWeights | None:
-    """The weights that a training of stage sllm begins with; None where it goes on, and in other
-    stages."""
-    if args.stage != "sllm":
-        if args.svae:
-            raise ExportError(f"--svae has no effect in --stage {args.stage} (only --stage sllm)")
+    """The weights that the training begins with; None where they are random, and where it goes
+    on."""
+    resumed = (args.out / STATE_FILE).exists()
+    if args.stage == "sllm":
+        if args.initial:
+            raise ExportError("--initial has no effect in --stage sllm (give --svae and --opt)")
+        if not args.svae or not args.opt:
+            raise ExportError("--stage sllm needs an SVAE checkpoint (--svae FILE) and --opt DIR")
+        return None if resumed else InitialWeights.of_two_stages(config, args.svae, args.opt)
+    if args.svae:
+        raise ExportError(f"--svae has no effect in --stage {args.stage} (only --stage sllm)")
+    if resumed or not args.initial:
         return None
-    if not args.svae or not args.opt:
-        raise ExportError("--stage sllm needs an SVAE checkpoint (--svae FILE) and --opt DIR")
-    return None if (args.out / STATE_FILE).exists() else InitialWeights(config, args.svae, args.opt)
+    return InitialWeights.of_checkpoint(config, args.initial)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -181,10 +193,13 @@ def train(args: argparse.Namespace) -> int:
     initial = open_initial(args, config)
     max_sentences = config.max_sentences or DEFAULT_SENTENCES
     limit, cache = sentence_limit(config), args.out / CORPORA
+    given = args.tokenizer
+    if initial and not given and args.initial and args.initial.is_dir():
+        given = args.initial / TOKENIZER_FILE
     with first_process_first():
         tokenizer = obtain_tokenizer(
             args.out,
-            args.tokenizer,
+            given,
             args.opt,
             args.text,
             config,
@@ -198,7 +213,9 @@ def train(args: argparse.Namespace) -> int:
                 "valid": [[str(path), sha256(path)] for path in args.valid],
             }
             if initial:
-                settings["initial"] = {"svae": str(args.svae), "opt": str(args.opt)}
+                files = {"svae": args.svae, "opt": args.opt, "checkpoint": args.initial}
+                named = {name: str(path) for name, path in files.items() if path}
+                settings["initial"] = named
             claim_folder(args.out, config, settings)
 
         def load(path: Path) -> Corpus:

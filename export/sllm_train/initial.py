@@ -1,15 +1,17 @@
-"""Weights that stage `sllm` begins with: an SVAE checkpoint and the layers of an OPT model."""
+"""Weights that a training begins with, where it does not begin with random ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from sllm_export.checkpoint import open_checkpoint
+from sllm_export.checkpoint.bundle_weights import BundleWeights
 from sllm_export.checkpoint.expected import OPT_PREFIX, check_tensors, expected_shapes
+from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig
 from sllm_export.opt_directory import find_opt_weights, open_opt
 
@@ -21,10 +23,25 @@ _OPT_NAMES = {
 
 
 class InitialWeights:
-    """Sources of all tensors of an SLLM but those of the stop head, which stay random."""
+    """Checkpoints, and the name that each tensor of the model has there. What none of them has
+    stays random."""
 
-    def __init__(self, config: ModelConfig, svae: Path, opt: Path) -> None:
-        """Opens both files. Raises CheckpointError that lists what does not fit `config`."""
+    def __init__(self, sources: Sequence[tuple[StateDict, Mapping[str, str]]]) -> None:
+        self._sources = sources
+
+    @classmethod
+    def of_checkpoint(cls, config: ModelConfig, path: Path) -> InitialWeights:
+        """All tensors of a model of the same configuration, from its checkpoint or its bundle.
+        Raises CheckpointError that lists what does not fit it."""
+        shapes = expected_shapes(config)
+        checkpoint = BundleWeights(path) if path.is_dir() else open_checkpoint(path)
+        check_tensors(checkpoint, shapes)
+        return cls([(checkpoint, {name: name for name in shapes})])
+
+    @classmethod
+    def of_two_stages(cls, config: ModelConfig, svae: Path, opt: Path) -> InitialWeights:
+        """All tensors of an SLLM but those of the stop head: an SVAE, and the layers of an OPT
+        model. Raises CheckpointError likewise."""
         shapes = expected_shapes(config)
         coder = open_checkpoint(svae)
         coder_names = _renamed(shapes, _SVAE_NAMES)
@@ -36,7 +53,7 @@ class InitialWeights:
         unused = frozenset(name for name in backbone.shapes if not name.startswith(used))
         wanted = {theirs: shapes[ours] for ours, theirs in backbone_names.items()}
         check_tensors(backbone, wanted, unused)
-        self._sources = [(coder, coder_names), (backbone, backbone_names)]
+        return cls([(coder, coder_names), (backbone, backbone_names)])
 
     @torch.no_grad()
     def fill(self, model: nn.Module) -> None:

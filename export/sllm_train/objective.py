@@ -25,11 +25,13 @@ class Weights:
     """What each loss counts. The first two are means over tokens; nothing is reconstructed where
     `reconstruction` is None. `unlikelihood` weighs the unlikelihood of repeating a sentence
     (arXiv 1908.04319, for whole sentences), with the following tokens as its unit.
+    `condition_dropout` is the share of the next sentences that are predicted from zeros.
     `focal_gamma` makes focal losses of those of tokens and stop head; 0 is cross-entropy."""
 
     reconstruction: float | None = 1.0
     reconstruction_share: float = 1.0
     latent_noise: float = 0.0
+    condition_dropout: float = 0.0
     following: float = 1.0
     stop: float = 0.1
     unlikelihood: float = 0.0
@@ -241,6 +243,7 @@ def train_batch(
         with amp:
             given = hidden_leaf[negatives_after]
             reconstructed = add_noise(vector_leaf[group.index[kept]], weights.latent_noise)
+            before = drop_conditions(before, weights.condition_dropout)
             condition = torch.cat([reconstructed, before, given])
             states, targets = decode_targets(model.svae, group, rows, condition.float())
         tokens = [int((group.lengths[part] + 1).sum()) for part in (kept, later, again)]
@@ -281,6 +284,14 @@ def train_batch(
 def add_noise(vectors: Tensor, deviation: float) -> Tensor:
     """Gaussian noise on sentence vectors, whose channels are about 1 in size."""
     return vectors + deviation * torch.randn_like(vectors) if deviation else vectors
+
+
+def drop_conditions(hidden: Tensor, share: float) -> Tensor:
+    """Zeros in place of this share of the vectors [n, D]: the decoder learns what sentences there
+    are without a context, which is what guidance leads away from (arXiv 2207.12598)."""
+    if not share:
+        return hidden
+    return hidden * (torch.rand(len(hidden), 1, device=hidden.device) >= share)
 
 
 def reconstruct(

@@ -117,6 +117,13 @@ class Options:
         0.0,
         stages=RECONSTRUCTING,
     )
+    condition_dropout: float = _setting(
+        "share of the next sentences that are predicted without a context, from a vector of zeros, "
+        "as guidance needs it (classifier-free guidance, arXiv 2207.12598)",
+        0.0,
+        high=1,
+        stages=WITH_BACKBONE,
+    )
     joined_share: float = _setting(
         "tokens of long sentences made of neighbours, to be reconstructed only, per token of text",
         0.0,

@@ -58,6 +58,7 @@ class _SentenceStage(Generic[ModelT]):
             reconstruction=options.reconstruction_weight,
             reconstruction_share=options.reconstruction_share,
             latent_noise=options.latent_noise,
+            condition_dropout=options.condition_dropout,
             unlikelihood=options.unlikelihood_weight,
             focal_gamma=_focal_gamma(options),
         )

@@ -197,3 +197,15 @@ def test_bfloat16_gradients_are_near():
         model.zero_grad()
     full, half = gradients
     assert F.cosine_similarity(full, half, dim=0) > 0.99
+
+
+def test_dropped_conditions_are_zeros():
+    torch.manual_seed(0)
+    hidden = torch.ones(4000, 3, requires_grad=True)
+    assert objective.drop_conditions(hidden, 0.0) is hidden
+    dropped = objective.drop_conditions(hidden, 0.25)
+    rows = dropped.detach()
+    assert ((rows == 0).all(1) | (rows == 1).all(1)).all()
+    assert 0.22 < float((rows == 0).all(1).float().mean()) < 0.28
+    dropped.sum().backward()
+    assert torch.equal(hidden.grad, rows)

@@ -72,7 +72,7 @@ def initial_weights(case, svae, opt):
     config = load_config(case.config)
     torch.manual_seed(1)
     model = Sllm(config)
-    InitialWeights(config, svae.out / "model.safetensors", opt).fill(model)
+    InitialWeights.of_two_stages(config, svae.out / "model.safetensors", opt).fill(model)
     return model.state_dict()
 
 
@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_listed(svae, opt, tmp_path):
     projected = parse_config(tiny_trained(**{**SLLM, "svae.word_embed_size": 24}))
     checkpoint = svae.out / "model.safetensors"
     with pytest.raises(CheckpointError) as caught:
-        InitialWeights(projected, checkpoint, opt)
+        InitialWeights.of_two_stages(projected, checkpoint, opt)
     message = str(caught.value)
     assert message.startswith(f"{checkpoint}: ")
     for coder in ("encoder", "decoder"):
@@ -208,9 +208,9 @@ def test_what_does_not_fit_is_listed(svae, opt, tmp_path):
     with pytest.raises(
         ExportError, match=r"model\.safetensors: missing model\.decoder\.layers\.5\."
     ):
-        InitialWeights(short, checkpoint, opt)
+        InitialWeights.of_two_stages(short, checkpoint, opt)
     with pytest.raises(ExportError, match="holds no weights"):
-        InitialWeights(parse_config(tiny_trained(**SLLM)), checkpoint, tmp_path)
+        InitialWeights.of_two_stages(parse_config(tiny_trained(**SLLM)), checkpoint, tmp_path)
 
 
 SLLM_FILES = ("--stage", "sllm", "--svae", "no.safetensors", "--opt", "none")
@@ -271,8 +271,8 @@ def test_models_of_the_paper(size, hidden, misfits, monkeypatch):
     monkeypatch.setattr(initial, "find_opt_weights", lambda path: path)
     monkeypatch.setattr(initial, "open_opt", lambda path: (opt, frozenset()))
     if not misfits:
-        InitialWeights(sllm, Path("svae"), Path("opt"))
+        InitialWeights.of_two_stages(sllm, Path("svae"), Path("opt"))
         return
     with pytest.raises(CheckpointError) as caught:
-        InitialWeights(sllm, Path("svae"), Path("opt"))
+        InitialWeights.of_two_stages(sllm, Path("svae"), Path("opt"))
     assert len(caught.value.problems) == misfits
