@@ -1,5 +1,9 @@
 //! Logits of the next token.
 
+/// The part of the best token's probability that a token must have to be chosen where sentences are
+/// guided: the constraint of contrastive decoding (arXiv 2210.15097).
+pub(crate) const PLAUSIBLE: f32 = 0.1;
+
 /// Logits of the next token: dense over the vocabulary, or those of its top k tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Logits {
@@ -55,6 +59,22 @@ impl Logits {
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.ids.clone_from(&other.ids);
         self.values.clone_from(&other.values);
+    }
+
+    /// Classifier-free guidance: lead each logit away from that of the same token without a context,
+    /// of which dense logits are given. Tokens with less than [`PLAUSIBLE`] of the best one's
+    /// probability are masked: of what is unlikely either way the difference means nothing.
+    pub(crate) fn guide(&mut self, without_context: &Self, scale: f32) {
+        debug_assert!(without_context.ids.is_empty());
+        let least = largest(&self.values) + PLAUSIBLE.ln();
+        for (place, value) in self.values.iter_mut().enumerate() {
+            let id = self.ids.get(place).map_or(place, |&id| id as usize);
+            // An id that is none is refused where it is chosen.
+            *value = match without_context.values.get(id) {
+                Some(without) if *value >= least => without + scale * (*value - without),
+                _ => f32::NEG_INFINITY,
+            };
+        }
     }
 
     #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GenerationSection {
+    guidance_scale: Option<f64>,
     temperature: Option<f64>,
     top_k: Option<usize>,
     top_p: Option<f64>,
@@ -29,6 +30,11 @@ impl GenerationSection {
             let set = |options, value| with(options, narrowed(value));
             apply(&mut sampling, problems, key, value, set);
         };
+        number(
+            "guidance_scale",
+            self.guidance_scale,
+            SamplingOptions::with_guidance_scale,
+        );
         number(
             "temperature",
             self.temperature,

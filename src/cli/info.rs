@@ -125,6 +125,9 @@ fn generation(model: &Model) -> String {
         0.0 => "greedy".to_owned(),
         temperature => format!("temperature {temperature}"),
     }];
+    if sampling.guidance_scale() > 1.0 {
+        parts.push(format!("guidance scale {}", sampling.guidance_scale()));
+    }
     if sampling.top_p() < 1.0 {
         parts.push(format!("top-p {}", sampling.top_p()));
     }

@@ -18,6 +18,10 @@ pub struct SamplingArgs {
     /// variants with a large vocabulary) [default: the bundle's, else 0]
     #[arg(short, long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
+    /// Keep closer to the context: above 1, each sentence is decoded a second time without it, and
+    /// led away from what that one says (classifier-free guidance) [default: the bundle's, else 1]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    guidance_scale: Option<f64>,
     /// Draw from the K best tokens only [default: the bundle's, else all]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
@@ -50,6 +54,9 @@ impl SamplingArgs {
         };
         if let Some(temperature) = temperature {
             sampling = set(sampling, temperature, SamplingOptions::with_temperature)?;
+        }
+        if let Some(scale) = self.guidance_scale {
+            sampling = set(sampling, scale, SamplingOptions::with_guidance_scale)?;
         }
         if self.top_k.is_some() {
             sampling = sampling.with_top_k(self.top_k)?;

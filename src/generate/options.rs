@@ -92,7 +92,8 @@ impl GenerateOptions {
         self
     }
 
-    /// Compute the log-probability of each output token, which takes some time.
+    /// Compute the log-probability of each output token, which takes some time. Guidance counts,
+    /// penalties and masks do not.
     #[must_use]
     pub fn with_log_probabilities(mut self, log_probabilities: bool) -> Self {
         self.log_probabilities = log_probabilities;
@@ -302,6 +303,10 @@ impl GenerateOptions {
         };
         if self.best_of > 1 {
             return Err(refused("best-of", &self.best_of, "1"));
+        }
+        let scale = self.sampling().guidance_scale;
+        if scale != 1.0 {
+            return Err(refused("guidance-scale", &scale, "1"));
         }
         if self.overflow == OverflowPolicy::DropOldest {
             return Err(refused("when-full", &"drop-oldest", "stop"));

@@ -116,6 +116,11 @@ impl Progress {
         self.sentences
     }
 
+    /// How strongly its sentences are guided; 1 is not at all.
+    pub fn guidance_scale(&self) -> f32 {
+        self.sampler.options().guidance_scale
+    }
+
     /// How many hypotheses of a sentence are decoded.
     pub fn hypotheses(&self) -> usize {
         self.options.best_of

@@ -12,6 +12,7 @@ use crate::{
     context::{CachedContext as _, ContextSentence, SentenceContext},
     error::{Error, Result},
     graphs::{DecodeBuffers, Prediction},
+    logits::Logits,
     model::SentenceModel,
 };
 
@@ -128,7 +129,7 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
             .collect();
         for places in places.chunks(MAX_DECODED_TOGETHER) {
             let mut hypotheses = Vec::with_capacity(places.len());
-            let mut vectors = Vec::new();
+            let (mut vectors, mut scales) = (Vec::new(), Vec::new());
             for &(row, number) in places {
                 let Row {
                     context, progress, ..
@@ -139,14 +140,16 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
                 hypotheses.push(progress.begin(number, position, output, detokenizer));
                 let prediction = context.prediction();
                 vectors.extend(prediction.iter().flat_map(|prediction| &prediction.hidden));
+                scales.push(progress.guidance_scale());
             }
             let decoder = &self.model.autoencoder.decoder;
             let buffers = &mut self.buffers;
-            let decoded = decoder.decode(buffers, tokens.bos, &vectors, |place, logits| {
+            let next = |place: usize, logits: Result<&mut Logits>| {
                 let row = &rows[places[place].0];
                 let mut emit = |text: &str| on_event(row.id, RowEvent::Text(text));
                 row.progress.step(&mut hypotheses[place], logits, &mut emit)
-            });
+            };
+            let decoded = decoder.decode_guided(buffers, tokens.bos, &vectors, &scales, next);
             match decoded {
                 Ok(()) => {
                     for (&(row, _), hypothesis) in places.iter().zip(hypotheses) {

@@ -27,8 +27,11 @@ pub(crate) struct DecodeBuffers {
     /// The token cache of the last sentences.
     cache: Option<KvCache>,
     logits: Vec<Logits>,
-    /// The sentences that are not over yet, with the last token of each.
+    /// The sentences that are not over yet, one row each.
     active: Vec<usize>,
+    /// Those of them that are guided: behind these rows each has one without its vector.
+    guided: Vec<usize>,
+    /// The last token of each row.
     ids: Vec<i64>,
     positions: Vec<i64>,
 }
@@ -81,41 +84,66 @@ impl Decoder {
         buffers: &mut DecodeBuffers,
         bos: u32,
         vectors: &[f32],
+        next: impl FnMut(usize, Result<&mut Logits>) -> Option<u32>,
+    ) -> Result<()> {
+        self.decode_guided(buffers, bos, vectors, &[], next)
+    }
+
+    /// The same, with the guidance scale of each sentence: see
+    /// [`SamplingOptions::with_guidance_scale`](crate::SamplingOptions::with_guidance_scale). A
+    /// sentence without one is not guided.
+    pub fn decode_guided(
+        &self,
+        buffers: &mut DecodeBuffers,
+        bos: u32,
+        vectors: &[f32],
+        scales: &[f32],
         mut next: impl FnMut(usize, Result<&mut Logits>) -> Option<u32>,
     ) -> Result<()> {
         let count = vectors.len() / self.hidden_size;
         if count == 0 {
             return Ok(());
         }
-        let mut cache = self.reused_or_new(buffers.cache.take(), count)?;
+        let cache = buffers.cache.take();
         let DecodeBuffers {
             logits,
             active,
+            guided,
             ids,
             positions,
             ..
         } = buffers;
         active.clear();
         active.extend(0..count);
+        guided.clear();
+        let is_guided = |&sentence: &usize| scales.get(sentence).is_some_and(|&s| s != 1.0);
+        guided.extend((0..count).filter(is_guided));
+        let rows = count + guided.len();
         ids.clear();
-        ids.resize(count, i64::from(bos));
-        logits.resize_with(count, Logits::default);
+        ids.resize(rows, i64::from(bos));
+        logits.resize_with(rows, Logits::default);
+        let mut cache = self.reused_or_new(cache, rows)?;
         let mut whole_cache = None;
         let mut vectors = Cow::Borrowed(vectors);
+        if !guided.is_empty() {
+            vectors.to_mut().resize(rows * self.hidden_size, 0.0);
+        }
         loop {
             positions.clear();
             positions.resize(ids.len(), cache.len() as i64);
             let inputs = self.inputs([ids.len(), 1], &vectors, ids, positions);
             let rows = logits.iter_mut();
+            let graph = self.cached.graph();
             self.output
-                .next(self.cached.graph(), &mut cache, inputs, 1, rows)?;
-            let before = active.len();
+                .next(graph, &mut cache, inputs, 1, active.len(), rows)?;
+            guide(active, guided, scales, logits);
+            let before = ids.len();
             let mut row = 0;
             let mut stay = Vec::new();
             active.retain(|&sentence| {
                 let logits = &mut logits[row];
                 let logits = match logits.is_empty() {
-                    true => Err(self.output.not_finite(self.cached.graph())),
+                    true => Err(self.output.not_finite(graph)),
                     false => Ok(logits),
                 };
                 let token = next(sentence, logits);
@@ -132,7 +160,16 @@ impl Decoder {
                 buffers.cache = Some(whole_cache.unwrap_or(cache));
                 return Ok(());
             }
-            if active.len() < before {
+            guided.retain(|sentence| {
+                let place = active.binary_search(sentence);
+                if let Ok(place) = place {
+                    ids[row] = ids[stay[place]];
+                    stay.push(row);
+                }
+                row += 1;
+                place.is_ok()
+            });
+            if active.len() + guided.len() < before {
                 let rows: Vec<_> = stay.iter().map(|&row| cache.row(row)).collect();
                 let fewer = self.cached.copy_rows(&rows)?;
                 let replaced = std::mem::replace(&mut cache, fewer);
@@ -148,11 +185,11 @@ impl Decoder {
         }
     }
 
-    /// An empty cache for so many sentences.
-    fn reused_or_new(&self, cache: Option<KvCache>, sentences: usize) -> Result<KvCache> {
-        match cache.filter(|cache| cache.rows() == sentences) {
+    /// An empty cache of so many rows.
+    fn reused_or_new(&self, cache: Option<KvCache>, rows: usize) -> Result<KvCache> {
+        match cache.filter(|cache| cache.rows() == rows) {
             Some(mut cache) => self.cached.truncate(&mut cache, 0).map(|()| cache),
-            None => self.cached.cache(sentences),
+            None => self.cached.cache(rows),
         }
     }
 
@@ -194,6 +231,20 @@ impl Decoder {
     }
 }
 
+/// Guide the logits of each sentence of `guided`, which are in the order of `active`, as the rows
+/// behind those of `active` are in the order of `guided`.
+fn guide(active: &[usize], guided: &[usize], scales: &[f32], logits: &mut [Logits]) {
+    let (of_sentences, without_context) = logits.split_at_mut(active.len());
+    for (sentence, without) in guided.iter().zip(without_context) {
+        if let Ok(row) = active.binary_search(sentence) {
+            match without.is_empty() {
+                true => of_sentences[row].clear(),
+                false => of_sentences[row].guide(without, scales[*sentence]),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +255,71 @@ mod tests {
             .with_provider(ProviderChoice::Only(Provider::Cpu))
             .with_variant(variant);
         Model::load(format!("tests/golden/{bundle}"), options).unwrap()
+    }
+
+    /// Logits of a guided sentence are those of its vector, led away from those of zeros, in runs
+    /// with others too; a sentence with scale 1 has its own.
+    #[test]
+    fn guided_logits_are_led_away_from_those_of_zeros() {
+        for (bundle, variant) in [("bundle", "portable"), ("bundle-fast", "cpu-int8")] {
+            let model = load(bundle, variant);
+            let decoder = &model.autoencoder().unwrap().decoder;
+            let texts = [
+                "the cat sat on the hill. ",
+                "a dog ran. ",
+                "we saw the moon. ",
+            ];
+            let vectors: Vec<f32> = model.encode(&texts).unwrap().into_iter().collect();
+            let size = model.config().hidden_size;
+            let bos = model.config().tokens.bos;
+            let tokens = [[bos, 20, 30, 5], [bos, 7, 8, 9], [bos, 11, 4, 12]];
+            let lengths = [2, 4, 3];
+            let scales = [1.75, 1.0, 3.0];
+            let mut found = vec![Vec::new(); 3];
+            let next = |sentence: usize, logits: Result<&mut Logits>| {
+                found[sentence].push(logits.unwrap().clone());
+                let place = found[sentence].len();
+                (place < lengths[sentence]).then(|| tokens[sentence][place])
+            };
+            let mut buffers = DecodeBuffers::default();
+            decoder
+                .decode_guided(&mut buffers, bos, &vectors, &scales, next)
+                .unwrap();
+            let zeros = vec![0.0; size];
+            for (sentence, found) in found.iter().enumerate() {
+                let ids = &tokens[sentence][..lengths[sentence]];
+                let vector = &vectors[sentence * size..][..size];
+                let alone = stepwise(decoder, vector, ids);
+                let without = decoder.teacher_forced(&zeros, &[ids]).unwrap();
+                let without = without.chunks(decoder.vocab_size());
+                assert_eq!(found.len(), alone.len());
+                for ((found, mut expected), without) in found.iter().zip(alone).zip(without) {
+                    let scale = scales[sentence];
+                    let most = expected.best_token().1;
+                    let lead = |(id, logit): (u32, f32)| {
+                        let without = without[id as usize];
+                        if scale != 1.0 && logit < most + 0.1f32.ln() {
+                            return f32::NEG_INFINITY;
+                        }
+                        without + scale * (logit - without)
+                    };
+                    let values: Vec<f32> = expected.iter().map(lead).collect();
+                    expected.set_top(expected.ids().to_vec(), &values);
+                    let ranks = variant != "portable";
+                    assert!(ranks || found.ids().is_empty());
+                    // Coarse logits may rank otherwise with other rows in a run.
+                    let pairs = found.iter().filter_map(|(id, logit)| {
+                        let pair = (logit, *expected.logit_mut(id)?);
+                        let finite = pair.0.is_finite() && pair.1.is_finite();
+                        assert!(ranks || pair.0.is_finite() == pair.1.is_finite());
+                        finite.then_some(pair)
+                    });
+                    let (found, expected): (Vec<f32>, Vec<f32>) = pairs.unzip();
+                    assert!(!found.is_empty());
+                    assert_close(&found, &expected, if ranks { 0.05 } else { 1e-4 });
+                }
+            }
+        }
     }
 
     /// The logits after each token of a sentence that is decoded with these tokens.

@@ -56,23 +56,32 @@ impl LogitsOutput {
 
     /// Run `graph` on `new` further positions of each row of `cache`, and set the row's logits.
     ///
-    /// The logits of a row are empty if they are not finite. After an error all are unchanged.
+    /// The rows from `dense_from` on get dense logits, the others what the graph gives: the best where
+    /// it ranks. The logits of a row are empty if they are not finite. After an error all are
+    /// unchanged.
     pub fn next<'a, 'l>(
         &self,
         graph: &Graph,
         cache: &mut KvCache,
         inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
-        rows: impl Iterator<Item = &'l mut Logits>,
+        dense_from: usize,
+        mut rows: impl Iterator<Item = &'l mut Logits>,
     ) -> Result<()> {
         let count = cache.rows();
-        let asked = self.ranks.then(|| all_logits(&false));
+        let size = [count, self.vocab_size];
+        let some_dense = dense_from < count;
+        let asked = self.ranks.then(|| all_logits(some_dense));
         let inputs = inputs.into_iter().chain(asked);
         cache.run(graph, inputs, new, self.outputs(), |outputs| {
-            match self.ranks {
-                true => take_ranked(graph, outputs, count, rows),
-                false => take_dense(graph, outputs, [count, self.vocab_size], rows),
+            if !self.ranks {
+                return take_dense(graph, outputs, size, 0, rows);
             }
+            take_ranked(graph, outputs, count, rows.by_ref().take(dense_from))?;
+            if some_dense {
+                take_dense(graph, outputs, size, dense_from, rows)?;
+            }
+            Ok(())
         })
     }
 
@@ -90,7 +99,7 @@ impl LogitsOutput {
         inputs: impl IntoIterator<Item = Input<'a>>,
         new: usize,
     ) -> Result<Vec<f32>> {
-        let asked = self.ranks.then(|| all_logits(&true));
+        let asked = self.ranks.then(|| all_logits(true));
         let inputs = inputs.into_iter().chain(asked);
         let shape = [cache.rows(), new, self.vocab_size];
         cache.run(graph, inputs, new, self.outputs(), |outputs| {
@@ -99,19 +108,22 @@ impl LogitsOutput {
     }
 }
 
-fn all_logits(wanted: &bool) -> Input<'_> {
-    Input::flags(ALL_LOGITS, &[], std::slice::from_ref(wanted))
+fn all_logits(wanted: bool) -> Input<'static> {
+    let flag: &'static [bool] = if wanted { &[true] } else { &[false] };
+    Input::flags(ALL_LOGITS, &[], flag)
 }
 
+/// Take dense logits into these rows, of which the first one is `first` of the graph's.
 fn take_dense<'l>(
     graph: &Graph,
     outputs: &SessionOutputs<'_>,
     [count, vocab_size]: [usize; 2],
+    first: usize,
     rows: impl Iterator<Item = &'l mut Logits>,
 ) -> Result<()> {
     let (shape, logits) = graph.output::<f32>(outputs, LOGITS)?;
     check_rows(graph, LOGITS, shape, count, Some(vocab_size))?;
-    for (row, logits) in rows.zip(last_of_rows(logits, shape)) {
+    for (row, logits) in rows.zip(last_of_rows(logits, shape).skip(first)) {
         row.set_dense(finite_or_empty(logits));
     }
     Ok(())

@@ -70,10 +70,11 @@ impl TokenLm {
         ids: &[u32],
         logits: impl Iterator<Item = &'l mut Logits>,
     ) -> Result<()> {
-        let new = ids.len() / cache.rows();
+        let rows = cache.rows();
+        let new = ids.len() / rows;
         let feed = Feed::new(self.cached.graph(), cache, ids, 1);
         self.output
-            .next(self.cached.graph(), cache, feed.inputs(), new, logits)
+            .next(self.cached.graph(), cache, feed.inputs(), new, rows, logits)
     }
 
     /// The error for logits that are not finite.

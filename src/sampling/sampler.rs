@@ -35,6 +35,10 @@ impl Sampler {
         }
     }
 
+    pub fn options(&self) -> &SamplingOptions {
+        &self.options
+    }
+
     /// Forget the tokens so far.
     pub fn forget(&mut self) {
         self.chosen.clear();

@@ -26,6 +26,9 @@ pub struct Generation {
     /// Above 0 to 1.
     #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
     pub top_p: Option<f64>,
+    /// 1 (none) to 10: above 1, sentences keep closer to the context (classifier-free guidance).
+    #[schema(minimum = 1.0, maximum = 10.0)]
+    pub guidance_scale: Option<f64>,
     #[schema(minimum = 1)]
     pub top_k: Option<usize>,
     #[schema(minimum = 0.0, maximum = 1.0)]
@@ -73,6 +76,7 @@ impl Fields for Generation {
         "max_sentences",
         "temperature",
         "top_p",
+        "guidance_scale",
         "top_k",
         "min_p",
         "repetition_penalty",
@@ -153,6 +157,9 @@ impl Generation {
         }
         if let Some(top_p) = self.top_p {
             sampling = set(sampling, top_p, SamplingOptions::with_top_p)?;
+        }
+        if let Some(scale) = self.guidance_scale {
+            sampling = set(sampling, scale, SamplingOptions::with_guidance_scale)?;
         }
         if self.top_k.is_some() {
             sampling = sampling.with_top_k(self.top_k)?;

@@ -109,6 +109,7 @@ pub struct ModelInfo {
 pub struct GenerationInfo {
     max_sentences: usize,
     temperature: f32,
+    guidance_scale: f32,
     top_p: f32,
     top_k: Option<usize>,
     min_p: f32,
@@ -124,6 +125,7 @@ impl GenerationInfo {
         Self {
             max_sentences: GenerateOptions::default().max_sentences(),
             temperature: sampling.temperature(),
+            guidance_scale: sampling.guidance_scale(),
             top_p: sampling.top_p(),
             top_k: sampling.top_k(),
             min_p: sampling.min_p(),

@@ -46,7 +46,7 @@ fn a_completion_is_that_of_run() {
         ),
         (
             json!({"temperature": 1, "seed": 3, "best_of": 3, "ignore_eos": true,
-                   "repetition_penalty": 1.1, "max_sentences": 4}),
+                   "repetition_penalty": 1.1, "guidance_scale": 1.75, "max_sentences": 4}),
             &[
                 "-t",
                 "1",
@@ -57,6 +57,8 @@ fn a_completion_is_that_of_run() {
                 "--ignore-eos",
                 "--repetition-penalty",
                 "1.1",
+                "--guidance-scale",
+                "1.75",
                 "-n",
                 "4",
             ],

@@ -22,6 +22,8 @@ fn each_wrong_field_is_named() {
         ("top_k", json!(0), "invalid_value"),
         ("min_p", json!(2), "invalid_value"),
         ("repetition_penalty", json!(0.5), "invalid_value"),
+        ("guidance_scale", json!(0), "invalid_value"),
+        ("guidance_scale", json!("strong"), "invalid_value"),
         ("seed", json!(-1), "invalid_value"),
         ("max_tokens", json!(-1), "invalid_value"),
         ("max_tokens", json!(1.5), "invalid_value"),
@@ -164,6 +166,7 @@ fn numbers_beyond_32_bits_are_what_they_are() {
         ("top_p", json!(0), "is 0,"),
         ("temperature", json!(1e300), "is 1e300,"),
         ("temperature", json!(100.1), "is 100.1,"),
+        ("guidance_scale", json!(10.5), "is 10.5,"),
         ("repetition_penalty", json!(1e-300), "is 1e-300,"),
     ] {
         let error = server

@@ -79,6 +79,7 @@ fn models_tell_what_the_page_shows() {
         let expected = json!({
             "max_sentences": 16,
             "temperature": sampling.temperature(),
+            "guidance_scale": sampling.guidance_scale(),
             "top_p": sampling.top_p(),
             "top_k": sampling.top_k(),
             "min_p": sampling.min_p(),

@@ -89,6 +89,7 @@ fn info(model: &sllm::Model) -> serde_json::Value {
         "fingerprint": model.fingerprint(),
         "generation": {
             "temperature": sampling.temperature(),
+            "guidance_scale": sampling.guidance_scale(),
             "top_k": sampling.top_k(),
             "top_p": sampling.top_p(),
             "min_p": sampling.min_p(),

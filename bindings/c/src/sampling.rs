@@ -6,6 +6,7 @@ use sllm::SamplingOptions;
 #[derive(Clone, Default)]
 pub struct Sampling {
     pub temperature: Option<f32>,
+    pub guidance_scale: Option<f32>,
     pub top_k: Option<usize>,
     pub top_p: Option<f32>,
     pub min_p: Option<f32>,
@@ -21,6 +22,9 @@ impl Sampling {
     pub fn over(&self, mut options: SamplingOptions) -> sllm::Result<SamplingOptions> {
         if let Some(temperature) = self.temperature {
             options = options.with_temperature(temperature)?;
+        }
+        if let Some(scale) = self.guidance_scale {
+            options = options.with_guidance_scale(scale)?;
         }
         if self.top_k.is_some() {
             options = options.with_top_k(self.top_k)?;

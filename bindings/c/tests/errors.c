@@ -90,6 +90,8 @@ static void options_out_of_range(void) {
   FAILS(sllm_options_set_top_k(o, 0), refused, "top_k is 0");
   FAILS(sllm_options_set_top_p(o, 0), refused, "top_p is 0");
   FAILS(sllm_options_set_min_p(o, 2), refused, "min_p is 2");
+  FAILS(sllm_options_set_guidance_scale(o, 0.5f), refused,
+        "guidance_scale is 0.5");
   FAILS(sllm_options_set_repetition_penalty(o, 0.5f), refused,
         "repetition_penalty is 0.5");
   FAILS(sllm_options_set_no_repeat_ngram(o, 0), refused,

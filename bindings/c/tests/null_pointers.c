@@ -45,6 +45,7 @@ void test_null_pointers(const SllmModel *model) {
   FAILS(sllm_options_set_top_k(NULL, 1), null, "options");
   FAILS(sllm_options_set_top_p(NULL, 1), null, "options");
   FAILS(sllm_options_set_min_p(NULL, 1), null, "options");
+  FAILS(sllm_options_set_guidance_scale(NULL, 1), null, "options");
   FAILS(sllm_options_set_repetition_penalty(NULL, 1), null, "options");
   FAILS(sllm_options_set_no_repeat_ngram(NULL, 1), null, "options");
   FAILS(sllm_options_set_seed(NULL, 1), null, "options");

@@ -120,6 +120,7 @@ void test_options(const SllmModel *model, const Output *whole) {
   OK(sllm_options_set_top_k(options, 20));
   OK(sllm_options_set_top_p(options, 0.9f));
   OK(sllm_options_set_min_p(options, 0.01f));
+  OK(sllm_options_set_guidance_scale(options, 1.5f));
   OK(sllm_options_set_repetition_penalty(options, 1.1f));
   OK(sllm_options_set_no_repeat_ngram(options, 3));
   OK(sllm_options_set_avoid_repeats(options, true));

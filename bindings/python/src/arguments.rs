@@ -140,10 +140,11 @@ impl GenerateKeywords {
                     self.options = self.options.with_stop_text(text).map_err(exception)?;
                 }
             }
-            "temperature" | "top_p" | "min_p" | "repetition_penalty" => {
+            "temperature" | "guidance_scale" | "top_p" | "min_p" | "repetition_penalty" => {
                 if let Some(value) = typed(keyword, value)? {
                     self.sampling = match keyword {
                         "temperature" => self.sampling.with_temperature(value),
+                        "guidance_scale" => self.sampling.with_guidance_scale(value),
                         "top_p" => self.sampling.with_top_p(value),
                         "min_p" => self.sampling.with_min_p(value),
                         _ => self.sampling.with_repetition_penalty(value),

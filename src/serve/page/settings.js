@@ -5,6 +5,7 @@ import { byId, html } from "./dom.js";
 /** Name of the field of a request, label, and allowed values. */
 const NUMBERS = [
   ["temperature", "Temperature", { min: 0, max: 100, step: "any" }],
+  ["guidance_scale", "Guidance scale", { min: 1, max: 10, step: "any" }],
   ["top_p", "Top-p", { min: 0, max: 1, step: "any" }],
   ["top_k", "Top-k", { min: 1, step: 1 }],
   ["min_p", "Min-p", { min: 0, max: 1, step: "any" }],

@@ -62,6 +62,23 @@ pub unsafe extern "C" fn sllm_options_set_temperature(
     unsafe { set_sampling(options, |sampling| sampling.temperature = Some(temperature)) }
 }
 
+/// Keep closer to the context (classifier-free guidance); 1 (none) to 10. Each sentence is decoded
+/// twice. Only in kind sllm, and for models that are trained for it.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_guidance_scale(
+    options: *mut SllmOptions,
+    guidance_scale: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe {
+        set_sampling(options, |sampling| {
+            sampling.guidance_scale = Some(guidance_scale)
+        })
+    }
+}
+
 /// Draw from the top_k best tokens only; 1 or more.
 ///
 /// Errors: INVALID_INPUT.
