@@ -16,7 +16,7 @@ BINARY := target/release/sllm-ort
 PROMPT := Once upon a time, there was a little fox named Tim. Tim lived in a big forest with his mom. One day, Tim found a shiny red ball.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build install python python-test c c-install c-test c-header embedding kernel-test hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test bench bench-peers bench-serve-peers peers-test paper-table scaling memory fmt lint doc clean
+.PHONY: help run test build install python python-test c c-install c-test c-header embedding kernel-test hostile fuzz fuzz-seeds soak runtime venv train-venv rust-test serve serve-test web-test export-test ray-test train-test gpu-pack gpu-test arm-test bench bench-peers bench-serve-peers peers-test paper-table scaling memory fmt lint doc clean
 
 help: ## Show the goals
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -273,6 +273,11 @@ gpu-test: runtime $(VENV)/ready need-zstd ## The check for a GPU, with the CPU p
 	$(VENV)/bin/mypy --config-file export/pyproject.toml gpu
 	cargo build --locked
 	SLLM_ORT_BINARY=$(or $(CARGO_TARGET_DIR),target)/debug/sllm-ort $(VENV)/bin/python -m pytest -q -c export/pyproject.toml --rootdir gpu gpu/tests
+
+ARM_TEST := target/arm-test
+
+arm-test: need-cargo need-python ## Tests on 64-bit ARM, emulated (x86-64 with Debian 12, a large download)
+	sh tests/arm/run.sh $(ARM_TEST) $(ORT_VERSION) $(PYTHON)
 
 # The paper's systems with random weights, which are as fast as trained ones;
 # PAPER_VARIANT=cpu-int4 for the other variant.

@@ -46,7 +46,7 @@ pub struct LoadArgs {
     )]
     spin: Option<u64>,
     /// What multiplies with weights of 4 and 8 bits on the processor: onnxruntime, plain, avx2,
-    /// avx512-vnni [default: the fastest that the processor has]
+    /// avx512-vnni, neon-dotprod [default: the fastest that the processor has; onnxruntime on ARM]
     #[arg(long, value_name = "NAME", env = "SLLM_ORT_MATMUL_KERNEL")]
     matmul_kernel: Option<MatMulKernel>,
     #[command(flatten)]

@@ -6,6 +6,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod plain;
 
 use std::{fmt, ops::Range, str::FromStr};
@@ -31,6 +33,8 @@ pub enum MatMulKernel {
     OnnxRuntime,
     /// With instructions that every processor has.
     Plain,
+    /// With NEON's dot products of bytes (64-bit ARM).
+    NeonDotprod,
     /// With AVX2 (x86-64).
     Avx2,
     /// With AVX-512 VNNI (x86-64).
@@ -39,14 +43,21 @@ pub enum MatMulKernel {
 
 impl MatMulKernel {
     /// All kernels, the slowest first.
-    pub const ALL: [Self; 4] = [Self::OnnxRuntime, Self::Plain, Self::Avx2, Self::Avx512Vnni];
+    pub const ALL: [Self; 5] = [
+        Self::OnnxRuntime,
+        Self::Plain,
+        Self::NeonDotprod,
+        Self::Avx2,
+        Self::Avx512Vnni,
+    ];
 
-    /// The fastest one that this processor has the instructions for.
+    /// The fastest one that this processor has the instructions for. That of ARM was never timed on
+    /// such a processor: it is taken only where it is asked for.
     #[must_use]
     pub fn fastest() -> Self {
         match Self::ALL.into_iter().rfind(|kernel| kernel.is_available()) {
             // ONNX Runtime's own kernels are for all kinds of processors.
-            Some(Self::Plain) | None => Self::OnnxRuntime,
+            Some(Self::Plain | Self::NeonDotprod) | None => Self::OnnxRuntime,
             Some(kernel) => kernel,
         }
     }
@@ -56,6 +67,13 @@ impl MatMulKernel {
     pub fn is_available(self) -> bool {
         match self {
             Self::OnnxRuntime | Self::Plain => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => {
+                let detected = std::arch::is_aarch64_feature_detected!("neon");
+                detected && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDotprod => false,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
@@ -67,12 +85,13 @@ impl MatMulKernel {
         }
     }
 
-    /// Its name: `onnxruntime`, `plain`, `avx2` or `avx512-vnni`.
+    /// Its name: `onnxruntime`, `plain`, `neon-dotprod`, `avx2` or `avx512-vnni`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::OnnxRuntime => "onnxruntime",
             Self::Plain => "plain",
+            Self::NeonDotprod => "neon-dotprod",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512-vnni",
         }
@@ -117,6 +136,11 @@ impl MatMulKernel {
         take: impl FnMut(usize, usize, &[f32]),
     ) {
         match self {
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod if self.is_available() => {
+                // SAFETY: the processor has NEON and its dot products.
+                unsafe { neon::products::<BITS, BLOCK>(packed, groups, activations, take) }
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 if self.is_available() => {
                 // SAFETY: the processor has AVX2.
