@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result, TextError},
     generate::OutputTokens,
     graphs::DecodeBuffers,
-    logits::Logits,
+    logits::{Logits, best_of},
     model::{Autoencoder, Model},
     text::TextSentence,
 };
@@ -161,7 +161,8 @@ impl Model {
                 exact,
             })
         };
-        let decoded = self.autoencoder()?.decode_greedily(vectors.view())?;
+        let likely: Vec<&[u32]> = sentences.iter().map(|s| s.ids.as_slice()).collect();
+        let decoded = self.autoencoder()?.decode_likely(vectors.view(), &likely)?;
         sentences.iter().zip(decoded).map(one).collect()
     }
 }
@@ -186,6 +187,49 @@ impl Autoencoder {
             }));
         }
         Ok(shared.prompt_ids(first.map(|sentence| sentence.ids).unwrap_or_default()))
+    }
+
+    /// The same as `decode_greedily`, where the tokens are likely to be known: they are verified, all
+    /// of a sentence in one run. What is not as expected is decoded token by token.
+    fn decode_likely(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        likely: &[&[u32]],
+    ) -> Result<Vec<Vec<u32>>> {
+        let tokens = self.shared.special_tokens();
+        let vocab_size = self.decoder.vocab_size();
+        let inputs: Vec<Vec<u32>> = likely
+            .iter()
+            .map(|ids| [&[tokens.bos], *ids].concat())
+            .collect();
+        let mut output: Vec<Vec<u32>> = likely
+            .iter()
+            .map(|ids| [*ids, &[tokens.eos]].concat())
+            .collect();
+        let vectors = vectors.as_standard_layout();
+        let rows: Vec<&[f32]> = vectors
+            .rows()
+            .into_iter()
+            .filter_map(|row| row.to_slice())
+            .collect();
+        let ids: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut others = Vec::new();
+        self.decoder
+            .each_teacher_forced(&rows, &ids, |index, logits| {
+                let mut chosen = output[index].iter().zip(logits.chunks_exact(vocab_size));
+                let is_chosen = |(&id, logits): (&u32, &[f32])| {
+                    best_of(logits) == id as usize && logits.iter().all(|logit| logit.is_finite())
+                };
+                let ended = likely[index].contains(&tokens.eos);
+                if ended || !chosen.all(is_chosen) {
+                    others.push(index);
+                }
+            })?;
+        let decoded = self.decode_greedily(vectors.select(Axis(0), &others).view())?;
+        for (index, ids) in others.into_iter().zip(decoded) {
+            output[index] = ids;
+        }
+        Ok(output)
     }
 
     /// The output tokens for each of these vectors `[sentences, hidden]`, greedily.

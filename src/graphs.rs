@@ -16,3 +16,6 @@ pub(crate) use encoder::Encoder;
 pub(crate) use length_batches::{length_batches, run_cost};
 use logits_output::LogitsOutput;
 pub(crate) use token_lm::TokenLm;
+
+/// Most logits of one run: 32 MiB of them.
+pub(crate) const RUN_LOGITS: usize = 8 << 20;

@@ -134,6 +134,13 @@ impl Logits {
     }
 }
 
+/// The place of the largest number, the first of several that are equal; 0 if there is none.
+pub(crate) fn best_of(numbers: &[f32]) -> usize {
+    let most = largest(numbers);
+    let best = numbers.iter().position(|&number| number == most);
+    best.unwrap_or(0)
+}
+
 /// The largest number, -infinity if there is none. Several are compared together.
 fn largest(numbers: &[f32]) -> f32 {
     const TOGETHER: usize = 16;

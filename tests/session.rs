@@ -5,6 +5,8 @@
 mod choices;
 #[path = "session/edits.rs"]
 mod edits;
+#[path = "session/guidance.rs"]
+mod guidance;
 #[path = "session/limits.rs"]
 mod limits;
 

@@ -1,15 +1,6 @@
 //! Sentences under the decoder, teacher forced.
 
-use crate::{
-    config::SpecialTokens,
-    error::Result,
-    graphs::{Decoder, length_batches, run_cost},
-};
-
-/// Most logits of one run: 32 MiB of them.
-pub const RUN_LOGITS: usize = 8 << 20;
-/// Most tokens of one run, padding included.
-const RUN_TOKENS: usize = 2048;
+use crate::{config::SpecialTokens, error::Result, graphs::Decoder, logits::best_of};
 
 /// A sentence to be decoded from a vector.
 #[derive(Clone, Copy, Debug)]
@@ -61,44 +52,26 @@ pub fn score(
         .iter()
         .map(|target| [&[tokens.bos], target.ids].concat())
         .collect();
-    let lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
-    let vocab = decoder.vocab_size();
+    let ids: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+    let vectors: Vec<&[f32]> = targets.iter().map(|target| target.vector).collect();
     let mut scores = vec![Score::default(); targets.len()];
-    let run_cost = run_cost(decoder.cached().graph());
-    for run in length_batches(&lengths, run_cost, (RUN_LOGITS / vocab).min(RUN_TOKENS)) {
-        let vectors: Vec<&[f32]> = run.iter().map(|&index| targets[index].vector).collect();
-        let ids: Vec<&[u32]> = run.iter().map(|&index| inputs[index].as_slice()).collect();
-        let logits = decoder.teacher_forced(&vectors.concat(), &ids)?;
-        let rows = logits.chunks_exact(logits.len() / run.len());
-        for (&index, logits) in run.iter().zip(rows) {
-            let expected = targets[index].ids.iter().chain([&tokens.eos]);
-            for (&id, logits) in expected.zip(logits.chunks_exact(vocab)) {
-                scores[index].add(id, logits);
-            }
+    decoder.each_teacher_forced(&vectors, &ids, |index, logits| {
+        let expected = targets[index].ids.iter().chain([&tokens.eos]);
+        for (&id, logits) in expected.zip(logits.chunks_exact(decoder.vocab_size())) {
+            scores[index].add(id, logits);
         }
-    }
+    })?;
     Ok(scores)
 }
 
 impl Score {
     /// Add a token that was predicted by `logits`.
     pub fn add(&mut self, id: u32, logits: &[f32]) {
-        let best = argmax(logits);
+        let best = best_of(logits) as u32;
         self.tokens += 1;
         self.correct += u64::from(best == id);
         self.nll += log_sum_exp(logits, logits[best as usize]) - f64::from(logits[id as usize]);
     }
-}
-
-/// The place of the largest logit, the first of several that are equal.
-fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
 }
 
 /// Logarithm of the sum of the exponentials of `logits`, of which `most` is the largest.

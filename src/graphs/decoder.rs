@@ -1,5 +1,7 @@
 //! The sentence decoder: a sentence vector to tokens, one by one, with the token cache.
 
+mod teacher_forced;
+
 use std::borrow::Cow;
 
 use ort::value::TensorElementType::{Float32, Int64};
@@ -191,29 +193,6 @@ impl Decoder {
             Some(mut cache) => self.cached.truncate(&mut cache, 0).map(|()| cache),
             None => self.cached.cache(rows),
         }
-    }
-
-    /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
-    /// longest sentence's number. Those after the end of a shorter one mean nothing.
-    ///
-    /// `vectors` are concatenated; `ids` are what the decoder is given for each, bos first.
-    pub fn teacher_forced(&self, vectors: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
-        let batch = ids.len();
-        let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let mut cache = self.cached.cache(batch)?;
-        // Attention is causal: no token sees the padding behind it, whatever it is.
-        let padded: Vec<i64> = ids
-            .iter()
-            .flat_map(|ids| {
-                let padding = ids.first().copied().into_iter().cycle();
-                ids.iter().copied().chain(padding).take(width)
-            })
-            .map(i64::from)
-            .collect();
-        let positions: Vec<i64> = (0..width as i64).cycle().take(batch * width).collect();
-        let inputs = self.inputs([batch, width], vectors, &padded, &positions);
-        self.output
-            .all(self.cached.graph(), &mut cache, inputs, width)
     }
 
     fn inputs<'a>(

@@ -2,7 +2,7 @@
 
 use sllm_ort::{
     Error, LoadOptions, Logits, LogitsHook, Model, OverflowPolicy, SamplingOptions, Sentence,
-    Session,
+    Session, config::ModelKind,
 };
 
 use super::{SHORT_TEXT, TEXT, few, generate, ids, models, sampled, session, stories, text};
@@ -92,6 +92,26 @@ fn sentences_are_compared_and_mixed() {
     for steps in [0, 1, 1025, 1 << 40, usize::MAX] {
         let refused = model.interpolate(fox, fox, steps).unwrap_err().to_string();
         assert!(refused.contains("2 to 1024"), "{refused}");
+    }
+}
+
+/// Tokens that are verified in one run are those that are decoded one by one.
+#[test]
+fn a_reconstruction_is_what_decoding_gives() {
+    for (name, model) in models() {
+        if model.config().kind == ModelKind::Opt {
+            continue;
+        }
+        let text = format!("{TEXT}Zyx wv! A {} b. ", "very ".repeat(40));
+        let sentences = model.text_pipeline().sentences(&text).unwrap();
+        let sentences: Vec<_> = sentences.map(Result::unwrap).collect();
+        let vectors = model.encode_sentences(&sentences).unwrap();
+        let decoded = model.decode_vectors(vectors.view()).unwrap();
+        let found = model.reconstruct(&sentences).unwrap();
+        assert_eq!(found.len(), decoded.len());
+        for (found, (_, ids)) in found.iter().zip(&decoded) {
+            assert_eq!(&found.output_ids, ids, "{name}, {:?}", found.input);
+        }
     }
 }
 

@@ -19,7 +19,10 @@ fn scale_1_is_no_guidance_and_others_change_what_is_said() {
     assert_ne!(said(guided(3.0)), plain);
     for scale in [0.0, 0.99, 10.1, f32::NAN, f32::INFINITY] {
         let refused = SamplingOptions::default().with_guidance_scale(scale);
-        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{scale}");
+        assert!(
+            matches!(refused, Err(Error::InvalidOption { .. })),
+            "{scale}"
+        );
     }
 }
 
@@ -27,7 +30,12 @@ fn scale_1_is_no_guidance_and_others_change_what_is_said() {
 #[test]
 fn rows_of_a_batch_are_guided_each_by_itself() {
     let model = stories();
-    let prompts = [TEXT, "It is so. ", "Tom had a ball. He ran. ", "The sun was hot. "];
+    let prompts = [
+        TEXT,
+        "It is so. ",
+        "Tom had a ball. He ran. ",
+        "The sun was hot. ",
+    ];
     let scaled = |options: GenerateOptions, scale| {
         let sampling = options.sampling_options().unwrap().clone();
         options.with_sampling(sampling.with_guidance_scale(scale).unwrap())

@@ -2,11 +2,8 @@
 
 use crate::{
     error::Result,
-    eval::{
-        score::{RUN_LOGITS, Score},
-        sums::Sums,
-        windows::Window,
-    },
+    eval::{score::Score, sums::Sums, windows::Window},
+    graphs::RUN_LOGITS,
     model::TokenModel,
     runtime::KvCache,
     text::WhiteSpace,
