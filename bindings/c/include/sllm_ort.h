@@ -749,6 +749,15 @@ SllmStatus sllm_options_set_temperature(SllmOptions *options,
                                         float temperature);
 
 /**
+ * Keep closer to the context (classifier-free guidance); 1 (none) to 10. Each sentence is decoded
+ * twice. Only in kind sllm, and for models that are trained for it.
+ *
+ * Errors: INVALID_INPUT.
+ */
+SllmStatus sllm_options_set_guidance_scale(SllmOptions *options,
+                                           float guidance_scale);
+
+/**
  * Draw from the top_k best tokens only; 1 or more.
  *
  * Errors: INVALID_INPUT.
