@@ -26,8 +26,12 @@ GENERATIONS: list[tuple[list[str], dict[str, Any]]] = [
         {"temperature": 1.0, "top_k": 20, "min_p": 0.01, "seed": 3, "max_sentences": 5},
     ),
     (
-        ["--greedy", "--guidance-scale", "2", "--repetition-penalty", "1.3", "--no-repeat-ngram", "3", "--ignore-stop"],
-        {"temperature": 0, "guidance_scale": 2, "repetition_penalty": 1.3, "no_repeat_ngram": 3, "ignore_eos": True},
+        ["--greedy", "--repetition-penalty", "1.3", "--no-repeat-ngram", "3", "--ignore-stop"],
+        {"temperature": 0, "repetition_penalty": 1.3, "no_repeat_ngram": 3, "ignore_eos": True},
+    ),
+    (
+        ["--temperature", "0.8", "--guidance-scale", "2", "--seed", "5"],
+        {"temperature": 0.8, "guidance_scale": 2, "seed": 5},
     ),
     (
         ["--temperature", "0.9", "--seed", "5", "--best-of", "3", "--avoid-repeats", "false"],
