@@ -320,7 +320,11 @@ mod tests {
     #[test]
     fn steps_equal_recomputing() {
         // On ARM, ONNX Runtime rounds a single vector otherwise than several.
-        let int8 = if cfg!(target_arch = "aarch64") { 0.02 } else { 1e-4 };
+        let int8 = if cfg!(target_arch = "aarch64") {
+            0.02
+        } else {
+            1e-4
+        };
         for (bundle, variant, tolerance) in [
             ("bundle", "portable", 1e-4),
             ("bundle", "cpu-int8", int8),
