@@ -198,10 +198,6 @@ impl Autoencoder {
     ) -> Result<Vec<Vec<u32>>> {
         let tokens = self.shared.special_tokens();
         let vocab_size = self.decoder.vocab_size();
-        let inputs: Vec<Vec<u32>> = likely
-            .iter()
-            .map(|ids| [&[tokens.bos], *ids].concat())
-            .collect();
         let mut output: Vec<Vec<u32>> = likely
             .iter()
             .map(|ids| [*ids, &[tokens.eos]].concat())
@@ -212,10 +208,9 @@ impl Autoencoder {
             .into_iter()
             .filter_map(|row| row.to_slice())
             .collect();
-        let ids: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut others = Vec::new();
         self.decoder
-            .each_teacher_forced(&rows, &ids, |index, logits| {
+            .each_teacher_forced(tokens.bos, &rows, likely, |index, logits| {
                 let mut chosen = output[index].iter().zip(logits.chunks_exact(vocab_size));
                 let is_chosen = |(&id, logits): (&u32, &[f32])| {
                     best_of(logits) == id as usize && logits.iter().all(|logit| logit.is_finite())

@@ -18,9 +18,9 @@ const LEAST_ABOVE_0: f32 = f32::from_bits(1);
 /// graphs of a fast variant choose those (64 in the exporter's, if the vocabulary is large).
 ///
 /// In this order: guidance, the repetition penalty, and what `no_repeat_ngram` forbids; with
-/// temperature 0 then the best token, else the logits are divided by the temperature, cut to the `top_k` best, cut to
-/// the fewest best that together have the probability `top_p`, cut to those with at least `min_p`
-/// times the probability of the best, and one is drawn.
+/// temperature 0 then the best token, else the logits are divided by the temperature, cut to the
+/// `top_k` best, cut to the fewest best that together have the probability `top_p`, cut to those
+/// with at least `min_p` times the probability of the best, and one is drawn.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SamplingOptions {

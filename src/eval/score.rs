@@ -48,14 +48,10 @@ pub fn score(
     tokens: SpecialTokens,
     targets: &[Target<'_>],
 ) -> Result<Vec<Score>> {
-    let inputs: Vec<Vec<u32>> = targets
-        .iter()
-        .map(|target| [&[tokens.bos], target.ids].concat())
-        .collect();
-    let ids: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+    let ids: Vec<&[u32]> = targets.iter().map(|target| target.ids).collect();
     let vectors: Vec<&[f32]> = targets.iter().map(|target| target.vector).collect();
     let mut scores = vec![Score::default(); targets.len()];
-    decoder.each_teacher_forced(&vectors, &ids, |index, logits| {
+    decoder.each_teacher_forced(tokens.bos, &vectors, &ids, |index, logits| {
         let expected = targets[index].ids.iter().chain([&tokens.eos]);
         for (&id, logits) in expected.zip(logits.chunks_exact(decoder.vocab_size())) {
             scores[index].add(id, logits);

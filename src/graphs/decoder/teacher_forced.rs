@@ -33,19 +33,22 @@ impl Decoder {
             .all(self.cached.graph(), &mut cache, inputs, width)
     }
 
-    /// The same in as many runs as are needed, sentences of similar length together: `take` is given
-    /// the index of a sentence and its logits `[tokens, vocab]`.
+    /// The same in as many runs as are needed, sentences of similar length together, where `ids` are
+    /// without bos: `take` is given the index of a sentence and its logits `[ids + 1, vocab]`, those
+    /// after bos first.
     pub fn each_teacher_forced(
         &self,
+        bos: u32,
         vectors: &[&[f32]],
         ids: &[&[u32]],
         mut take: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let lengths: Vec<usize> = ids.iter().map(|ids| ids.len()).collect();
+        let inputs: Vec<Vec<u32>> = ids.iter().map(|ids| [&[bos], *ids].concat()).collect();
+        let lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
         let most = (RUN_LOGITS / self.vocab_size).min(RUN_TOKENS);
         for run in length_batches(&lengths, run_cost(self.cached.graph()), most) {
             let of_run: Vec<&[f32]> = run.iter().map(|&index| vectors[index]).collect();
-            let ids: Vec<&[u32]> = run.iter().map(|&index| ids[index]).collect();
+            let ids: Vec<&[u32]> = run.iter().map(|&index| inputs[index].as_slice()).collect();
             let logits = self.teacher_forced(&of_run.concat(), &ids)?;
             let rows = logits.chunks_exact(logits.len() / run.len());
             for (&index, logits) in run.iter().zip(rows) {
