@@ -3,15 +3,20 @@
 mod concatenated;
 mod in_place;
 mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, sync::Arc};
 
 use ort::{
     session::SessionOutputs,
-    value::{DynValue, TensorElementType},
+    value::{DynTensor, TensorElementType},
 };
 
 use super::{
     Graph,
     input::Input,
+    memory::Memory,
     signature::{ANY, TensorSpec},
 };
 use crate::error::{Error, Result};
@@ -61,6 +66,8 @@ pub(crate) struct KvCache {
     /// Positions held in each row.
     lengths: Vec<usize>,
     element: Element,
+    /// Where the buffers are.
+    memory: Arc<Memory>,
     storage: Storage,
 }
 
@@ -203,17 +210,23 @@ impl KvCache {
         let lengths: Vec<usize> = parts.iter().map(length).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let element = Element::of(graph);
-        let form = (&shape, element);
         let storage = if is_in_place(graph) {
             let capacity = capacity.max(longest);
-            Storage::InPlace(InPlace::with_rows(graph, form, parts, capacity)?)
+            Storage::InPlace(InPlace::with_rows(
+                graph,
+                (&shape, element),
+                parts,
+                capacity,
+            )?)
         } else {
-            Storage::Concatenated(Concatenated::with_rows(graph, form, parts, longest)?)
+            let storage = Concatenated::with_rows(graph, (&shape, element), parts, longest);
+            Storage::Concatenated(storage?)
         };
         Ok(Self {
             shape,
             lengths,
             element,
+            memory: Arc::clone(graph.cache_memory()),
             storage,
         })
     }
@@ -282,6 +295,7 @@ impl KvCache {
             shape,
             lengths: vec![positions],
             element,
+            memory: Arc::new(Memory::host()),
             storage: Storage::Concatenated(Concatenated::new(
                 past.map_err(|source| graph.failed(source))?,
             )),
@@ -318,7 +332,7 @@ impl KvCache {
         let found = match &mut self.storage {
             Storage::Concatenated(storage) => {
                 let expected = self.shape.tensor(self.lengths.len(), total);
-                storage.run(graph, inputs, &expected, read)
+                storage.run(graph, inputs, &expected, wanted, read)
             }
             Storage::InPlace(storage) => {
                 let lengths = self.lengths.iter().map(|length| length + new);
@@ -370,11 +384,12 @@ impl KvCache {
         }
     }
 
-    fn buffer(&self, number: usize) -> &DynValue {
-        match &self.storage {
+    /// Keys or values, as the processor can read them.
+    fn readable(&self, number: usize) -> ort::Result<Cow<'_, DynTensor>> {
+        self.memory.read(match &self.storage {
             Storage::Concatenated(storage) => storage.buffer(number),
             Storage::InPlace(storage) => storage.buffer(number),
-        }
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use ort::{
     value::{PrimitiveTensorElementType, TensorElementType},
 };
 
-use super::{MatMulKernel, provider_assignment::ProviderAssignment};
+use super::{MatMulKernel, memory::Memory, provider_assignment::ProviderAssignment};
 use crate::error::{Error, GraphError, Result};
 pub(crate) use load::{GraphBytes, GraphSettings};
 
@@ -38,6 +38,7 @@ pub(crate) struct Graph {
     inputs: BTreeMap<String, Option<TensorElementType>>,
     assignment: ProviderAssignment,
     matmul_kernel: Option<MatMulKernel>,
+    cache_memory: Arc<Memory>,
     on_device: bool,
     /// ONNX Runtime may use them as long as there are sessions, which are dropped before.
     _external_data: Vec<Arc<[u8]>>,
@@ -78,9 +79,16 @@ impl Graph {
         self.on_device
     }
 
+    /// Where its caches are, if it has such.
+    pub fn cache_memory(&self) -> &Arc<Memory> {
+        &self.cache_memory
+    }
+
+    /// As if a device ran it whose memory the processor cannot read.
     #[cfg(test)]
     pub fn set_on_device(&mut self) {
         self.on_device = true;
+        self.cache_memory = Arc::new(Memory::unreadable());
     }
 
     /// Whether the graph has an input of this name.

@@ -3,10 +3,12 @@
 use std::fmt::Debug;
 
 use ort::{
-    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    memory::Allocator,
     session::IoBinding,
-    value::{DynValue, PrimitiveTensorElementType, Tensor},
+    value::{DynTensor, DynValue, PrimitiveTensorElementType, Tensor},
 };
+
+use super::memory::output_memory;
 
 /// Most dimensions of an input.
 const MAX_RANK: usize = 3;
@@ -148,28 +150,16 @@ impl Bound {
         &self.binding
     }
 
-    /// Bind one buffer as an input and an output.
+    /// Bind one buffer as an input and an output. It must be in the memory in which the graph reads
+    /// the input: ONNX Runtime would copy it once, and never again.
     pub fn alias(
         &mut self,
         input: String,
         output: String,
-        buffer: &mut DynValue,
+        buffer: &mut DynTensor,
     ) -> ort::Result<()> {
         self.binding.bind_output(output, &mut *buffer)?;
         self.binding.bind_input(input, buffer)
-    }
-
-    /// Bind the buffers of [`alias`](Self::alias) again as inputs, if binding copies them.
-    pub fn refresh<'b>(
-        &mut self,
-        inputs: impl Iterator<Item = (String, &'b DynValue)>,
-    ) -> ort::Result<()> {
-        if self.copies_inputs {
-            for (input, buffer) in inputs {
-                self.binding.bind_input(input, buffer)?;
-            }
-        }
-        Ok(())
     }
 
     /// Give an input its values.
@@ -197,12 +187,7 @@ impl Bound {
         if self.has_outputs {
             return Ok(());
         }
-        let memory = MemoryInfo::new(
-            AllocationDevice::CPU,
-            0,
-            AllocatorType::Device,
-            MemoryType::CPUOutput,
-        )?;
+        let memory = output_memory()?;
         for name in outputs {
             self.binding.bind_output_to_device(*name, &memory)?;
         }

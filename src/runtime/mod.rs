@@ -6,12 +6,14 @@ mod graph;
 mod input;
 mod kernels;
 mod library;
+mod memory;
 mod provider;
 mod provider_assignment;
 mod provider_options;
 mod provider_start;
 mod shape_profiles;
 mod signature;
+mod status;
 
 pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
 pub(crate) use external_data::ExternalData;

@@ -6,9 +6,9 @@ use std::{
     ptr, slice,
 };
 
-use ort::{AsPointer as _, session::Session, sys};
+use ort::{AsPointer as _, session::Session};
 
-use super::Provider;
+use super::{Provider, status::check};
 
 /// The session option by which ONNX Runtime keeps what [`nodes_by_provider`] reads.
 pub(super) const RECORD: &str = "session.record_ep_graph_assignment_info";
@@ -51,20 +51,27 @@ pub(super) fn provider_assignment(session: &Session) -> ort::Result<ProviderAssi
     let mut subgraphs = ptr::null();
     let mut count = 0;
     // SAFETY: the session is alive, and both places are valid for writing.
-    let status = unsafe {
-        (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut subgraphs, &mut count)
-    };
-    check(status)?;
+    unsafe {
+        check((api.Session_GetEpGraphAssignmentInfo)(
+            session.ptr(),
+            &mut subgraphs,
+            &mut count,
+        ))?;
+    }
     let mut assignment = ProviderAssignment::default();
     // SAFETY: on success it is an array of `count` pointers, which the session owns.
     for &subgraph in unsafe { array(subgraphs, count) } {
         let mut name: *const c_char = ptr::null();
         // SAFETY: `subgraph` belongs to the session, which is alive.
-        check(unsafe { (api.EpAssignedSubgraph_GetEpName)(subgraph, &mut name) })?;
+        unsafe { check((api.EpAssignedSubgraph_GetEpName)(subgraph, &mut name))? };
         let mut nodes = ptr::null();
         let mut count = 0;
         // SAFETY: as above.
-        check(unsafe { (api.EpAssignedSubgraph_GetNodes)(subgraph, &mut nodes, &mut count) })?;
+        unsafe {
+            check((api.EpAssignedSubgraph_GetNodes)(
+                subgraph, &mut nodes, &mut count,
+            ))?;
+        }
         if name.is_null() {
             return Err(ort::Error::new("an execution provider has no name"));
         }
@@ -73,11 +80,6 @@ pub(super) fn provider_assignment(session: &Session) -> ort::Result<ProviderAssi
         *assignment.nodes.entry(name.into_owned()).or_default() += count;
     }
     Ok(assignment)
-}
-
-fn check(status: sys::OrtStatusPtr) -> ort::Result<()> {
-    // SAFETY: it is what a function of ONNX Runtime has just returned, and used once.
-    unsafe { ort::Error::result_from_status(status) }
 }
 
 /// # Safety

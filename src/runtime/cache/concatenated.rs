@@ -1,25 +1,23 @@
 //! Caches of graphs of standard operators, which return them longer than they were.
 
-use std::borrow::Cow;
-
 use ort::{
-    session::{SessionInputValue, SessionOutputs},
-    value::DynValue,
+    session::SessionOutputs,
+    value::{DynTensor, DynTensorValueType},
 };
 
 use super::{CacheRow, CacheShape, Element, buffers, past_name, present_name};
 use crate::{
     error::Result,
-    runtime::{Graph, Input},
+    runtime::{Graph, Input, memory::output_memory},
 };
 
 #[derive(Debug)]
 pub(super) struct Concatenated {
-    past: Vec<DynValue>,
+    past: Vec<DynTensor>,
 }
 
 impl Concatenated {
-    pub fn new(past: Vec<DynValue>) -> Self {
+    pub fn new(past: Vec<DynTensor>) -> Self {
         Self { past }
     }
 
@@ -29,41 +27,58 @@ impl Concatenated {
         parts: &[Option<CacheRow<'_>>],
         width: usize,
     ) -> Result<Self> {
-        let past = buffers(form, parts, width, |length| width - length)
+        let past = buffers(graph, form, parts, width, |length| width - length)
             .map_err(|source| graph.failed(source))?;
         Ok(Self { past })
     }
 
-    pub fn buffer(&self, number: usize) -> &DynValue {
+    pub fn buffer(&self, number: usize) -> &DynTensor {
         &self.past[number]
     }
 
-    /// Run the graph; its caches must come back in the shape `expected`.
+    /// Run the graph; its caches must come back in the shape `expected`, in its own memory.
     pub fn run<'a, T>(
         &mut self,
         graph: &Graph,
         inputs: impl IntoIterator<Item = Input<'a>>,
         expected: &[i64],
+        wanted: &[&str],
         read: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
         let failed = |source| graph.failed(source);
-        let mut feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
-        for input in inputs {
-            feed.push((input.name.into(), input.tensor().map_err(failed)?.into()));
-        }
-        for (number, value) in self.past.iter().enumerate() {
-            feed.push((past_name(number).into(), value.into()));
-        }
         let mut session = graph.session();
-        let mut outputs = session.run(feed).map_err(failed)?;
+        let mut binding = session.create_binding().map_err(failed)?;
+        for input in inputs {
+            let tensor = input.tensor().map_err(failed)?;
+            binding.bind_input(input.name, &tensor).map_err(failed)?;
+        }
+        let results = output_memory().map_err(failed)?;
+        for name in wanted {
+            binding
+                .bind_output_to_device(*name, &results)
+                .map_err(failed)?;
+        }
+        let caches = graph.cache_memory().info().map_err(failed)?;
+        for (number, past) in self.past.iter().enumerate() {
+            binding
+                .bind_input(past_name(number), past)
+                .map_err(failed)?;
+            let present = present_name(number);
+            binding
+                .bind_output_to_device(present, &caches)
+                .map_err(failed)?;
+        }
+        let mut outputs = session.run_binding(&binding).map_err(failed)?;
         let found = read(&outputs)?;
         let mut present = Vec::with_capacity(self.past.len());
         for number in 0..self.past.len() {
             let name = present_name(number);
-            let value = outputs.remove(&name);
-            let shape = value.as_ref().map(|value| value.shape().to_vec());
-            match value {
-                Some(value) if shape.as_deref() == Some(expected) => present.push(value),
+            let tensor = outputs
+                .remove(&name)
+                .and_then(|value| value.downcast::<DynTensorValueType>().ok());
+            let shape = tensor.as_ref().map(|tensor| tensor.shape().to_vec());
+            match tensor {
+                Some(tensor) if shape.as_deref() == Some(expected) => present.push(tensor),
                 _ => {
                     return Err(graph.broken(format!(
                         "output {name}: expected the shape {expected:?}, found {:?}",

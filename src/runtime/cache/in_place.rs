@@ -1,6 +1,6 @@
 //! Caches with room to grow, which stay where they are.
 
-use ort::{session::SessionOutputs, value::DynValue};
+use ort::{session::SessionOutputs, value::DynTensor};
 
 use super::{CacheRow, CacheShape, Element, LENGTHS, TOTAL, buffers, past_name, present_name};
 use crate::{
@@ -17,7 +17,7 @@ pub(super) struct InPlace {
     /// The number of the session that the buffers are bound to.
     session: usize,
     bound: Bound,
-    buffers: Vec<DynValue>,
+    buffers: Vec<DynTensor>,
     capacity: usize,
     /// Positions in each row after a run.
     totals: Vec<i32>,
@@ -33,8 +33,8 @@ impl InPlace {
     ) -> Result<Self> {
         let failed = |source: ort::Error| graph.failed(source);
         let capacity = capacity.max(LEAST_ROOM.min(form.0.limit));
-        let mut buffers = buffers(form, parts, capacity, |_| 0).map_err(failed)?;
         let session = graph.session_number();
+        let mut buffers = buffers(graph, form, parts, capacity, |_| 0).map_err(failed)?;
         let binding = graph.numbered_session(session).create_binding();
         let mut bound = Bound::new(binding.map_err(failed)?, graph.on_device());
         for (number, buffer) in buffers.iter_mut().enumerate() {
@@ -55,7 +55,7 @@ impl InPlace {
         self.capacity
     }
 
-    pub fn buffer(&self, number: usize) -> &DynValue {
+    pub fn buffer(&self, number: usize) -> &DynTensor {
         &self.buffers[number]
     }
 
@@ -80,10 +80,6 @@ impl InPlace {
         self.bound.set(lengths).map_err(failed)?;
         let total = Input::lengths(TOTAL, &[], std::slice::from_ref(&total));
         self.bound.set(total).map_err(failed)?;
-        let buffers = self.buffers.iter().enumerate();
-        self.bound
-            .refresh(buffers.map(|(number, buffer)| (past_name(number), buffer)))
-            .map_err(failed)?;
         self.bound.want(wanted).map_err(failed)?;
         let mut session = graph.numbered_session(self.session);
         let found = session.run_binding(self.bound.binding());
@@ -93,49 +89,5 @@ impl InPlace {
             self.bound.forget_outputs();
         }
         found
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::runtime::{CacheShape, Graph, Input, KvCache, testing};
-
-    /// The hidden vectors that a backbone gives for a few sentences in turn.
-    fn hidden(graph: &Graph) -> Vec<Vec<f32>> {
-        let shape = CacheShape {
-            layers: 2,
-            heads: 4,
-            head_size: 8,
-            limit: 12,
-        };
-        let mut cache = KvCache::new(graph, shape, 1).unwrap();
-        let step = |position: i64| {
-            let vector: Vec<f32> = (0..32).map(|i| ((i + 7 * position) as f32).sin()).collect();
-            let positions = [position];
-            let inputs = [
-                Input::floats("inputs_embeds", &[1, 1, 32], &vector),
-                Input::ids("position_ids", &[1, 1], &positions),
-            ];
-            let outputs = ["hidden", "stop_logits"];
-            let run = cache.run(graph, inputs, 1, &outputs, |outputs| {
-                Ok(graph.output::<f32>(outputs, "hidden")?.1.to_vec())
-            });
-            run.unwrap()
-        };
-        (0..6).map(step).collect()
-    }
-
-    /// As for a device that has memory of its own.
-    #[test]
-    fn binding_again_changes_nothing() {
-        for bundle in ["bundle/cpu-int8", "bundle-half/cuda-fp16"] {
-            let path = format!("tests/golden/{bundle}/backbone.onnx");
-            let bound_once = testing::graph(&path);
-            let mut bound_again = testing::graph(&path);
-            bound_again.set_on_device();
-            let expected = hidden(&bound_once);
-            assert_ne!(expected[0], expected[5]);
-            assert_eq!(hidden(&bound_again), expected, "{bundle}");
-        }
     }
 }

@@ -1,67 +1,80 @@
 //! Copying rows from cache to cache, whatever numbers they are made of.
 
-use std::fmt::Debug;
+use std::{borrow::Cow, fmt::Debug};
 
 use half::f16;
 use ort::{
     memory::Allocator,
-    value::{DynValue, PrimitiveTensorElementType, Tensor},
+    value::{DynTensor, PrimitiveTensorElementType, Tensor},
 };
 
-use super::{CacheRow, CacheShape, Element, length};
+use super::{CacheRow, CacheShape, Element, KvCache, length};
+use crate::runtime::Graph;
 
-/// Buffers `width` positions wide, with these rows in it, each from the position that `start` says
-/// for its length.
+/// Buffers `width` positions wide, in the memory of the graph's caches, with these rows in it, each
+/// from the position that `start` says for its length.
 pub(super) fn buffers(
+    graph: &Graph,
     (shape, element): (&CacheShape, Element),
     parts: &[Option<CacheRow<'_>>],
     width: usize,
     start: impl Fn(usize) -> usize,
-) -> ort::Result<Vec<DynValue>> {
-    match element {
-        Element::F32 => filled::<f32>(shape, parts, width, start),
-        Element::F16 => filled::<f16>(shape, parts, width, start),
-    }
+) -> ort::Result<Vec<DynTensor>> {
+    let memory = graph.cache_memory();
+    let allocator = memory.allocator(&graph.session())?;
+    let is_empty = width == 0 || parts.iter().all(|part| length(part) == 0);
+    let one = |number| {
+        if is_empty {
+            let sizes = shape.tensor(parts.len(), width);
+            return DynTensor::new(&allocator, element.tensor_type(), sizes);
+        }
+        let filled = match element {
+            Element::F32 => filled::<f32>(shape, number, parts, width, &start),
+            Element::F16 => filled::<f16>(shape, number, parts, width, &start),
+        };
+        memory.put(&allocator, filled?)
+    };
+    (0..shape.tensors()).map(one).collect()
 }
 
+/// One of the buffers, in the memory of the processor.
 fn filled<T>(
     shape: &CacheShape,
+    number: usize,
     parts: &[Option<CacheRow<'_>>],
     width: usize,
     start: impl Fn(usize) -> usize,
-) -> ort::Result<Vec<DynValue>>
+) -> ort::Result<DynTensor>
 where
     T: PrimitiveTensorElementType + Copy + Default + Debug + 'static,
 {
-    let one = |number: usize| {
-        let mut tensor = Tensor::<T>::new(&Allocator::default(), shape.tensor(parts.len(), width))?;
-        if width == 0 {
-            return Ok(tensor.into_dyn());
+    // What lies before a row is masked, which leaves no trace of it as it is a number: zero.
+    let mut tensor = Tensor::<T>::new(&Allocator::default(), shape.tensor(parts.len(), width))?;
+    let (_, values) = tensor.extract_tensor_mut();
+    let rows = values.chunks_exact_mut(shape.heads * width * shape.head_size);
+    let mut source: Option<(&KvCache, Cow<'_, DynTensor>)> = None;
+    for (part, row) in parts.iter().zip(rows) {
+        let Some(part) = part.filter(|part| part.length > 0) else {
+            continue;
+        };
+        // Rows of one cache, which mostly follow each other, are read together.
+        let old = match source.take() {
+            Some((cache, old)) if std::ptr::eq(cache, part.cache) => old,
+            _ => part.cache.readable(number)?,
+        };
+        let old = &source.insert((part.cache, old)).1;
+        let old_row = shape.heads * part.cache.width() * shape.head_size;
+        let (_, old) = old.try_extract_tensor::<T>()?;
+        let old = &old[part.row * old_row..][..old_row];
+        let [from, to] = [part.cache.start(part.row), start(part.length)]
+            .map(|position| position * shape.head_size);
+        let used = part.length * shape.head_size;
+        let heads = old.chunks_exact(part.cache.width() * shape.head_size);
+        for (old, new) in heads.zip(row.chunks_exact_mut(width * shape.head_size)) {
+            new[to..][..used].copy_from_slice(&old[from..][..used]);
         }
-        let (_, values) = tensor.extract_tensor_mut();
-        if parts.iter().any(|part| start(length(part)) > 0) {
-            // What lies before a row is masked, which leaves no trace of it if it is a number.
-            values.fill(T::default());
-        }
-        let rows = values.chunks_exact_mut(shape.heads * width * shape.head_size);
-        for (part, row) in parts.iter().zip(rows) {
-            let Some(part) = part.filter(|part| part.length > 0) else {
-                continue;
-            };
-            let old_row = shape.heads * part.cache.width() * shape.head_size;
-            let (_, old) = part.cache.buffer(number).try_extract_tensor::<T>()?;
-            let old = &old[part.row * old_row..][..old_row];
-            let [from, to] = [part.cache.start(part.row), start(part.length)]
-                .map(|position| position * shape.head_size);
-            let used = part.length * shape.head_size;
-            let heads = old.chunks_exact(part.cache.width() * shape.head_size);
-            for (old, new) in heads.zip(row.chunks_exact_mut(width * shape.head_size)) {
-                new[to..][..used].copy_from_slice(&old[from..][..used]);
-            }
-        }
-        Ok(tensor.into_dyn())
-    };
-    (0..shape.tensors()).map(one).collect()
+    }
+    Ok(tensor.upcast())
 }
 
 /// The values of a row, each tensor `[heads, positions, head_size]` in little-endian bytes.
@@ -86,7 +99,8 @@ where
         if length == 0 {
             return Ok(Vec::new());
         }
-        let (_, values) = cache.buffer(number).try_extract_tensor::<T>()?;
+        let tensor = cache.readable(number)?;
+        let (_, values) = tensor.try_extract_tensor::<T>()?;
         let row_size = shape.heads * width * head_size;
         let heads = values[row * row_size..][..row_size].chunks_exact(width * head_size);
         let start = cache.start(row) * head_size;
@@ -102,7 +116,7 @@ pub(super) fn unpacked(
     element: Element,
     positions: usize,
     tensors: &[&[u8]],
-) -> ort::Result<Vec<DynValue>> {
+) -> ort::Result<Vec<DynTensor>> {
     let shape = shape.tensor(1, positions);
     let one = |bytes: &&[u8]| match element {
         Element::F32 => filled_with(shape, values::<f32, 4>(bytes, f32::from_le_bytes)),
@@ -116,7 +130,7 @@ fn values<T, const BYTES: usize>(bytes: &[u8], value: fn([u8; BYTES]) -> T) -> V
     chunks.iter().copied().map(value).collect()
 }
 
-fn filled_with<T>(shape: [i64; 4], values: Vec<T>) -> ort::Result<DynValue>
+fn filled_with<T>(shape: [i64; 4], values: Vec<T>) -> ort::Result<DynTensor>
 where
     T: PrimitiveTensorElementType + Clone + Debug + 'static,
 {
@@ -124,5 +138,5 @@ where
     if !values.is_empty() {
         tensor.extract_tensor_mut().1.clone_from_slice(&values);
     }
-    Ok(tensor.into_dyn())
+    Ok(tensor.upcast())
 }

@@ -18,6 +18,8 @@ use crate::{
     runtime::{
         EngineSettings, ExternalData, MatMulKernel, Provider, ProviderOptions,
         kernels::{self, Plan, Replaced},
+        memory::Memory,
+        past_name,
         provider_assignment::{RECORD, provider_assignment},
         provider_start::start_error,
     },
@@ -76,6 +78,8 @@ impl Graph {
             .iter()
             .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
             .collect();
+        let cache_memory = Memory::of_input(&session, &past_name(0));
+        let cache_memory = cache_memory.map_err(|error| loader.failed(error))?;
         let assignment = provider_assignment(&session).map_err(|error| loader.failed(error))?;
         let mut sessions = vec![Mutex::new(session)];
         while sessions.len() < settings.parallel_runs {
@@ -85,6 +89,7 @@ impl Graph {
         Ok(Self {
             assignment,
             matmul_kernel: loader.products.kernel,
+            cache_memory: Arc::new(cache_memory),
             on_device: settings.provider != Provider::Cpu,
             _external_data: external_data.map(|(_, data)| data.clone()).collect(),
             sessions,
