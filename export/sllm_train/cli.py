@@ -74,6 +74,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE[=SHARE]",
         help=text_help,
     )
+    substituted_help = (
+        "corpus of simple stories like --text, of which copies with other names, animals, toys, "
+        "foods and colours are trained on, and its share of the tokens; can be repeated "
+        "(default: none)"
+    )
+    add(
+        "--substituted",
+        action="append",
+        default=[],
+        type=weighted_path,
+        metavar="FILE[=SHARE]",
+        help=substituted_help,
+    )
     valid_text = (
         "corpus to evaluate on; can be repeated: the weights kept are the best on the first"
     )
@@ -186,7 +199,9 @@ def train(args: argparse.Namespace) -> int:
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     options.check()
     check_trainable(config, args.config, options)
-    for path in [*args.valid, *(path for path, _ in args.text)]:
+    if not args.substituted and options.substituted_copies != Options.substituted_copies:
+        raise ExportError("--substituted-copies has no effect without --substituted")
+    for path in [*args.valid, *(path for path, _ in args.text + args.substituted)]:
         if not path.is_file():
             raise ExportError(f"{path}: no such file")
     check_out(args.out)
@@ -209,7 +224,13 @@ def train(args: argparse.Namespace) -> int:
         if rank_and_world()[0] == 0:
             settings = {
                 "options": asdict(options),
-                "text": [[str(path), weight, sha256(path)] for path, weight in args.text],
+                "text": [
+                    *([str(path), weight, sha256(path)] for path, weight in args.text),
+                    *(
+                        [str(path), weight, sha256(path), options.substituted_copies]
+                        for path, weight in args.substituted
+                    ),
+                ],
                 "valid": [[str(path), sha256(path)] for path in args.valid],
             }
             if initial:
@@ -218,12 +239,18 @@ def train(args: argparse.Namespace) -> int:
                 settings["initial"] = named
             claim_folder(args.out, config, settings)
 
-        def load(path: Path) -> Corpus:
+        def load(path: Path, copies: int = 0) -> Corpus:
             return load_tokenized(
-                path, tokenizer, limit, cache, options.segmentation, options.max_text_bytes
+                path, tokenizer, limit, cache, options.segmentation, options.max_text_bytes, copies
             )
 
-        corpora = [(load(path), weight) for path, weight in args.text]
+        corpora = [
+            *((load(path), weight) for path, weight in args.text),
+            *(
+                (load(path, options.substituted_copies), weight)
+                for path, weight in args.substituted
+            ),
+        ]
         valid = {path.name.split(".")[0]: load(path) for path in args.valid}
     stream = MixedStream(corpora, options.seed, max_sentences)
     windows = {

@@ -16,7 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
-from .text import clauses, original
+from .text import clauses, entities, original
 from .text.split import split_words
 from .text.white_space import canonical
 
@@ -115,15 +115,22 @@ def tokenize(
     max_tokens: int,
     rule: str = "original",
     max_bytes: int | None = None,
+    copies: int = 0,
 ) -> Corpus:
     """Tokenize a corpus file, or a sample of `max_bytes` bytes; a sentence of more than
-    `max_tokens` tokens is split into several."""
+    `max_tokens` tokens is split into several.
+
+    With `copies`, in place of each record so many copies with other entities.
+    """
     tokens: list[np.ndarray] = []
     lengths: list[int] = []
     record_sentences: list[int] = []
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.int32
     split = _split_at_words if rule == "clauses" else _split_at_tokens
-    for record in sample_records(path, max_bytes):
+    records = sample_records(path, max_bytes)
+    if copies:
+        records = _substituted(records, copies)
+    for record in records:
         count = 0
         pieces = RULES[rule](record)
         for piece, encoding in zip(
@@ -136,10 +143,15 @@ def tokenize(
         if count:
             record_sentences.append(count)
     if not tokens:
-        raise ExportError(f"{path}: no text in it")
+        raise ExportError(f"{path}: {'nothing to substitute' if copies else 'no text'} in it")
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    records = np.concatenate([[0], np.cumsum(record_sentences)]).astype(np.int64)
-    return Corpus(np.concatenate(tokens), starts, records)
+    record_starts = np.concatenate([[0], np.cumsum(record_sentences)]).astype(np.int64)
+    return Corpus(np.concatenate(tokens), starts, record_starts)
+
+
+def _substituted(records: Iterator[str], copies: int) -> Iterator[str]:
+    for number, record in enumerate(records):
+        yield from entities.substituted_copies(record, copies, str(number))
 
 
 def _split_at_tokens(_: str, encoding: Encoding, limit: int) -> Iterator[list[int]]:
@@ -173,14 +185,17 @@ def load_tokenized(
     cache: Path,
     rule: str = "original",
     max_bytes: int | None = None,
+    copies: int = 0,
 ) -> Corpus:
     """`tokenize`, kept in `cache` under a name made of all that the result depends on, and mapped
     into memory from there."""
     settings = [sha256(path), tokenizer.to_str(), max_tokens, rule, max_bytes]
+    if copies:
+        settings += [copies, entities.vocabulary()]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     stored = cache / f"{path.name.split('.')[0]}-{digest[:16]}"
     if not stored.exists():
-        corpus = tokenize(path, tokenizer, max_tokens, rule, max_bytes)
+        corpus = tokenize(path, tokenizer, max_tokens, rule, max_bytes, copies)
         partial = stored.with_name(stored.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
         for name in ARRAYS:

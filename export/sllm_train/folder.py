@@ -157,7 +157,8 @@ def claim_folder(folder: Path, config: ModelConfig, settings: dict[str, Any]) ->
         texts_before = [entry[1:] for entry in stored["text"]]
         if texts_before != [entry[1:] for entry in settings["text"]]:
             raise ExportError(
-                f"{folder}: its state belongs to other --text files or shares; choose another --out"
+                f"{folder}: its state belongs to other --text or --substituted files, shares or "
+                "copies; choose another --out"
             )
         # What the state began with, whatever stands on this command line.
         if "initial" in stored:

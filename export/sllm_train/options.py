@@ -68,6 +68,7 @@ class Options:
         None,
         low=1,
     )
+    substituted_copies: int = _setting("copies of each record of --substituted", 4, low=1)
     loss: str = _setting(
         "of tokens and stop head; what is logged is cross-entropy", "cross-entropy", choices=LOSSES
     )

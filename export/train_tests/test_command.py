@@ -153,13 +153,30 @@ def test_a_state_of_another_training_is_refused(resumable, capsys):
     resumable.write_config()
     texts = ["--text", resumable.text, "--text", resumable.text]
     assert resumable.run("--steps", "2", *texts) == 1
-    assert "belongs to other --text files or shares" in error(capsys)
+    assert "belongs to other --text or --substituted files" in error(capsys)
     resumable.text.write_text(resumable.text.read_text() + "One more sentence here.\n")
     assert resumable.run("--steps", "2") == 1
-    assert "belongs to other --text files or shares" in error(capsys)
+    assert "belongs to other --text or --substituted files" in error(capsys)
     (resumable.out / "training.json").write_text("{}")
     assert resumable.run("--steps", "2") == 1
     assert "training.json: is damaged" in error(capsys)
+
+
+def test_copies_with_other_entities(case, capsys):
+    texts = ["--substituted", f"{case.text}=0.5", "--substituted-copies"]
+    assert case.run("--substituted-copies", "2") == 1
+    assert "--substituted-copies has no effect without --substituted" in error(capsys)
+    assert case.run("--substituted", case.folder / "absent.txt") == 1
+    assert "absent.txt: no such file" in error(capsys)
+    assert case.run(*texts, "2") == 0
+    told = json.loads((case.out / "training.json").read_text())
+    digest = sha256(case.text)
+    assert told["text"] == [[str(case.text), 1.0, digest], [str(case.text), 0.5, digest, 2]]
+    capsys.readouterr()
+    for other in ([], [*texts, "3"]):
+        assert case.run("--steps", "2", *other) == 1
+        assert "belongs to other --text or --substituted files" in error(capsys)
+    assert case.run("--steps", "2", *texts, "2") == 0
 
 
 def test_another_tokenizer_is_refused(resumable, capsys):
