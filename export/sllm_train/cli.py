@@ -186,6 +186,9 @@ def open_initial(args: argparse.Namespace, config: ModelConfig) -> InitialWeight
         if not args.svae or not args.opt:
             raise ExportError("--stage sllm needs an SVAE checkpoint (--svae FILE) and --opt DIR")
         return None if resumed else InitialWeights.of_two_stages(config, args.svae, args.opt)
+    if args.opt and (args.tokenizer or (args.initial and args.initial.is_dir())):
+        other = "--tokenizer" if args.tokenizer else "--initial BUNDLE"
+        raise ExportError(f"--opt gives a tokenizer in --stage {args.stage}, and so does {other}")
     if args.svae:
         raise ExportError(f"--svae has no effect in --stage {args.stage} (only --stage sllm)")
     if resumed or not args.initial:
