@@ -17,7 +17,7 @@ const LEAST_ABOVE_0: f32 = f32::from_bits(1);
 /// How the next token is chosen: from the whole vocabulary, or from the best tokens of it where the
 /// graphs of a fast variant choose those (64 in the exporter's, if the vocabulary is large).
 ///
-/// In this order: guidance, the repetition penalty, and what `no_repeat_ngram` forbids; with
+/// In this order: guidance, the repetition penalty, DRY, and what `no_repeat_ngram` forbids; with
 /// temperature 0 then the best token, else the logits are divided by the temperature, cut to the
 /// `top_k` best, cut to the fewest best that together have the probability `top_p`, cut to those
 /// with at least `min_p` times the probability of the best, and one is drawn.
@@ -31,6 +31,9 @@ pub struct SamplingOptions {
     pub(crate) min_p: f32,
     pub(crate) no_repeat_ngram: Option<usize>,
     pub(crate) repetition_penalty: f32,
+    pub(crate) dry_multiplier: f32,
+    pub(crate) dry_base: f32,
+    pub(crate) dry_allowed_length: usize,
     pub(crate) seed: u64,
 }
 
@@ -45,7 +48,8 @@ pub struct GenerationDefaults {
 }
 
 impl Default for SamplingOptions {
-    /// Greedy: temperature 0, no guidance, no cut, no penalty, seed 0.
+    /// Greedy: temperature 0, no guidance, no cut, no penalty, seed 0. The base of DRY is 1.75, its
+    /// allowed length 2.
     fn default() -> Self {
         Self {
             guidance_scale: 1.0,
@@ -55,6 +59,9 @@ impl Default for SamplingOptions {
             min_p: 0.0,
             no_repeat_ngram: None,
             repetition_penalty: 1.0,
+            dry_multiplier: 0.0,
+            dry_base: 1.75,
+            dry_allowed_length: 2,
             seed: 0,
         }
     }
@@ -144,6 +151,44 @@ impl SamplingOptions {
         Ok(self)
     }
 
+    /// DRY ("don't repeat yourself", a sampler of text-generation-webui and llama.cpp), 0 (none) to
+    /// 10: where the last tokens have come before in the same order, a token that followed them
+    /// there gets `multiplier * base.powi(length - allowed_length)` less, where `length` is how
+    /// many of the last tokens are the same, at most 50, if it is no less than the allowed length.
+    /// Words may come again, sequences hardly. Ends of sentences are no part of them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_dry_multiplier(mut self, multiplier: f32) -> Result<Self> {
+        in_range("dry-multiplier", multiplier, 0.0..=10.0, "0 (none) to 10")?;
+        self.dry_multiplier = multiplier;
+        Ok(self)
+    }
+
+    /// By how much the penalty of [`with_dry_multiplier`](Self::with_dry_multiplier) grows with
+    /// each token, 1 to 10.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_dry_base(mut self, base: f32) -> Result<Self> {
+        in_range("dry-base", base, 1.0..=10.0, "1 to 10")?;
+        self.dry_base = base;
+        Ok(self)
+    }
+
+    /// The least number of equal tokens for [`with_dry_multiplier`](Self::with_dry_multiplier), at
+    /// least 1.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for 0.
+    pub fn with_dry_allowed_length(mut self, length: usize) -> Result<Self> {
+        if length == 0 {
+            return Err(invalid("dry-allowed-length", 0, "1 or more"));
+        }
+        self.dry_allowed_length = length;
+        Ok(self)
+    }
+
     /// The guidance scale; 1 is none.
     #[must_use]
     pub fn guidance_scale(&self) -> f32 {
@@ -184,6 +229,24 @@ impl SamplingOptions {
     #[must_use]
     pub fn repetition_penalty(&self) -> f32 {
         self.repetition_penalty
+    }
+
+    /// The multiplier of DRY; 0 is none.
+    #[must_use]
+    pub fn dry_multiplier(&self) -> f32 {
+        self.dry_multiplier
+    }
+
+    /// The base of DRY.
+    #[must_use]
+    pub fn dry_base(&self) -> f32 {
+        self.dry_base
+    }
+
+    /// The allowed length of DRY.
+    #[must_use]
+    pub fn dry_allowed_length(&self) -> usize {
+        self.dry_allowed_length
     }
 
     /// The seed.

@@ -13,8 +13,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_p": (math.nextafter(0, 1), 1),
     "min_p": (0, 1),
     "repetition_penalty": (1, 10),
+    "dry_multiplier": (0, 10),
+    "dry_base": (1, 10),
 }
-_COUNTS = ("top_k", "no_repeat_ngram")
+_COUNTS = ("top_k", "no_repeat_ngram", "dry_allowed_length")
 _FLAGS = ("avoid_repeats",)
 
 

@@ -19,6 +19,9 @@ pub(super) struct GenerationSection {
     min_p: Option<f64>,
     no_repeat_ngram: Option<usize>,
     repetition_penalty: Option<f64>,
+    dry_multiplier: Option<f64>,
+    dry_base: Option<f64>,
+    dry_allowed_length: Option<usize>,
     avoid_repeats: Option<bool>,
 }
 
@@ -48,6 +51,12 @@ impl GenerationSection {
             penalty,
             SamplingOptions::with_repetition_penalty,
         );
+        number(
+            "dry_multiplier",
+            self.dry_multiplier,
+            SamplingOptions::with_dry_multiplier,
+        );
+        number("dry_base", self.dry_base, SamplingOptions::with_dry_base);
         let mut count = |key, value: Option<usize>, with: Setter<Option<usize>>| {
             let set = |options, value| with(options, Some(value));
             apply(&mut sampling, problems, key, value, set);
@@ -57,6 +66,13 @@ impl GenerationSection {
             "no_repeat_ngram",
             self.no_repeat_ngram,
             SamplingOptions::with_no_repeat_ngram,
+        );
+        apply(
+            &mut sampling,
+            problems,
+            "dry_allowed_length",
+            self.dry_allowed_length,
+            SamplingOptions::with_dry_allowed_length,
         );
         GenerationDefaults {
             sampling,

@@ -143,6 +143,14 @@ fn generation(model: &Model) -> String {
             sampling.repetition_penalty()
         ));
     }
+    if sampling.dry_multiplier() > 0.0 {
+        parts.push(format!(
+            "DRY multiplier {}, base {}, allowed length {}",
+            sampling.dry_multiplier(),
+            sampling.dry_base(),
+            sampling.dry_allowed_length()
+        ));
+    }
     if let Some(n) = sampling.no_repeat_ngram() {
         parts.push(format!("no {n} tokens twice"));
     }

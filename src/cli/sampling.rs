@@ -39,6 +39,17 @@ pub struct SamplingArgs {
     /// Make the last 64 tokens less likely; 1 is off [default: the bundle's, else 1]
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     repetition_penalty: Option<f64>,
+    /// Make tokens less likely that would repeat a sequence of the context (DRY); 0 is off [default:
+    /// the bundle's, else 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    dry_multiplier: Option<f64>,
+    /// By how much DRY's penalty grows with each token of the sequence [default: the bundle's, else
+    /// 1.75]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    dry_base: Option<f64>,
+    /// The shortest sequence for DRY, in tokens [default: the bundle's, else 2]
+    #[arg(long, value_name = "N")]
+    dry_allowed_length: Option<usize>,
     /// The same seed draws the same tokens; -1 takes another one each time [default: -1]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<i64>,
@@ -73,6 +84,15 @@ impl SamplingArgs {
         if let Some(penalty) = self.repetition_penalty {
             sampling = set(sampling, penalty, SamplingOptions::with_repetition_penalty)?;
         }
+        if let Some(multiplier) = self.dry_multiplier {
+            sampling = set(sampling, multiplier, SamplingOptions::with_dry_multiplier)?;
+        }
+        if let Some(base) = self.dry_base {
+            sampling = set(sampling, base, SamplingOptions::with_dry_base)?;
+        }
+        if let Some(length) = self.dry_allowed_length {
+            sampling = sampling.with_dry_allowed_length(length)?;
+        }
         let seed = match self.seed {
             None | Some(-1) => random_seed(),
             Some(seed) => u64::try_from(seed).map_err(|_| sllm_ort::Error::InvalidOption {
@@ -88,6 +108,15 @@ impl SamplingArgs {
     pub fn warn_without_effect(&self, sampling: &SamplingOptions) {
         for option in self.without_effect(sampling) {
             output::warn(&format!("{option} has no effect at temperature 0"));
+        }
+        let of_dry = [
+            ("--dry-base", self.dry_base.is_some()),
+            ("--dry-allowed-length", self.dry_allowed_length.is_some()),
+        ];
+        for (option, given) in of_dry {
+            if given && sampling.dry_multiplier() == 0.0 {
+                output::warn(&format!("{option} has no effect without --dry-multiplier"));
+            }
         }
     }
 

@@ -3,6 +3,9 @@
 use super::{REPETITION_WINDOW, SamplingOptions};
 use crate::logits::Logits;
 
+/// Most tokens whose equality DRY looks at.
+const DRY_LENGTH: usize = 50;
+
 /// Chooses tokens, and remembers those chosen.
 ///
 /// A token is drawn as the best of the logits plus Gumbel noise, which has the distribution of the
@@ -58,6 +61,7 @@ impl Sampler {
     /// Choose from finite logits, at least one, which may be changed.
     pub fn choose(&mut self, logits: &mut Logits) -> u32 {
         self.penalize(logits);
+        self.penalize_sequences(logits);
         self.forbid_repeats(logits);
         let (best, logit) = logits.best_token();
         let id = if logit == f32::NEG_INFINITY {
@@ -112,6 +116,38 @@ impl Sampler {
                 } else {
                     *logit * penalty
                 };
+            }
+        }
+    }
+
+    /// Make tokens less likely that would continue the last ones as they went on before.
+    fn penalize_sequences(&self, logits: &mut Logits) {
+        let options = &self.options;
+        let Some((&last, before)) = self.chosen.split_last() else {
+            return;
+        };
+        if options.dry_multiplier == 0.0 {
+            return;
+        }
+        // Each token that followed, with the longest sequence before it.
+        let mut followed: Vec<(u32, usize)> = Vec::new();
+        for place in (0..before.len()).filter(|&place| before[place] == last) {
+            let pairs = before[..place].iter().rev().zip(before.iter().rev());
+            let equal = pairs.take(DRY_LENGTH - 1).take_while(|(a, b)| a == b);
+            let length = 1 + equal.count();
+            if length < options.dry_allowed_length {
+                continue;
+            }
+            let next = self.chosen[place + 1];
+            match followed.iter_mut().find(|(id, _)| *id == next) {
+                Some((_, longest)) => *longest = length.max(*longest),
+                None => followed.push((next, length)),
+            }
+        }
+        for (id, length) in followed {
+            if let Some(logit) = logits.logit_mut(id) {
+                let beyond = (length - options.dry_allowed_length) as i32;
+                *logit -= options.dry_multiplier * options.dry_base.powi(beyond);
             }
         }
     }

@@ -36,6 +36,15 @@ pub struct Generation {
     /// 1 (none) to 10.
     #[schema(minimum = 1.0, maximum = 10.0)]
     pub repetition_penalty: Option<f64>,
+    /// 0 (none) to 10: tokens that would repeat a sequence of the context become less likely (DRY).
+    #[schema(minimum = 0.0, maximum = 10.0)]
+    pub dry_multiplier: Option<f64>,
+    /// 1 to 10: by how much DRY's penalty grows with each token of the sequence.
+    #[schema(minimum = 1.0, maximum = 10.0)]
+    pub dry_base: Option<f64>,
+    /// The shortest sequence for DRY, in tokens.
+    #[schema(minimum = 1)]
+    pub dry_allowed_length: Option<usize>,
     /// No so many tokens twice in the same order.
     #[schema(minimum = 1)]
     pub no_repeat_ngram: Option<usize>,
@@ -80,6 +89,9 @@ impl Fields for Generation {
         "top_k",
         "min_p",
         "repetition_penalty",
+        "dry_multiplier",
+        "dry_base",
+        "dry_allowed_length",
         "no_repeat_ngram",
         "avoid_repeats",
         "seed",
@@ -169,6 +181,15 @@ impl Generation {
         }
         if let Some(penalty) = self.repetition_penalty {
             sampling = set(sampling, penalty, SamplingOptions::with_repetition_penalty)?;
+        }
+        if let Some(multiplier) = self.dry_multiplier {
+            sampling = set(sampling, multiplier, SamplingOptions::with_dry_multiplier)?;
+        }
+        if let Some(base) = self.dry_base {
+            sampling = set(sampling, base, SamplingOptions::with_dry_base)?;
+        }
+        if let Some(length) = self.dry_allowed_length {
+            sampling = sampling.with_dry_allowed_length(length)?;
         }
         if self.no_repeat_ngram.is_some() {
             sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;

@@ -114,6 +114,9 @@ pub struct GenerationInfo {
     top_k: Option<usize>,
     min_p: f32,
     repetition_penalty: f32,
+    dry_multiplier: f32,
+    dry_base: f32,
+    dry_allowed_length: usize,
     no_repeat_ngram: Option<usize>,
     /// Null: where the temperature is above 0.
     avoid_repeats: Option<bool>,
@@ -130,6 +133,9 @@ impl GenerationInfo {
             top_k: sampling.top_k(),
             min_p: sampling.min_p(),
             repetition_penalty: sampling.repetition_penalty(),
+            dry_multiplier: sampling.dry_multiplier(),
+            dry_base: sampling.dry_base(),
+            dry_allowed_length: sampling.dry_allowed_length(),
             no_repeat_ngram: sampling.no_repeat_ngram(),
             avoid_repeats: model.generation_defaults().avoid_repeats,
         }

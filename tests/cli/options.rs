@@ -32,6 +32,9 @@ fn wrong_usage_is_status_2() {
         &["run", "a", "--top-p", "1.5"],
         &["run", "a", "--repetition-penalty", "0"],
         &["run", "a", "--guidance-scale", "0.5"],
+        &["run", "a", "--dry-multiplier", "-1"],
+        &["run", "a", "--dry-base", "0.5"],
+        &["run", "a", "--dry-allowed-length", "0"],
         &["run", "a", "--threads", "0"],
         &["run", "a", "--stop", ""],
         &["run", "a", "--provider", "gpu"],
@@ -216,6 +219,20 @@ fn options_without_effect_are_said() {
     }
 }
 
+#[test]
+fn options_of_dry_need_its_multiplier() {
+    let parts = ["--dry-base", "2", "--dry-allowed-length", "3"];
+    for (multiplier, warned) in [("0", 2), ("0.8", 0)] {
+        let first = ["run", "a", "-n", "0", "--dry-multiplier", multiplier];
+        let output = tiny(&[&first[..], &parts].concat()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        let found = error
+            .matches("has no effect without --dry-multiplier")
+            .count();
+        assert_eq!(found, warned, "{multiplier}: {error}");
+    }
+}
+
 /// Numbers are shown in few digits, and next to nothing is not nothing.
 #[test]
 fn extreme_numbers_are_what_they_are() {
@@ -246,6 +263,8 @@ fn extreme_numbers_are_what_they_are() {
         ("--guidance-scale=0.999", "guidance-scale is 0.999,"),
         ("--guidance-scale=1e300", "guidance-scale is 1e300,"),
         ("--repetition-penalty=1e-46", "repetition-penalty is 1e-46,"),
+        ("--dry-multiplier=10.5", "dry-multiplier is 10.5,"),
+        ("--dry-base=1e300", "dry-base is 1e300,"),
         ("--time-limit=-1e300", "time-limit is -1e300,"),
         ("--time-limit=nan", "time-limit is NaN,"),
     ] {

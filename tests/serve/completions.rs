@@ -28,7 +28,7 @@ fn run(model: &str, prompt: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_completion_is_that_of_run() {
     let server = Server::stories(&[]);
-    let cases: [(Value, &[&str]); 6] = [
+    let cases: [(Value, &[&str]); 7] = [
         (json!({"temperature": 0}), &["--greedy"]),
         (
             json!({"max_sentences": 3, "seed": 2}),
@@ -61,6 +61,21 @@ fn a_completion_is_that_of_run() {
                 "1.75",
                 "-n",
                 "4",
+            ],
+        ),
+        (
+            json!({"temperature": 0, "repetition_penalty": 1, "dry_multiplier": 0.5,
+                   "dry_base": 1.5, "dry_allowed_length": 3}),
+            &[
+                "--greedy",
+                "--repetition-penalty",
+                "1",
+                "--dry-multiplier",
+                "0.5",
+                "--dry-base",
+                "1.5",
+                "--dry-allowed-length",
+                "3",
             ],
         ),
         (

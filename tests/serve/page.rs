@@ -84,6 +84,9 @@ fn models_tell_what_the_page_shows() {
             "top_k": sampling.top_k(),
             "min_p": sampling.min_p(),
             "repetition_penalty": sampling.repetition_penalty(),
+            "dry_multiplier": sampling.dry_multiplier(),
+            "dry_base": sampling.dry_base(),
+            "dry_allowed_length": sampling.dry_allowed_length(),
             "no_repeat_ngram": sampling.no_repeat_ngram(),
             "avoid_repeats": model.generation_defaults().avoid_repeats,
         });

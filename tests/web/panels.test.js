@@ -126,7 +126,7 @@ browserTest("the model is chosen, and its defaults are shown", async ({ page }) 
 });
 
 browserTest("what is set is sent, and what is empty is not", async ({ page }) => {
-  await set(page, { temperature: 0.7, guidance_scale: 1.5, top_p: 0.9, top_k: 40, min_p: 0.05, repetition_penalty: 1.1, seed: 3, max_sentences: 2, max_tokens: 50, avoid_repeats: true });
+  await set(page, { temperature: 0.7, guidance_scale: 1.5, top_p: 0.9, top_k: 40, min_p: 0.05, repetition_penalty: 1.1, dry_multiplier: 0.5, seed: 3, max_sentences: 2, max_tokens: 50, avoid_repeats: true });
   const first = page.waitForRequest("**/generate");
   await page.locator("#start").click();
   assert.deepEqual((await first).postDataJSON(), {
@@ -136,6 +136,7 @@ browserTest("what is set is sent, and what is empty is not", async ({ page }) =>
     min_p: 0.05,
     guidance_scale: 1.5,
     repetition_penalty: 1.1,
+    dry_multiplier: 0.5,
     seed: 3,
     max_sentences: 2,
     max_tokens: 50,

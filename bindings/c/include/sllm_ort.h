@@ -787,6 +787,29 @@ SllmStatus sllm_options_set_repetition_penalty(SllmOptions *options,
                                                float repetition_penalty);
 
 /**
+ * Set the penalty of repeating a sequence of tokens (DRY), 0 (none) to 10.
+ *
+ * Errors: INVALID_INPUT.
+ */
+SllmStatus sllm_options_set_dry_multiplier(SllmOptions *options,
+                                           float dry_multiplier);
+
+/**
+ * Set by how much DRY's penalty grows with each token of the sequence, 1 to 10.
+ *
+ * Errors: INVALID_INPUT.
+ */
+SllmStatus sllm_options_set_dry_base(SllmOptions *options, float dry_base);
+
+/**
+ * Set the shortest sequence for DRY, in tokens; 1 or more.
+ *
+ * Errors: INVALID_INPUT.
+ */
+SllmStatus sllm_options_set_dry_allowed_length(SllmOptions *options,
+                                               size_t dry_allowed_length);
+
+/**
  * Let no so many tokens come twice in the same order; 1 or more.
  *
  * Errors: INVALID_INPUT.

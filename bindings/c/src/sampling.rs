@@ -11,6 +11,9 @@ pub struct Sampling {
     pub top_p: Option<f32>,
     pub min_p: Option<f32>,
     pub repetition_penalty: Option<f32>,
+    pub dry_multiplier: Option<f32>,
+    pub dry_base: Option<f32>,
+    pub dry_allowed_length: Option<usize>,
     pub no_repeat_ngram: Option<usize>,
 }
 
@@ -37,6 +40,15 @@ impl Sampling {
         }
         if let Some(penalty) = self.repetition_penalty {
             options = options.with_repetition_penalty(penalty)?;
+        }
+        if let Some(multiplier) = self.dry_multiplier {
+            options = options.with_dry_multiplier(multiplier)?;
+        }
+        if let Some(base) = self.dry_base {
+            options = options.with_dry_base(base)?;
+        }
+        if let Some(length) = self.dry_allowed_length {
+            options = options.with_dry_allowed_length(length)?;
         }
         if self.no_repeat_ngram.is_some() {
             options = options.with_no_repeat_ngram(self.no_repeat_ngram)?;

@@ -94,6 +94,11 @@ static void options_out_of_range(void) {
         "guidance_scale is 0.5");
   FAILS(sllm_options_set_repetition_penalty(o, 0.5f), refused,
         "repetition_penalty is 0.5");
+  FAILS(sllm_options_set_dry_multiplier(o, -1), refused,
+        "dry_multiplier is -1");
+  FAILS(sllm_options_set_dry_base(o, 0.5f), refused, "dry_base is 0.5");
+  FAILS(sllm_options_set_dry_allowed_length(o, 0), refused,
+        "dry_allowed_length is 0");
   FAILS(sllm_options_set_no_repeat_ngram(o, 0), refused,
         "no_repeat_ngram is 0");
   FAILS(sllm_options_set_best_of(o, 0), refused, "best_of is 0");

@@ -47,6 +47,9 @@ void test_null_pointers(const SllmModel *model) {
   FAILS(sllm_options_set_min_p(NULL, 1), null, "options");
   FAILS(sllm_options_set_guidance_scale(NULL, 1), null, "options");
   FAILS(sllm_options_set_repetition_penalty(NULL, 1), null, "options");
+  FAILS(sllm_options_set_dry_multiplier(NULL, 1), null, "options");
+  FAILS(sllm_options_set_dry_base(NULL, 1), null, "options");
+  FAILS(sllm_options_set_dry_allowed_length(NULL, 1), null, "options");
   FAILS(sllm_options_set_no_repeat_ngram(NULL, 1), null, "options");
   FAILS(sllm_options_set_seed(NULL, 1), null, "options");
   FAILS(sllm_options_add_stop(NULL, "x"), null, "options");

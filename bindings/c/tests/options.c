@@ -122,6 +122,9 @@ void test_options(const SllmModel *model, const Output *whole) {
   OK(sllm_options_set_min_p(options, 0.01f));
   OK(sllm_options_set_guidance_scale(options, 1.5f));
   OK(sllm_options_set_repetition_penalty(options, 1.1f));
+  OK(sllm_options_set_dry_multiplier(options, 0.8f));
+  OK(sllm_options_set_dry_base(options, 1.5f));
+  OK(sllm_options_set_dry_allowed_length(options, 3));
   OK(sllm_options_set_no_repeat_ngram(options, 3));
   OK(sllm_options_set_avoid_repeats(options, true));
   OK(sllm_options_set_best_of(options, 2));

@@ -140,24 +140,28 @@ impl GenerateKeywords {
                     self.options = self.options.with_stop_text(text).map_err(exception)?;
                 }
             }
-            "temperature" | "guidance_scale" | "top_p" | "min_p" | "repetition_penalty" => {
+            "temperature" | "guidance_scale" | "top_p" | "min_p" | "repetition_penalty"
+            | "dry_multiplier" | "dry_base" => {
                 if let Some(value) = typed(keyword, value)? {
                     self.sampling = match keyword {
                         "temperature" => self.sampling.with_temperature(value),
                         "guidance_scale" => self.sampling.with_guidance_scale(value),
                         "top_p" => self.sampling.with_top_p(value),
                         "min_p" => self.sampling.with_min_p(value),
-                        _ => self.sampling.with_repetition_penalty(value),
+                        "repetition_penalty" => self.sampling.with_repetition_penalty(value),
+                        "dry_multiplier" => self.sampling.with_dry_multiplier(value),
+                        _ => self.sampling.with_dry_base(value),
                     }
                     .map_err(exception)?;
                 }
             }
-            "top_k" | "no_repeat_ngram" => {
+            "top_k" | "no_repeat_ngram" | "dry_allowed_length" => {
                 if !value.is_none() {
-                    let value = Some(count(keyword, value)?);
+                    let value = count(keyword, value)?;
                     self.sampling = match keyword {
-                        "top_k" => self.sampling.with_top_k(value),
-                        _ => self.sampling.with_no_repeat_ngram(value),
+                        "top_k" => self.sampling.with_top_k(Some(value)),
+                        "no_repeat_ngram" => self.sampling.with_no_repeat_ngram(Some(value)),
+                        _ => self.sampling.with_dry_allowed_length(value),
                     }
                     .map_err(exception)?;
                 }

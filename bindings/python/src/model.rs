@@ -98,7 +98,7 @@ impl Model {
     /// seed, each later one the next number.
     #[pyo3(
         signature = (contexts, **options),
-        text_signature = "($self, contexts, *, max_sentences=16, max_tokens=None, temperature=None, guidance_scale=None, top_k=None, top_p=None, min_p=None, repetition_penalty=None, no_repeat_ngram=None, seed=None, stop=None, best_of=1, ignore_eos=False, avoid_repeats=None, time_limit=None, overflow='stop', log_probabilities=False)"
+        text_signature = "($self, contexts, *, max_sentences=16, max_tokens=None, temperature=None, guidance_scale=None, top_k=None, top_p=None, min_p=None, repetition_penalty=None, dry_multiplier=None, dry_base=None, dry_allowed_length=None, no_repeat_ngram=None, seed=None, stop=None, best_of=1, ignore_eos=False, avoid_repeats=None, time_limit=None, overflow='stop', log_probabilities=False)"
     )]
     fn generate_batch<'py>(
         &self,

@@ -100,6 +100,36 @@ fn the_penalty_counts_each_token_once_and_spares_eos() {
 }
 
 #[test]
+fn dry_makes_what_continues_a_sequence_less_likely() {
+    let dry = |allowed| {
+        let options = options(0.0).with_dry_multiplier(0.5).unwrap();
+        let options = options.with_dry_base(2.0).unwrap();
+        options.with_dry_allowed_length(allowed).unwrap()
+    };
+    let penalties = |allowed, context: &[u32]| {
+        let mut sampler = Sampler::new(dry(allowed), 9);
+        sampler.observe(context.iter().copied());
+        let mut logits = Logits::dense(vec![1.0; 9]);
+        sampler.choose(&mut logits);
+        let changed = (0u32..).zip(logits.values()).filter(|(_, v)| **v != 1.0);
+        changed.map(|(id, v)| (id, 1.0 - v)).collect::<Vec<_>>()
+    };
+    // After 5 came 6 with two equal tokens before it, and 7 with one.
+    let context = [4, 5, 6, 1, 5, 7, 2, 4, 5];
+    assert_eq!(penalties(1, &context), [(6, 1.0), (7, 0.5)]);
+    assert_eq!(penalties(2, &context), [(6, 0.5)]);
+    assert_eq!(penalties(3, &context), []);
+    // The longest counts, wherever it is; ends of sentences are no part of a sequence.
+    assert_eq!(penalties(1, &[4, 5, 6, 5, 6, 4, 9, 5]), [(6, 1.0)]);
+    assert_eq!(penalties(1, &[3, 3, 3, 3]), [(3, 2.0)]);
+    assert_eq!(penalties(1, &[3]), []);
+    assert_eq!(penalties(1, &[]), []);
+    // A sequence of any length gives a number.
+    let long = penalties(1, &[8; 3000]);
+    assert_eq!(long, [(8, 0.5 * 2f32.powi(49))]);
+}
+
+#[test]
 fn ranges_are_kept() {
     let options = SamplingOptions::default;
     for refused in [
@@ -111,6 +141,10 @@ fn ranges_are_kept() {
         options().with_min_p(1.5),
         options().with_no_repeat_ngram(Some(0)),
         options().with_repetition_penalty(0.5),
+        options().with_dry_multiplier(-0.1),
+        options().with_dry_multiplier(f32::NAN),
+        options().with_dry_base(0.9),
+        options().with_dry_allowed_length(0),
     ] {
         assert!(
             matches!(refused, Err(Error::InvalidOption { .. })),

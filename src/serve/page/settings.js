@@ -10,6 +10,7 @@ const NUMBERS = [
   ["top_k", "Top-k", { min: 1, step: 1 }],
   ["min_p", "Min-p", { min: 0, max: 1, step: "any" }],
   ["repetition_penalty", "Repetition penalty", { min: 1, max: 10, step: "any" }],
+  ["dry_multiplier", "DRY multiplier", { min: 0, max: 10, step: "any" }],
   ["seed", "Seed", { min: 0, step: 1 }],
   ["max_sentences", "Sentences", { min: 1, step: 1 }],
   ["max_tokens", "Max tokens", { min: 1, step: 1 }],

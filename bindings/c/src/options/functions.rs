@@ -131,6 +131,42 @@ pub unsafe extern "C" fn sllm_options_set_repetition_penalty(
     }
 }
 
+/// Set the penalty of repeating a sequence of tokens (DRY), 0 (none) to 10.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_dry_multiplier(
+    options: *mut SllmOptions,
+    dry_multiplier: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.dry_multiplier = Some(dry_multiplier)) }
+}
+
+/// Set by how much DRY's penalty grows with each token of the sequence, 1 to 10.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_dry_base(
+    options: *mut SllmOptions,
+    dry_base: f32,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.dry_base = Some(dry_base)) }
+}
+
+/// Set the shortest sequence for DRY, in tokens; 1 or more.
+///
+/// Errors: INVALID_INPUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sllm_options_set_dry_allowed_length(
+    options: *mut SllmOptions,
+    dry_allowed_length: usize,
+) -> SllmStatus {
+    // SAFETY: the caller keeps to the rules of the header.
+    unsafe { set_sampling(options, |sampling| sampling.dry_allowed_length = Some(dry_allowed_length)) }
+}
+
 /// Let no so many tokens come twice in the same order; 1 or more.
 ///
 /// Errors: INVALID_INPUT.
