@@ -224,7 +224,7 @@ WRONG: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
     "frozen": ({}, ["--freeze-svae"], "--freeze-svae has no effect in --stage joint (only --stage"),
     "outer": (SVAE, ["--stage", "svae", "--outer-layers", "1"], "has no effect in --stage svae"),
     "svae": ({}, ["--svae", "x"], "--svae has no effect in --stage joint (only --stage sllm)"),
-    "opt": ({}, ["--opt", "x", "--tokenizer", "y"], "--opt gives a tokenizer in --stage joint, and so"),
+    "opt": ({}, ["--opt", "x", "--tokenizer", "y"], "--opt gives a tokenizer in --stage joint"),
     "joined": (SLLM, [*SLLM_FILES, "--joined-share", "1"], "(only --stage joint or --stage svae)"),
     "gamma": ({}, ["--focal-gamma", "3"], "--focal-gamma has no effect without --loss focal"),
     "joint": (SLLM, [], "reencode_bos is false (allowed in training: true), --stage is joint"),

@@ -30,8 +30,10 @@ GENERATIONS: list[tuple[list[str], dict[str, Any]]] = [
         {"temperature": 0, "repetition_penalty": 1.3, "no_repeat_ngram": 3, "ignore_eos": True},
     ),
     (
-        ["--greedy", "--repetition-penalty", "1", "--dry-multiplier", "0.5", "--dry-base", "1.5"]
-        + ["--dry-allowed-length", "3"],
+        [
+            *("--greedy", "--repetition-penalty", "1", "--dry-multiplier", "0.5"),
+            *("--dry-base", "1.5", "--dry-allowed-length", "3"),
+        ],
         {
             "temperature": 0,
             "repetition_penalty": 1,
