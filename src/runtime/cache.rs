@@ -126,6 +126,28 @@ impl CacheRow<'_> {
     }
 }
 
+/// What the buffers of a cache are.
+#[derive(Clone, Copy)]
+struct Form<'f> {
+    shape: &'f CacheShape,
+    element: Element,
+    memory: &'f Memory,
+}
+
+/// Where a graph has its caches: where it reads them, so that they are not copied there.
+fn memory(graph: &Graph) -> Result<Arc<Memory>> {
+    let memory = graph.input_memory(&past_name(0));
+    match memory.is_usable() {
+        true => Ok(memory),
+        // What is bound once would be copied once.
+        false if is_in_place(graph) => {
+            let problem = format!("caches cannot be kept in the memory {}", memory.name());
+            Err(graph.failed(ort::Error::new(problem)))
+        }
+        false => Ok(Arc::new(Memory::host())),
+    }
+}
+
 /// The capacity of a cache that is to hold `positions` and grow.
 fn grown(positions: usize) -> usize {
     positions + (positions / GROWTH).max(in_place::LEAST_ROOM)
@@ -210,23 +232,23 @@ impl KvCache {
         let lengths: Vec<usize> = parts.iter().map(length).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let element = Element::of(graph);
+        let memory = memory(graph)?;
+        let form = Form {
+            shape: &shape,
+            element,
+            memory: &memory,
+        };
         let storage = if is_in_place(graph) {
             let capacity = capacity.max(longest);
-            Storage::InPlace(InPlace::with_rows(
-                graph,
-                (&shape, element),
-                parts,
-                capacity,
-            )?)
+            Storage::InPlace(InPlace::with_rows(graph, form, parts, capacity)?)
         } else {
-            let storage = Concatenated::with_rows(graph, (&shape, element), parts, longest);
-            Storage::Concatenated(storage?)
+            Storage::Concatenated(Concatenated::with_rows(graph, form, parts, longest)?)
         };
         Ok(Self {
             shape,
             lengths,
             element,
-            memory: Arc::clone(graph.cache_memory()),
+            memory,
             storage,
         })
     }
@@ -332,7 +354,8 @@ impl KvCache {
         let found = match &mut self.storage {
             Storage::Concatenated(storage) => {
                 let expected = self.shape.tensor(self.lengths.len(), total);
-                storage.run(graph, inputs, &expected, wanted, read)
+                let caches = (&*self.memory, &expected[..]);
+                storage.run(graph, inputs, caches, wanted, read)
             }
             Storage::InPlace(storage) => {
                 let lengths = self.lengths.iter().map(|length| length + new);

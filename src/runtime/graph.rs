@@ -34,17 +34,22 @@ thread_local! {
 pub(crate) struct Graph {
     sessions: Vec<Mutex<Session>>,
     path: PathBuf,
-    /// With the type of their elements, if they are tensors.
-    inputs: BTreeMap<String, Option<TensorElementType>>,
+    inputs: BTreeMap<String, InputInfo>,
     assignment: ProviderAssignment,
     matmul_kernel: Option<MatMulKernel>,
-    cache_memory: Arc<Memory>,
     on_device: bool,
     /// ONNX Runtime may use them as long as there are sessions, which are dropped before.
     _external_data: Vec<Arc<[u8]>>,
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
     runs_before_failure: std::sync::atomic::AtomicIsize,
+}
+
+#[derive(Debug)]
+struct InputInfo {
+    /// The type of its elements, if it is a tensor.
+    element: Option<TensorElementType>,
+    memory: Arc<Memory>,
 }
 
 impl Graph {
@@ -79,16 +84,19 @@ impl Graph {
         self.on_device
     }
 
-    /// Where its caches are, if it has such.
-    pub fn cache_memory(&self) -> &Arc<Memory> {
-        &self.cache_memory
+    /// Where it reads an input; the memory of the processor if it has no such input.
+    pub fn input_memory(&self, input: &str) -> Arc<Memory> {
+        let info = self.inputs.get(input).map(|info| &info.memory);
+        info.map_or_else(|| Arc::new(Memory::host()), Arc::clone)
     }
 
     /// As if a device ran it whose memory the processor cannot read.
     #[cfg(test)]
     pub fn set_on_device(&mut self) {
         self.on_device = true;
-        self.cache_memory = Arc::new(Memory::unreadable());
+        for info in self.inputs.values_mut() {
+            info.memory = Arc::new(Memory::unreadable());
+        }
     }
 
     /// Whether the graph has an input of this name.
@@ -98,7 +106,7 @@ impl Graph {
 
     /// The type of an input's elements, if it is a tensor.
     pub fn element(&self, input: &str) -> Option<TensorElementType> {
-        self.inputs.get(input).copied().flatten()
+        self.inputs.get(input)?.element
     }
 
     /// The number of the session that this thread uses.

@@ -1,6 +1,6 @@
-//! The memory in which a graph wants its caches.
+//! The memory in which a graph reads its inputs: the processor's or a device's.
 
-use std::{borrow::Cow, ffi::CStr, ptr};
+use std::{borrow::Cow, ffi::CStr, ops::Deref, ptr};
 
 use ort::{
     AsPointer,
@@ -39,42 +39,51 @@ impl Memory {
         }
     }
 
-    /// Where the nodes that take this input read it, so that nothing is copied when a tensor of this
-    /// memory is bound to it; that of the processor if there is no such input.
-    pub fn of_input(session: &Session, input: &str) -> ort::Result<Self> {
-        let mut inputs = session.inputs().iter();
-        let Some(number) = inputs.position(|found| found.name() == input) else {
-            return Ok(Self::host());
-        };
-        let mut found = vec![ptr::null(); session.inputs().len()];
+    /// Where the nodes that take them read the inputs of a session, in the order of its inputs: a
+    /// tensor that is bound to an input from the input's own memory is not copied.
+    pub fn of_inputs(session: &Session) -> ort::Result<Vec<Self>> {
+        let mut infos = vec![ptr::null(); session.inputs().len()];
         let api = ort::api();
-        // SAFETY: the session is alive, and `found` has a place for each of its inputs.
+        // SAFETY: the session is alive, and `infos` has a place for each of its inputs.
         unsafe {
             check((api.SessionGetMemoryInfoForInputs)(
                 session.ptr(),
-                found.as_mut_ptr(),
-                found.len(),
+                infos.as_mut_ptr(),
+                infos.len(),
             ))?;
         }
-        let info = found[number];
-        let (mut name, mut id) = (ptr::null(), 0);
-        // SAFETY: `info` belongs to the session, and both places are valid for writing.
-        unsafe {
-            check((api.MemoryInfoGetName)(info, &mut name))?;
-            check((api.MemoryInfoGetId)(info, &mut id))?;
-        }
-        if name.is_null() {
-            return Err(ort::Error::new("the memory of an input has no name"));
-        }
-        // SAFETY: it is not null, ends with 0, and belongs to the session.
-        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
-        let mut memory = Self {
-            device: AllocationDevice::new(&name),
-            id,
-            is_host: false,
+        let memory = |info| {
+            let (mut name, mut id) = (ptr::null(), 0);
+            // SAFETY: `info` belongs to the session, and both places are valid for writing.
+            unsafe {
+                check((api.MemoryInfoGetName)(info, &mut name))?;
+                check((api.MemoryInfoGetId)(info, &mut id))?;
+            }
+            if name.is_null() {
+                return Err(ort::Error::new("the memory of an input has no name"));
+            }
+            // SAFETY: it is not null, ends with 0, and belongs to the session.
+            let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
+            let mut memory = Self {
+                device: AllocationDevice::new(&name),
+                id,
+                is_host: false,
+            };
+            memory.is_host = memory.info()?.is_cpu_accessible();
+            Ok(memory)
         };
-        memory.is_host = memory.info()?.is_cpu_accessible();
-        Ok(memory)
+        infos.into_iter().map(memory).collect()
+    }
+
+    /// Its name in ONNX Runtime.
+    pub fn name(&self) -> &str {
+        self.device.as_str()
+    }
+
+    /// Whether tensors can be made and filled in it. Of devices' memories only CUDA's is known to be
+    /// the same for all sessions.
+    pub fn is_usable(&self) -> bool {
+        self.is_host || self.device == AllocationDevice::CUDA
     }
 
     /// What ONNX Runtime calls it.
@@ -87,11 +96,14 @@ impl Memory {
         )
     }
 
-    /// What makes tensors in it, of this session's provider.
-    pub fn allocator(&self, session: &Session) -> ort::Result<Allocator> {
+    /// What makes tensors in it, of the provider of a session, which is asked for if it is needed.
+    pub fn allocator<S: Deref<Target = Session>>(
+        &self,
+        session: impl FnOnce() -> S,
+    ) -> ort::Result<Allocator> {
         match self.is_host {
             true => Ok(Allocator::default()),
-            false => Allocator::new(session, self.info()?),
+            false => Allocator::new(&session(), self.info()?),
         }
     }
 

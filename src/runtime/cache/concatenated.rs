@@ -5,10 +5,13 @@ use ort::{
     value::{DynTensor, DynTensorValueType},
 };
 
-use super::{CacheRow, CacheShape, Element, buffers, past_name, present_name};
+use super::{CacheRow, Form, buffers, past_name, present_name};
 use crate::{
     error::Result,
-    runtime::{Graph, Input, memory::output_memory},
+    runtime::{
+        Graph, Input,
+        memory::{Memory, output_memory},
+    },
 };
 
 #[derive(Debug)]
@@ -23,7 +26,7 @@ impl Concatenated {
 
     pub fn with_rows(
         graph: &Graph,
-        form: (&CacheShape, Element),
+        form: Form<'_>,
         parts: &[Option<CacheRow<'_>>],
         width: usize,
     ) -> Result<Self> {
@@ -36,12 +39,12 @@ impl Concatenated {
         &self.past[number]
     }
 
-    /// Run the graph; its caches must come back in the shape `expected`, in its own memory.
+    /// Run the graph; its caches must come back in this memory and this shape.
     pub fn run<'a, T>(
         &mut self,
         graph: &Graph,
         inputs: impl IntoIterator<Item = Input<'a>>,
-        expected: &[i64],
+        (memory, expected): (&Memory, &[i64]),
         wanted: &[&str],
         read: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
@@ -58,7 +61,7 @@ impl Concatenated {
                 .bind_output_to_device(*name, &results)
                 .map_err(failed)?;
         }
-        let caches = graph.cache_memory().info().map_err(failed)?;
+        let caches = memory.info().map_err(failed)?;
         for (number, past) in self.past.iter().enumerate() {
             binding
                 .bind_input(past_name(number), past)

@@ -2,7 +2,7 @@
 
 use ort::{session::SessionOutputs, value::DynTensor};
 
-use super::{CacheRow, CacheShape, Element, LENGTHS, TOTAL, buffers, past_name, present_name};
+use super::{CacheRow, Form, LENGTHS, TOTAL, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{Graph, Input, input::Bound},
@@ -27,12 +27,12 @@ impl InPlace {
     /// Rows with room for at least `capacity` positions.
     pub fn with_rows(
         graph: &Graph,
-        form: (&CacheShape, Element),
+        form: Form<'_>,
         parts: &[Option<CacheRow<'_>>],
         capacity: usize,
     ) -> Result<Self> {
         let failed = |source: ort::Error| graph.failed(source);
-        let capacity = capacity.max(LEAST_ROOM.min(form.0.limit));
+        let capacity = capacity.max(LEAST_ROOM.min(form.shape.limit));
         let session = graph.session_number();
         let mut buffers = buffers(graph, form, parts, capacity, |_| 0).map_err(failed)?;
         let binding = graph.numbered_session(session).create_binding();

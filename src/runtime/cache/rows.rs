@@ -8,20 +8,24 @@ use ort::{
     value::{DynTensor, PrimitiveTensorElementType, Tensor},
 };
 
-use super::{CacheRow, CacheShape, Element, KvCache, length};
+use super::{CacheRow, CacheShape, Element, Form, KvCache, length};
 use crate::runtime::Graph;
 
-/// Buffers `width` positions wide, in the memory of the graph's caches, with these rows in it, each
+/// Buffers `width` positions wide, in the memory of this form, with these rows in it, each
 /// from the position that `start` says for its length.
 pub(super) fn buffers(
     graph: &Graph,
-    (shape, element): (&CacheShape, Element),
+    form: Form<'_>,
     parts: &[Option<CacheRow<'_>>],
     width: usize,
     start: impl Fn(usize) -> usize,
 ) -> ort::Result<Vec<DynTensor>> {
-    let memory = graph.cache_memory();
-    let allocator = memory.allocator(&graph.session())?;
+    let Form {
+        shape,
+        element,
+        memory,
+    } = form;
+    let allocator = memory.allocator(|| graph.session())?;
     let is_empty = width == 0 || parts.iter().all(|part| length(part) == 0);
     let one = |number| {
         if is_empty {

@@ -114,7 +114,8 @@ fn rows_do_not_depend_on_each_other() {
 #[test]
 fn caches_of_the_processor_are_in_its_memory() {
     for (name, graph, _) in graphs() {
-        let info = graph.cache_memory().info().unwrap();
-        assert!(info.is_cpu_accessible(), "{name}: {info:?}");
+        let memory = graph.input_memory(&past_name(0));
+        assert!(memory.info().unwrap().is_cpu_accessible(), "{name}");
+        assert_eq!(memory.name(), Memory::host().name(), "{name}");
     }
 }

@@ -12,14 +12,13 @@ use ort::{
 };
 use tracing::debug_span;
 
-use super::Graph;
+use super::{Graph, InputInfo};
 use crate::{
     error::{Error, GraphError, Result},
     runtime::{
         EngineSettings, ExternalData, MatMulKernel, Provider, ProviderOptions,
         kernels::{self, Plan, Replaced},
         memory::Memory,
-        past_name,
         provider_assignment::{RECORD, provider_assignment},
         provider_start::start_error,
     },
@@ -73,13 +72,19 @@ impl Graph {
             products: Products::of(file, settings),
         };
         let session = loader.session()?;
+        let memories = Memory::of_inputs(&session).map_err(|error| loader.failed(error))?;
         let inputs = session
             .inputs()
             .iter()
-            .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
-            .collect();
-        let cache_memory = Memory::of_input(&session, &past_name(0));
-        let cache_memory = cache_memory.map_err(|error| loader.failed(error))?;
+            .zip(memories)
+            .map(|(input, memory)| {
+                let info = InputInfo {
+                    element: input.dtype().tensor_type(),
+                    memory: Arc::new(memory),
+                };
+                (input.name().to_owned(), info)
+            });
+        let inputs = inputs.collect();
         let assignment = provider_assignment(&session).map_err(|error| loader.failed(error))?;
         let mut sessions = vec![Mutex::new(session)];
         while sessions.len() < settings.parallel_runs {
@@ -89,7 +94,6 @@ impl Graph {
         Ok(Self {
             assignment,
             matmul_kernel: loader.products.kernel,
-            cache_memory: Arc::new(cache_memory),
             on_device: settings.provider != Provider::Cpu,
             _external_data: external_data.map(|(_, data)| data.clone()).collect(),
             sessions,
