@@ -16,8 +16,18 @@ use super::status::check;
 pub(crate) struct Memory {
     device: AllocationDevice<'static>,
     id: i32,
-    /// Whether the processor reads and writes it.
-    is_host: bool,
+    access: Access,
+}
+
+/// What can be done with tensors in a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// The processor reads and writes them.
+    Direct,
+    /// They can be copied from and to the processor's memory.
+    Copied,
+    /// Nothing is known. Of devices' memories only CUDA's is known to be the same for all sessions.
+    Unknown,
 }
 
 impl Memory {
@@ -26,7 +36,7 @@ impl Memory {
         Self {
             device: AllocationDevice::CPU,
             id: 0,
-            is_host: true,
+            access: Access::Direct,
         }
     }
 
@@ -34,7 +44,7 @@ impl Memory {
     #[cfg(test)]
     pub fn unreadable() -> Self {
         Self {
-            is_host: false,
+            access: Access::Copied,
             ..Self::host()
         }
     }
@@ -67,9 +77,13 @@ impl Memory {
             let mut memory = Self {
                 device: AllocationDevice::new(&name),
                 id,
-                is_host: false,
+                access: Access::Unknown,
             };
-            memory.is_host = memory.info()?.is_cpu_accessible();
+            if memory.info()?.is_cpu_accessible() {
+                memory.access = Access::Direct;
+            } else if memory.device == AllocationDevice::CUDA {
+                memory.access = Access::Copied;
+            }
             Ok(memory)
         };
         infos.into_iter().map(memory).collect()
@@ -80,10 +94,9 @@ impl Memory {
         self.device.as_str()
     }
 
-    /// Whether tensors can be made and filled in it. Of devices' memories only CUDA's is known to be
-    /// the same for all sessions.
+    /// Whether tensors can be made and filled in it.
     pub fn is_usable(&self) -> bool {
-        self.is_host || self.device == AllocationDevice::CUDA
+        self.access != Access::Unknown
     }
 
     /// What ONNX Runtime calls it.
@@ -101,15 +114,15 @@ impl Memory {
         &self,
         session: impl FnOnce() -> S,
     ) -> ort::Result<Allocator> {
-        match self.is_host {
-            true => Ok(Allocator::default()),
-            false => Allocator::new(&session(), self.info()?),
+        match self.access {
+            Access::Direct => Ok(Allocator::default()),
+            _ => Allocator::new(&session(), self.info()?),
         }
     }
 
     /// A tensor of the processor's memory, put into this one.
     pub fn put(&self, allocator: &Allocator, tensor: DynTensor) -> ort::Result<DynTensor> {
-        if self.is_host {
+        if self.access == Access::Direct {
             return Ok(tensor);
         }
         let shape = tensor.shape().clone();
@@ -120,9 +133,9 @@ impl Memory {
 
     /// A tensor of this memory as the processor can read it.
     pub fn read<'t>(&self, tensor: &'t DynTensor) -> ort::Result<Cow<'t, DynTensor>> {
-        match self.is_host {
-            true => Ok(Cow::Borrowed(tensor)),
-            false => Ok(Cow::Owned(tensor.to(AllocationDevice::CPU, 0)?)),
+        match self.access {
+            Access::Direct => Ok(Cow::Borrowed(tensor)),
+            _ => Ok(Cow::Owned(tensor.to(AllocationDevice::CPU, 0)?)),
         }
     }
 }
