@@ -11,6 +11,12 @@ pub(crate) use sampler::Sampler;
 /// How many of the last tokens of the context the repetition penalty looks back on.
 pub const REPETITION_WINDOW: usize = 64;
 
+/// Most tokens whose equality DRY looks at.
+const MAX_DRY_LENGTH: usize = 50;
+
+/// The greatest penalty of DRY. It leaves the order of tokens that all have it.
+const MAX_DRY_PENALTY: f32 = 1000.0;
+
 /// The smallest number above 0.
 const LEAST_ABOVE_0: f32 = f32::from_bits(1);
 
@@ -153,9 +159,11 @@ impl SamplingOptions {
 
     /// DRY ("don't repeat yourself", a sampler of text-generation-webui and llama.cpp), 0 (none) to
     /// 10: where the last tokens have come before in the same order, a token that followed them
-    /// there gets `multiplier * base.powi(length - allowed_length)` less, where `length` is how
-    /// many of the last tokens are the same, at most 50, if it is no less than the allowed length.
-    /// Words may come again, sequences hardly. Ends of sentences are no part of them.
+    /// there gets `multiplier * base.powi(length - allowed_length)` less, at most 1000, where
+    /// `length` is how many of the last tokens are the same, at most 50, if it is no less than the
+    /// allowed length. So words may come again, and sequences seldom do. Sequences go on from
+    /// sentence to sentence: eos is left out. Where guidance leaves one token only, that one is
+    /// chosen all the same.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -176,14 +184,14 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// The least number of equal tokens for [`with_dry_multiplier`](Self::with_dry_multiplier), at
-    /// least 1.
+    /// The least number of equal tokens for [`with_dry_multiplier`](Self::with_dry_multiplier), 1
+    /// to 50.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for 0.
+    /// [`Error::InvalidOption`].
     pub fn with_dry_allowed_length(mut self, length: usize) -> Result<Self> {
-        if length == 0 {
-            return Err(invalid("dry-allowed-length", 0, "1 or more"));
+        if !(1..=MAX_DRY_LENGTH).contains(&length) {
+            return Err(invalid("dry-allowed-length", length, "1 to 50"));
         }
         self.dry_allowed_length = length;
         Ok(self)

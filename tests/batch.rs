@@ -42,6 +42,7 @@ const SHORT_PROMPTS: [&str; 5] = [
 fn options() -> Vec<GenerateOptions> {
     let sampling = |seed| {
         let sampling = SamplingOptions::default().with_temperature(0.8).unwrap();
+        let sampling = sampling.with_dry_multiplier(seed as f32 - 1.0).unwrap();
         sampling.with_seed(seed)
     };
     let options = GenerateOptions::default().with_max_sentences(8);

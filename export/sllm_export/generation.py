@@ -16,7 +16,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dry_multiplier": (0, 10),
     "dry_base": (1, 10),
 }
-_COUNTS = ("top_k", "no_repeat_ngram", "dry_allowed_length")
+_COUNTS = {"top_k": None, "no_repeat_ngram": None, "dry_allowed_length": 50}
 _FLAGS = ("avoid_repeats",)
 
 
@@ -44,8 +44,9 @@ def _problem(key: str, value: Any) -> str | None:
         low, high = _RANGES[key]
         good, allowed = number and low <= value <= high, f"a number from {low:g} to {high:g}"
     elif key in _COUNTS:
-        good = number and isinstance(value, int) and value >= 1
-        allowed = "a whole number, 1 or more"
+        most = _COUNTS[key]
+        good = number and isinstance(value, int) and 1 <= value <= (most or value)
+        allowed = "a whole number, " + (f"1 to {most}" if most else "1 or more")
     elif key in _FLAGS:
         good, allowed = isinstance(value, bool), "true or false"
     else:

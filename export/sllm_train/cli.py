@@ -75,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
         help=text_help,
     )
     substituted_help = (
-        "corpus of simple stories like --text, of which copies with other names, animals, toys, "
-        "foods and colours are trained on, and its share of the tokens; can be repeated "
+        "corpus of simple stories like --text, of which copies with other names, animals, birds, "
+        "toys, foods and colours are trained on, and its share of the tokens; can be repeated "
         "(default: none)"
     )
     add(

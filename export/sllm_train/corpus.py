@@ -191,7 +191,7 @@ def load_tokenized(
     into memory from there."""
     settings = [sha256(path), tokenizer.to_str(), max_tokens, rule, max_bytes]
     if copies:
-        settings += [copies, entities.vocabulary()]
+        settings += [copies, entities.version()]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     stored = cache / f"{path.name.split('.')[0]}-{digest[:16]}"
     if not stored.exists():

@@ -13,8 +13,8 @@ from sllm_train.corpus import load_tokenized, tokenize
 from sllm_train.text import entities
 from sllm_train.text.entities import substituted, substituted_copies
 
-STORY = """Lily had an apple and a red ball. "LILY!" said Tom's mouse, "Will you share the apple?"
-Lily's Mice, two foxes and the sheep ran. Ann, Tom and Lily ate cherries. An elephant saw the Fox.
+STORY = """Lily had an apple and a red ball. "LILY!" said Tom's mouse, "Will you share the APPLE?"
+Lily's Mice, two foxes and a bear ran. Ann, Tom and Lily ate cherries. AN ELEPHANT saw the Fox.
 """
 
 
@@ -27,18 +27,19 @@ def words(text):
 
 
 def test_every_mention_changes_alike():
-    """Distinct words stay distinct, and each is replaced everywhere or nowhere."""
+    """Whatever its case and number; distinct words stay distinct."""
     for copy in copies(200):
-        pairs = set(zip(words(STORY), words(copy), strict=True))
-        olds = {old for old, _ in pairs} - {"an", "An", "a"}
-        assert len({pair for pair in pairs if pair[0] in olds}) == len(olds)
-        changed = dict(pairs)
-        assert {changed["Lily"], changed["Tom"]}.isdisjoint(words(STORY))
-        assert changed["Lily"] != changed["Tom"]
-        assert (changed["Fox"] == "Fox") == (changed["foxes"] == "foxes")
-        assert (
-            changed["mouse"] == "mouse" or changed["Mice"] != "Mice" or changed["Mice"] == "Sheep"
-        )
+        pairs = dict(zip(words(STORY), words(copy), strict=True))
+        assert {pairs["Lily"], pairs["Tom"]}.isdisjoint(words(STORY))
+        assert pairs["Lily"] != pairs["Tom"]
+        assert pairs["LILY"] == pairs["Lily"].upper()
+        assert pairs["APPLE"] == pairs["apple"].upper()
+        kept = pairs["mouse"] == "mouse"
+        assert [pairs[word] == word for word in ("Mice", "foxes", "Fox", "ELEPHANT")] == [kept] * 4
+        assert entities._plural(pairs["Fox"].lower()) == pairs["foxes"]
+        assert entities._plural(pairs["mouse"]).capitalize() == pairs["Mice"]
+        for word in ("Ann", "bear", "Will", "share", "two"):
+            assert pairs[word] == word
 
 
 def test_what_is_between_the_words_stays():
@@ -49,12 +50,12 @@ def test_what_is_between_the_words_stays():
 def test_articles_fit_and_capitals_stay():
     seen = set()
     for copy in copies(300):
-        for article, word in re.findall(r"\b([Aa]n?) ([A-Za-z]+)", copy):
-            assert (article.lower() == "an") == (word[0] in "aeiou"), copy
+        for article, word in re.findall(r"\b([Aa][Nn]?) ([A-Za-z]+)", copy):
+            assert (article.lower() == "an") == (word[0].lower() in "aeiou"), copy
             seen.add(article)
         for old, new in zip(words(STORY), words(copy), strict=True):
             assert old[0].isupper() == new[0].isupper()
-    assert seen == {"a", "A", "an", "An"}
+    assert seen == {"a", "A", "an", "AN"}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,6 @@ def test_articles_fit_and_capitals_stay():
         ("cherry", "cherries"),
         ("donkey", "donkeys"),
         ("potato", "potatoes"),
-        ("sheep", "sheep"),
         ("peach", "peaches"),
         ("hippo", "hippos"),
         ("wolf", "wolves"),
@@ -87,7 +87,9 @@ def test_no_word_is_of_two_kinds_and_each_is_found_in_both_numbers():
                 assert entities._entity(entities._plural(word)) == word
 
 
-@pytest.mark.parametrize("text", ["", "The sun was hot.", "Will you rise? BLUE lily toms Reds"])
+@pytest.mark.parametrize(
+    "text", ["", "The sun was hot.", "Will you rise? lily toms Reds bLUE Teddy bear"]
+)
 def test_what_has_no_entity_has_no_copies(text):
     assert list(substituted_copies(text, 5, "seed")) == []
 

@@ -47,7 +47,7 @@ pub struct SamplingArgs {
     /// 1.75]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     dry_base: Option<f64>,
-    /// The shortest sequence for DRY, in tokens [default: the bundle's, else 2]
+    /// The shortest sequence for DRY, 1 to 50 tokens [default: the bundle's, else 2]
     #[arg(long, value_name = "N")]
     dry_allowed_length: Option<usize>,
     /// The same seed draws the same tokens; -1 takes another one each time [default: -1]

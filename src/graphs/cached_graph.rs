@@ -1,15 +1,19 @@
 //! A graph with a KV cache.
 
+use std::sync::Arc;
+
 use crate::{
     error::Result,
-    runtime::{CacheRow, CacheShape, Graph, GraphSignature, KvCache, TensorSpec, cache_specs},
+    runtime::{
+        CacheLayout, CacheRow, CacheShape, Graph, GraphSignature, KvCache, TensorSpec, cache_specs,
+    },
 };
 
-/// A graph and the shape of its caches.
+/// A graph and the layout of its caches.
 #[derive(Debug)]
 pub(crate) struct CachedGraph {
     graph: Graph,
-    shape: CacheShape,
+    layout: Arc<CacheLayout>,
 }
 
 impl CachedGraph {
@@ -29,7 +33,8 @@ impl CachedGraph {
             inputs,
             outputs,
         })?;
-        Ok(Self { graph, shape })
+        let layout = Arc::new(CacheLayout::of(&graph, shape)?);
+        Ok(Self { graph, layout })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -38,17 +43,17 @@ impl CachedGraph {
 
     /// Most positions that a row of a cache holds.
     pub fn limit(&self) -> usize {
-        self.shape.limit
+        self.layout.shape().limit
     }
 
     /// An empty cache of so many rows.
     pub fn cache(&self, rows: usize) -> Result<KvCache> {
-        KvCache::new(&self.graph, self.shape, rows)
+        KvCache::new(&self.graph, &self.layout, rows)
     }
 
     /// Copy rows of caches into one cache.
     pub fn copy_rows(&self, rows: &[CacheRow<'_>]) -> Result<KvCache> {
-        KvCache::from_rows(&self.graph, self.shape, rows)
+        KvCache::from_rows(&self.graph, &self.layout, rows)
     }
 
     /// Forget all but the first positions of a cache.
@@ -63,22 +68,23 @@ impl CachedGraph {
 
     /// A cache of one row with these keys and values; `None` if they are not of its sizes.
     pub fn cache_from_bytes(&self, positions: usize, tensors: &[&[u8]]) -> Result<Option<KvCache>> {
-        KvCache::from_row_bytes(&self.graph, self.shape, positions, tensors)
+        KvCache::from_row_bytes(&self.graph, &self.layout, positions, tensors)
     }
 
     /// The number of tensors of a cache: keys and values of each layer.
     pub fn cache_tensors(&self) -> usize {
-        self.shape.tensors()
+        self.layout.shape().tensors()
     }
 
     /// The shape of a tensor of a cache of one row, without its batch axis:
     /// `[heads, positions, head_size]`.
     pub fn cache_shape(&self, positions: usize) -> [usize; 3] {
-        [self.shape.heads, positions, self.shape.head_size]
+        let shape = self.layout.shape();
+        [shape.heads, positions, shape.head_size]
     }
 
     /// Bytes of a number in a cache.
     pub fn number_bytes(&self) -> usize {
-        KvCache::number_bytes(&self.graph)
+        self.layout.number_bytes()
     }
 }

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::{
         error::GraphError,
-        runtime::{CacheShape, testing},
+        runtime::{CacheLayout, CacheShape, testing},
     };
 
     /// Shapes that only a run can show are checked.
@@ -215,13 +215,14 @@ mod tests {
             head_size: 8,
             limit: 12,
         };
+        let layout = CacheLayout::of(&graph, shape).unwrap().into();
         let inputs = [
             Input::ids("input_ids", &[1, 1], &[2]),
             Input::ids("position_ids", &[1, 1], &[0]),
             Input::floats("sentence_embedding", &[1, 32], &[0.5; 32]),
         ];
         let score = |vocab_size| {
-            let mut cache = KvCache::new(&graph, shape, 1).unwrap();
+            let mut cache = KvCache::new(&graph, &layout, 1).unwrap();
             LogitsOutput::new(&graph, vocab_size).all(&graph, &mut cache, inputs, 1)
         };
         assert_eq!(score(64).unwrap().len(), 64);

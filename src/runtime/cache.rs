@@ -62,13 +62,77 @@ impl CacheShape {
 /// (one buffer with room to grow is bound as past and present, lengths are told apart).
 #[derive(Debug)]
 pub(crate) struct KvCache {
-    shape: CacheShape,
+    layout: Arc<CacheLayout>,
     /// Positions held in each row.
     lengths: Vec<usize>,
+    storage: Storage,
+}
+
+/// How the caches of a graph are made.
+#[derive(Clone, Debug)]
+pub(crate) struct CacheLayout {
+    shape: CacheShape,
     element: Element,
     /// Where the buffers are.
-    memory: Arc<Memory>,
-    storage: Storage,
+    memory: Memory,
+}
+
+impl CacheLayout {
+    /// That of the caches of this graph, which are where it reads them.
+    pub fn of(graph: &Graph, shape: CacheShape) -> Result<Self> {
+        Ok(Self {
+            shape,
+            element: Element::of(graph),
+            memory: cache_memory(graph, &shape)?,
+        })
+    }
+
+    /// Sizes of the caches.
+    pub fn shape(&self) -> &CacheShape {
+        &self.shape
+    }
+
+    /// Bytes of a number in the caches.
+    pub fn number_bytes(&self) -> usize {
+        self.element.bytes()
+    }
+
+    /// As if the processor could not read its memory.
+    #[cfg(test)]
+    pub fn unreadable(self) -> Self {
+        Self {
+            memory: Memory::unreadable(),
+            ..self
+        }
+    }
+}
+
+/// The memory in which a graph reads its caches.
+///
+/// A cache in place is bound once. In another memory than that of its input, ONNX Runtime would copy
+/// it at that moment, and never again.
+fn cache_memory(graph: &Graph, shape: &CacheShape) -> Result<Memory> {
+    let session = graph.session();
+    let memories = Memory::of_inputs(&session).map_err(|source| graph.failed(source))?;
+    let names: Vec<String> = (0..shape.tensors()).map(past_name).collect();
+    let inputs = session.inputs().iter().zip(memories);
+    let mut found = inputs
+        .filter(|(input, _)| names.iter().any(|name| name == input.name()))
+        .map(|(_, memory)| memory);
+    let Some(first) = found.next() else {
+        return Ok(Memory::host());
+    };
+    if first.is_usable() && found.all(|memory| memory == first) {
+        return Ok(first);
+    }
+    if is_in_place(graph) {
+        return Err(graph.broken(format!(
+            "its caches cannot be kept in place in the memory {}; a variant such as portable keeps \
+             them elsewhere",
+            first.name()
+        )));
+    }
+    Ok(Memory::host())
 }
 
 /// The numbers that a cache is made of.
@@ -126,28 +190,6 @@ impl CacheRow<'_> {
     }
 }
 
-/// What the buffers of a cache are.
-#[derive(Clone, Copy)]
-struct Form<'f> {
-    shape: &'f CacheShape,
-    element: Element,
-    memory: &'f Memory,
-}
-
-/// Where a graph has its caches: where it reads them, so that they are not copied there.
-fn memory(graph: &Graph) -> Result<Arc<Memory>> {
-    let memory = graph.input_memory(&past_name(0));
-    match memory.is_usable() {
-        true => Ok(memory),
-        // What is bound once would be copied once.
-        false if is_in_place(graph) => {
-            let problem = format!("caches cannot be kept in the memory {}", memory.name());
-            Err(graph.failed(ort::Error::new(problem)))
-        }
-        false => Ok(Arc::new(Memory::host())),
-    }
-}
-
 /// The capacity of a cache that is to hold `positions` and grow.
 fn grown(positions: usize) -> usize {
     positions + (positions / GROWTH).max(in_place::LEAST_ROOM)
@@ -190,22 +232,26 @@ pub(crate) fn cache_specs(graph: &Graph, shape: &CacheShape) -> (Vec<TensorSpec>
 
 impl KvCache {
     /// A cache of so many empty rows for `graph`.
-    pub fn new(graph: &Graph, shape: CacheShape, rows: usize) -> Result<Self> {
-        Self::from_parts(graph, shape, &vec![None; rows], 0)
+    pub fn new(graph: &Graph, layout: &Arc<CacheLayout>, rows: usize) -> Result<Self> {
+        Self::from_parts(graph, layout, &vec![None; rows], 0)
     }
 
     /// Copy rows of caches of the same graph into one cache.
     ///
     /// The new cache has room for what its rows hold, and for some more positions if there are
     /// several.
-    pub fn from_rows(graph: &Graph, shape: CacheShape, rows: &[CacheRow<'_>]) -> Result<Self> {
+    pub fn from_rows(
+        graph: &Graph,
+        layout: &Arc<CacheLayout>,
+        rows: &[CacheRow<'_>],
+    ) -> Result<Self> {
         let parts: Vec<_> = rows.iter().copied().map(Some).collect();
         let longest = rows.iter().map(|row| row.length).max().unwrap_or(0);
         let capacity = match rows.len() {
             0 | 1 => longest,
-            _ => grown(longest).min(shape.limit),
+            _ => grown(longest).min(layout.shape.limit),
         };
-        Self::from_parts(graph, shape, &parts, capacity)
+        Self::from_parts(graph, layout, &parts, capacity)
     }
 
     /// A row of this cache.
@@ -219,43 +265,29 @@ impl KvCache {
 
     /// A copy of the first positions of each row.
     pub fn prefix(&self, graph: &Graph, positions: usize) -> Result<Self> {
-        Self::from_parts(graph, self.shape, &self.parts(positions), 0)
+        Self::from_parts(graph, &self.layout, &self.parts(positions), 0)
     }
 
     /// Rows that hold these; buffers in place have room for at least `capacity` positions.
     fn from_parts(
         graph: &Graph,
-        shape: CacheShape,
+        layout: &Arc<CacheLayout>,
         parts: &[Option<CacheRow<'_>>],
         capacity: usize,
     ) -> Result<Self> {
         let lengths: Vec<usize> = parts.iter().map(length).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
-        let element = Element::of(graph);
-        let memory = memory(graph)?;
-        let form = Form {
-            shape: &shape,
-            element,
-            memory: &memory,
-        };
         let storage = if is_in_place(graph) {
             let capacity = capacity.max(longest);
-            Storage::InPlace(InPlace::with_rows(graph, form, parts, capacity)?)
+            Storage::InPlace(InPlace::with_rows(graph, layout, parts, capacity)?)
         } else {
-            Storage::Concatenated(Concatenated::with_rows(graph, form, parts, longest)?)
+            Storage::Concatenated(Concatenated::with_rows(graph, layout, parts, longest)?)
         };
         Ok(Self {
-            shape,
+            layout: Arc::clone(layout),
             lengths,
-            element,
-            memory,
             storage,
         })
-    }
-
-    /// Bytes of a number in the caches of a graph.
-    pub fn number_bytes(graph: &Graph) -> usize {
-        Element::of(graph).bytes()
     }
 
     /// Number of rows.
@@ -275,7 +307,10 @@ impl KvCache {
 
     /// Memory held, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.rows() * self.width() * self.shape.values_per_position() * self.element.bytes()
+        {
+            let CacheLayout { shape, element, .. } = &*self.layout;
+            self.rows() * self.width() * shape.values_per_position() * element.bytes()
+        }
     }
 
     /// Forget all but the first `positions` of each row; an in-place cache keeps its memory.
@@ -300,11 +335,11 @@ impl KvCache {
     /// A cache of one row with these keys and values; `None` if they are not of its sizes.
     pub fn from_row_bytes(
         graph: &Graph,
-        shape: CacheShape,
+        layout: &Arc<CacheLayout>,
         positions: usize,
         tensors: &[&[u8]],
     ) -> Result<Option<Self>> {
-        let element = Element::of(graph);
+        let CacheLayout { shape, element, .. } = &**layout;
         let size = shape.heads * positions * shape.head_size * element.bytes();
         let fits = tensors.len() == shape.tensors()
             && tensors.iter().all(|tensor| tensor.len() == size)
@@ -312,22 +347,22 @@ impl KvCache {
         if !fits {
             return Ok(None);
         }
-        let past = unpacked(&shape, element, positions, tensors);
+        let past = unpacked(shape, *element, positions, tensors);
+        let past = past.map_err(|source| graph.failed(source))?;
         let row = Self {
-            shape,
+            layout: Arc::new(CacheLayout {
+                memory: Memory::host(),
+                ..CacheLayout::clone(layout)
+            }),
             lengths: vec![positions],
-            element,
-            memory: Arc::new(Memory::host()),
-            storage: Storage::Concatenated(Concatenated::new(
-                past.map_err(|source| graph.failed(source))?,
-            )),
+            storage: Storage::Concatenated(Concatenated::new(past)),
         };
-        Self::from_rows(graph, shape, &[row.row(0)]).map(Some)
+        Self::from_rows(graph, layout, &[row.row(0)]).map(Some)
     }
 
     /// Whether its numbers are float16, not float32.
     pub fn is_half(&self) -> bool {
-        self.element == Element::F16
+        self.layout.element == Element::F16
     }
 
     /// Run `graph` on `new` further positions of each row; returns what `read` takes from its
@@ -343,18 +378,18 @@ impl KvCache {
         read: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
         let total = self.len() + new;
-        if total > self.shape.limit {
+        if total > self.layout.shape.limit {
             return Err(Error::CacheFull {
                 positions: total,
-                limit: self.shape.limit,
+                limit: self.layout.shape.limit,
             });
         }
         graph.check_failure()?;
         self.reserve(graph, total)?;
         let found = match &mut self.storage {
             Storage::Concatenated(storage) => {
-                let expected = self.shape.tensor(self.lengths.len(), total);
-                let caches = (&*self.memory, &expected[..]);
+                let expected = self.layout.shape.tensor(self.lengths.len(), total);
+                let caches = (&self.layout.memory, &expected[..]);
                 storage.run(graph, inputs, caches, wanted, read)
             }
             Storage::InPlace(storage) => {
@@ -374,8 +409,8 @@ impl KvCache {
         if matches!(self.storage, Storage::Concatenated(_)) || total <= width {
             return Ok(());
         }
-        let grown = grown(total).min(self.shape.limit);
-        *self = Self::from_parts(graph, self.shape, &self.parts(total), grown)?;
+        let grown = grown(total).min(self.layout.shape.limit);
+        *self = Self::from_parts(graph, &self.layout, &self.parts(total), grown)?;
         Ok(())
     }
 
@@ -409,7 +444,7 @@ impl KvCache {
 
     /// Keys or values, as the processor can read them.
     fn readable(&self, number: usize) -> ort::Result<Cow<'_, DynTensor>> {
-        self.memory.read(match &self.storage {
+        self.layout.memory.read(match &self.storage {
             Storage::Concatenated(storage) => storage.buffer(number),
             Storage::InPlace(storage) => storage.buffer(number),
         })

@@ -16,7 +16,7 @@ use ort::{
     value::{PrimitiveTensorElementType, TensorElementType},
 };
 
-use super::{MatMulKernel, memory::Memory, provider_assignment::ProviderAssignment};
+use super::{MatMulKernel, provider_assignment::ProviderAssignment};
 use crate::error::{Error, GraphError, Result};
 pub(crate) use load::{GraphBytes, GraphSettings};
 
@@ -34,7 +34,8 @@ thread_local! {
 pub(crate) struct Graph {
     sessions: Vec<Mutex<Session>>,
     path: PathBuf,
-    inputs: BTreeMap<String, InputInfo>,
+    /// With the type of their elements, if they are tensors.
+    inputs: BTreeMap<String, Option<TensorElementType>>,
     assignment: ProviderAssignment,
     matmul_kernel: Option<MatMulKernel>,
     on_device: bool,
@@ -43,13 +44,6 @@ pub(crate) struct Graph {
     /// The runs that succeed before one fails; negative if none is to fail.
     #[cfg(test)]
     runs_before_failure: std::sync::atomic::AtomicIsize,
-}
-
-#[derive(Debug)]
-struct InputInfo {
-    /// The type of its elements, if it is a tensor.
-    element: Option<TensorElementType>,
-    memory: Arc<Memory>,
 }
 
 impl Graph {
@@ -84,19 +78,9 @@ impl Graph {
         self.on_device
     }
 
-    /// Where it reads an input; the memory of the processor if it has no such input.
-    pub fn input_memory(&self, input: &str) -> Arc<Memory> {
-        let info = self.inputs.get(input).map(|info| &info.memory);
-        info.map_or_else(|| Arc::new(Memory::host()), Arc::clone)
-    }
-
-    /// As if a device ran it whose memory the processor cannot read.
     #[cfg(test)]
     pub fn set_on_device(&mut self) {
         self.on_device = true;
-        for info in self.inputs.values_mut() {
-            info.memory = Arc::new(Memory::unreadable());
-        }
     }
 
     /// Whether the graph has an input of this name.
@@ -106,7 +90,7 @@ impl Graph {
 
     /// The type of an input's elements, if it is a tensor.
     pub fn element(&self, input: &str) -> Option<TensorElementType> {
-        self.inputs.get(input)?.element
+        self.inputs.get(input).copied().flatten()
     }
 
     /// The number of the session that this thread uses.

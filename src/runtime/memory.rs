@@ -12,7 +12,7 @@ use ort::{
 use super::status::check;
 
 /// The memory of the processor, or that of the device that runs a graph.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Memory {
     device: AllocationDevice<'static>,
     id: i32,
@@ -31,13 +31,18 @@ enum Access {
 }
 
 impl Memory {
+    fn new(device: AllocationDevice<'static>, id: i32) -> Self {
+        let access = match &device {
+            device if *device == AllocationDevice::CPU => Access::Direct,
+            device if *device == AllocationDevice::CUDA => Access::Copied,
+            _ => Access::Unknown,
+        };
+        Self { device, id, access }
+    }
+
     /// The memory of the processor.
     pub fn host() -> Self {
-        Self {
-            device: AllocationDevice::CPU,
-            id: 0,
-            access: Access::Direct,
-        }
+        Self::new(AllocationDevice::CPU, 0)
     }
 
     /// As if the processor could not read its memory.
@@ -49,8 +54,8 @@ impl Memory {
         }
     }
 
-    /// Where the nodes that take them read the inputs of a session, in the order of its inputs: a
-    /// tensor that is bound to an input from the input's own memory is not copied.
+    /// The memory in which each input of a session is read. A tensor in this memory is not copied
+    /// when it is bound to the input.
     pub fn of_inputs(session: &Session) -> ort::Result<Vec<Self>> {
         let mut infos = vec![ptr::null(); session.inputs().len()];
         let api = ort::api();
@@ -74,17 +79,7 @@ impl Memory {
             }
             // SAFETY: it is not null, ends with 0, and belongs to the session.
             let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
-            let mut memory = Self {
-                device: AllocationDevice::new(&name),
-                id,
-                access: Access::Unknown,
-            };
-            if memory.info()?.is_cpu_accessible() {
-                memory.access = Access::Direct;
-            } else if memory.device == AllocationDevice::CUDA {
-                memory.access = Access::Copied;
-            }
-            Ok(memory)
+            Ok(Self::new(AllocationDevice::new(&name), id))
         };
         infos.into_iter().map(memory).collect()
     }
@@ -99,7 +94,7 @@ impl Memory {
         self.access != Access::Unknown
     }
 
-    /// What ONNX Runtime calls it.
+    /// The handle with which ONNX Runtime knows it.
     pub fn info(&self) -> ort::Result<MemoryInfo<'static>> {
         MemoryInfo::new(
             self.device.clone(),
@@ -109,7 +104,7 @@ impl Memory {
         )
     }
 
-    /// What makes tensors in it, of the provider of a session, which is asked for if it is needed.
+    /// An allocator of tensors in it. That of a device belongs to a session.
     pub fn allocator<S: Deref<Target = Session>>(
         &self,
         session: impl FnOnce() -> S,
@@ -120,18 +115,21 @@ impl Memory {
         }
     }
 
-    /// A tensor of the processor's memory, put into this one.
+    /// A copy in this memory of a tensor that is in the processor's.
     pub fn put(&self, allocator: &Allocator, tensor: DynTensor) -> ort::Result<DynTensor> {
         if self.access == Access::Direct {
             return Ok(tensor);
         }
         let shape = tensor.shape().clone();
+        let has_numbers = shape.iter().all(|&size| size > 0);
         let mut there = DynTensor::new(allocator, *tensor.data_type(), shape)?;
-        tensor.copy_into(&mut there)?;
+        if has_numbers {
+            tensor.copy_into(&mut there)?;
+        }
         Ok(there)
     }
 
-    /// A tensor of this memory as the processor can read it.
+    /// A tensor that is in this memory, as the processor can read it.
     pub fn read<'t>(&self, tensor: &'t DynTensor) -> ort::Result<Cow<'t, DynTensor>> {
         match self.access {
             Access::Direct => Ok(Cow::Borrowed(tensor)),

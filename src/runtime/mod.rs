@@ -15,7 +15,9 @@ mod shape_profiles;
 mod signature;
 mod status;
 
-pub(crate) use cache::{CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name};
+pub(crate) use cache::{
+    CacheLayout, CacheRow, CacheShape, KvCache, cache_specs, is_in_place, past_name,
+};
 pub(crate) use external_data::ExternalData;
 pub(crate) use graph::{Graph, GraphBytes, GraphSettings};
 pub(crate) use input::Input;

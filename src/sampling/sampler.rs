@@ -1,10 +1,7 @@
 //! The choice of tokens, one after the other.
 
-use super::{REPETITION_WINDOW, SamplingOptions};
+use super::{MAX_DRY_LENGTH, MAX_DRY_PENALTY, REPETITION_WINDOW, SamplingOptions};
 use crate::logits::Logits;
-
-/// Most tokens whose equality DRY looks at.
-const DRY_LENGTH: usize = 50;
 
 /// Chooses tokens, and remembers those chosen.
 ///
@@ -133,7 +130,7 @@ impl Sampler {
         let mut followed: Vec<(u32, usize)> = Vec::new();
         for place in (0..before.len()).filter(|&place| before[place] == last) {
             let pairs = before[..place].iter().rev().zip(before.iter().rev());
-            let equal = pairs.take(DRY_LENGTH - 1).take_while(|(a, b)| a == b);
+            let equal = pairs.take(MAX_DRY_LENGTH - 1).take_while(|(a, b)| a == b);
             let length = 1 + equal.count();
             if length < options.dry_allowed_length {
                 continue;
@@ -147,7 +144,8 @@ impl Sampler {
         for (id, length) in followed {
             if let Some(logit) = logits.logit_mut(id) {
                 let beyond = (length - options.dry_allowed_length) as i32;
-                *logit -= options.dry_multiplier * options.dry_base.powi(beyond);
+                let penalty = options.dry_multiplier * options.dry_base.powi(beyond);
+                *logit -= penalty.min(MAX_DRY_PENALTY);
             }
         }
     }

@@ -43,7 +43,7 @@ pub struct Generation {
     #[schema(minimum = 1.0, maximum = 10.0)]
     pub dry_base: Option<f64>,
     /// The shortest sequence for DRY, in tokens.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 50)]
     pub dry_allowed_length: Option<usize>,
     /// No so many tokens twice in the same order.
     #[schema(minimum = 1)]

@@ -121,6 +121,7 @@ fn a_continuation_in_parts_is_one_in_one_go() {
     let sampling = |seed| {
         let sampling = SamplingOptions::default().with_temperature(1.2).unwrap();
         let sampling = sampling.with_repetition_penalty(1.3).unwrap();
+        let sampling = sampling.with_dry_multiplier(0.8).unwrap();
         sampling.with_top_p(0.95).unwrap().with_seed(seed)
     };
     for (name, model) in models() {

@@ -40,11 +40,15 @@ fn rows_of_a_batch_are_guided_each_by_itself() {
         let sampling = options.sampling_options().unwrap().clone();
         options.with_sampling(sampling.with_guidance_scale(scale).unwrap())
     };
+    let with_dry = |options: GenerateOptions| {
+        let sampling = options.sampling_options().unwrap().clone();
+        options.with_sampling(sampling.with_dry_multiplier(2.0).unwrap())
+    };
     let options = [
         guided(2.0),
         guided(1.0),
         scaled(sampled(4), 1.5).with_best_of(3).unwrap(),
-        scaled(sampled(9), 2.5),
+        scaled(with_dry(sampled(9)), 2.5),
     ];
     let alone = prompts.iter().zip(&options).map(|(prompt, options)| {
         let mut one = session(&model, prompt);

@@ -802,7 +802,7 @@ SllmStatus sllm_options_set_dry_multiplier(SllmOptions *options,
 SllmStatus sllm_options_set_dry_base(SllmOptions *options, float dry_base);
 
 /**
- * Set the shortest sequence for DRY, in tokens; 1 or more.
+ * Set the shortest sequence for DRY, 1 to 50 tokens.
  *
  * Errors: INVALID_INPUT.
  */

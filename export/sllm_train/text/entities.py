@@ -10,9 +10,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-# Words of one kind, which can take each other's place in simple sentences. None has a second sense
-# that is common in stories (Will, Rose, orange, fish).
+from sllm_export.digest import sha256
+
+# Words of one kind, which can take each other's place in simple sentences. Left out is what often
+# has another sense in stories (Will, Rose, orange, fish, bear, chicken), is part of a name of two
+# words (teddy bear), or is the same in the plural (sheep).
 _KINDS: dict[str, list[str]] = {
     "girls": """Ada Alice Amy Anna Bella Beth Clara Dora Ella Ellie Emily Emma Eva Fiona Hannah Ida
         Iris Jane Jenny Jill Julia Kate Katie Kim Laila Lara Laura Leah Lena Lila Lily Lisa Lola
@@ -21,17 +25,17 @@ _KINDS: dict[str, list[str]] = {
     "boys": """Adam Alex Andy Anton Ben Benny Billy Bob Bobby Charlie Dan Daniel Danny David Eddie
         Eric Felix Finn Frank Fred George Harry Henry Hugo Ian Jacob Jack Jake James Jamie Jim
         Jimmy Joe Joey John Johnny Josh Leo Leon Luke Martin Matt Max Mike Nick Noah Oliver Oscar
-        Otto Paul Pete Peter Ralph Rob Robert Sam Sammy Simon Steve Ted Teddy Theo Tim Timmy Toby
+        Otto Paul Pete Peter Ralph Rob Robert Sam Sammy Simon Steve Ted Theo Tim Timmy Toby
         Tom Tommy Tony Victor Zack""".split(),
-    "animals": """badger bear beaver camel cat cow deer dog donkey elephant fox frog giraffe goat
+    "animals": """badger beaver camel cat cow dog donkey elephant fox frog giraffe goat
         hamster hedgehog hippo horse kangaroo kitten koala lamb lion lizard mole monkey mouse otter
-        panda pig pony puppy rabbit raccoon rat sheep skunk snake squirrel tiger turtle wolf
+        panda pig pony puppy rabbit raccoon rat skunk snake squirrel tiger turtle wolf
         zebra""".split(),
-    "birds": """bird chick chicken crow dove duck duckling eagle goose hawk hen owl parrot peacock
+    "birds": """bird crow dove duck duckling eagle goose hawk hen owl parrot peacock
         penguin pigeon rooster swan""".split(),
     "toys": """ball balloon bike block boat book car crayon doll drum flute helicopter kite lantern
-        marble mask puppet puzzle robot rocket scooter sled teddy train truck trumpet umbrella
-        wagon whistle""".split(),
+        marble mask puppet puzzle robot rocket scooter sled train truck trumpet umbrella
+        wagon""".split(),
     "foods": """apple banana biscuit bun cake carrot cherry cookie cupcake lemon muffin onion
         pancake peach pear pie pizza potato pumpkin sandwich strawberry tomato""".split(),
     "colours": "black blue brown green grey pink purple red white yellow".split(),
@@ -39,15 +43,15 @@ _KINDS: dict[str, list[str]] = {
 _NAMES = ("girls", "boys")
 # Words that are not names are substituted in so many of the copies.
 _SHARE_OF_THINGS = 0.5
-_IRREGULAR = {"mouse": "mice", "sheep": "sheep", "deer": "deer", "goose": "geese", "wolf": "wolves"}
+_IRREGULAR = {"mouse": "mice", "goose": "geese", "wolf": "wolves"}
 _KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words}
 _SINGULAR_OF = {plural: word for word, plural in _IRREGULAR.items()}
-_WORD = re.compile(r"\b(?:([Aa]n?)( +))?([A-Za-z]+)\b")
+_WORD = re.compile(r"\b(?:([Aa][Nn]?)( +))?([A-Za-z]+)\b")
 
 
-def vocabulary() -> str:
-    """All that a substitution depends on besides the text: what is kept of it may be outdated."""
-    return repr((_KINDS, _SHARE_OF_THINGS, _IRREGULAR))
+def version() -> str:
+    """A digest of all that a substitution depends on besides the text: of this file."""
+    return sha256(Path(__file__))
 
 
 def substituted_copies(text: str, copies: int, seed: str) -> Iterator[str]:
@@ -60,8 +64,8 @@ def substituted_copies(text: str, copies: int, seed: str) -> Iterator[str]:
 
 
 def substituted(text: str, draw: random.Random) -> str:
-    """`text` in which each name is another one throughout, and so, by chance, is each animal, bird,
-    toy, food and colour."""
+    """`text` in which each name of the vocabulary is another one throughout, and so, by chance, is
+    each animal, bird, toy, food and colour."""
     kinds = {kind for kind in _KINDS if kind in _NAMES or draw.random() < _SHARE_OF_THINGS}
     present = dict.fromkeys(filter(None, (_entity(match[3]) for match in _WORD.finditer(text))))
     others: dict[str, str] = {}
@@ -77,24 +81,33 @@ def substituted(text: str, draw: random.Random) -> str:
         entity = _entity(word)
         if entity is None or entity not in others:
             return match[0]
-        other = others[entity]
-        new = other if word.lower() == entity.lower() else _plural(other)
-        if word[0].isupper():
+        plural = _lower(word) not in (entity, entity.lower())
+        new = _plural(others[entity]) if plural else others[entity]
+        if len(word) > 1 and word.isupper():
+            new = new.upper()
+        elif word[0].isupper():
             new = new[0].upper() + new[1:]
         if article:
-            article = article[0] + ("n" if new[0].lower() in "aeiou" else "")
+            n = "N" if article.isupper() and word.isupper() else "n"
+            article = article[0] + (n if new[0].lower() in "aeiou" else "")
         return article + blanks + new
 
     return _WORD.sub(replaced, text)
 
 
+def _lower(word: str) -> str:
+    """A word as the vocabulary has it, whose case is one of `ball`, `Ball`, `BALL`."""
+    return word.lower() if word[1:].islower() or word.isupper() else word
+
+
 def _entity(word: str) -> str | None:
     """The entry of the vocabulary that a word of a text is a form of."""
-    if word in _KIND_OF:
-        return word
-    if _KIND_OF.get(word.capitalize()) in _NAMES:
+    name = word.capitalize() if word.isupper() else word
+    if name in _KIND_OF:
+        return name
+    lower = _lower(word)
+    if _KIND_OF.get(lower.capitalize()) in _NAMES:
         return None
-    lower = word.lower() if word[1:].islower() else word
     for form in (lower, _SINGULAR_OF.get(lower, ""), *_singulars(lower)):
         if form in _KIND_OF:
             return form

@@ -5,7 +5,7 @@ use ort::{
     value::{DynTensor, DynTensorValueType},
 };
 
-use super::{CacheRow, Form, buffers, past_name, present_name};
+use super::{CacheLayout, CacheRow, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{
@@ -26,11 +26,11 @@ impl Concatenated {
 
     pub fn with_rows(
         graph: &Graph,
-        form: Form<'_>,
+        layout: &CacheLayout,
         parts: &[Option<CacheRow<'_>>],
         width: usize,
     ) -> Result<Self> {
-        let past = buffers(graph, form, parts, width, |length| width - length)
+        let past = buffers(graph, layout, parts, width, |length| width - length)
             .map_err(|source| graph.failed(source))?;
         Ok(Self { past })
     }

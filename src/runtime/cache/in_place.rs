@@ -2,7 +2,7 @@
 
 use ort::{session::SessionOutputs, value::DynTensor};
 
-use super::{CacheRow, Form, LENGTHS, TOTAL, buffers, past_name, present_name};
+use super::{CacheLayout, CacheRow, LENGTHS, TOTAL, buffers, past_name, present_name};
 use crate::{
     error::Result,
     runtime::{Graph, Input, input::Bound},
@@ -27,14 +27,14 @@ impl InPlace {
     /// Rows with room for at least `capacity` positions.
     pub fn with_rows(
         graph: &Graph,
-        form: Form<'_>,
+        layout: &CacheLayout,
         parts: &[Option<CacheRow<'_>>],
         capacity: usize,
     ) -> Result<Self> {
         let failed = |source: ort::Error| graph.failed(source);
-        let capacity = capacity.max(LEAST_ROOM.min(form.shape.limit));
+        let capacity = capacity.max(LEAST_ROOM.min(layout.shape.limit));
         let session = graph.session_number();
-        let mut buffers = buffers(graph, form, parts, capacity, |_| 0).map_err(failed)?;
+        let mut buffers = buffers(graph, layout, parts, capacity, |_| 0).map_err(failed)?;
         let binding = graph.numbered_session(session).create_binding();
         let mut bound = Bound::new(binding.map_err(failed)?, graph.on_device());
         for (number, buffer) in buffers.iter_mut().enumerate() {

@@ -8,30 +8,25 @@ use ort::{
     value::{DynTensor, PrimitiveTensorElementType, Tensor},
 };
 
-use super::{CacheRow, CacheShape, Element, Form, KvCache, length};
+use super::{CacheLayout, CacheRow, CacheShape, Element, KvCache};
 use crate::runtime::Graph;
 
-/// Buffers `width` positions wide, in the memory of this form, with these rows in it, each
-/// from the position that `start` says for its length.
+/// Buffers `width` positions wide, where the layout wants them, with these rows in them, each from
+/// the position that `start` says for its length, and zeros elsewhere.
 pub(super) fn buffers(
     graph: &Graph,
-    form: Form<'_>,
+    layout: &CacheLayout,
     parts: &[Option<CacheRow<'_>>],
     width: usize,
     start: impl Fn(usize) -> usize,
 ) -> ort::Result<Vec<DynTensor>> {
-    let Form {
+    let CacheLayout {
         shape,
         element,
         memory,
-    } = form;
+    } = layout;
     let allocator = memory.allocator(|| graph.session())?;
-    let is_empty = width == 0 || parts.iter().all(|part| length(part) == 0);
     let one = |number| {
-        if is_empty {
-            let sizes = shape.tensor(parts.len(), width);
-            return DynTensor::new(&allocator, element.tensor_type(), sizes);
-        }
         let filled = match element {
             Element::F32 => filled::<f32>(shape, number, parts, width, &start),
             Element::F16 => filled::<f16>(shape, number, parts, width, &start),
@@ -52,8 +47,11 @@ fn filled<T>(
 where
     T: PrimitiveTensorElementType + Copy + Default + Debug + 'static,
 {
-    // What lies before a row is masked, which leaves no trace of it as it is a number: zero.
+    // What is masked must be a number to leave no trace; a new tensor has zeros.
     let mut tensor = Tensor::<T>::new(&Allocator::default(), shape.tensor(parts.len(), width))?;
+    if width == 0 {
+        return Ok(tensor.upcast());
+    }
     let (_, values) = tensor.extract_tensor_mut();
     let rows = values.chunks_exact_mut(shape.heads * width * shape.head_size);
     let mut source: Option<(&KvCache, Cow<'_, DynTensor>)> = None;
@@ -83,7 +81,7 @@ where
 
 /// The values of a row, each tensor `[heads, positions, head_size]` in little-endian bytes.
 pub(super) fn packed(part: CacheRow<'_>) -> ort::Result<Vec<Vec<u8>>> {
-    match part.cache.element {
+    match part.cache.layout.element {
         Element::F32 => row_values::<f32, 4>(part, f32::to_le_bytes),
         Element::F16 => row_values::<f16, 2>(part, f16::to_le_bytes),
     }
@@ -97,7 +95,7 @@ where
     T: PrimitiveTensorElementType + Copy + Debug + 'static,
 {
     let CacheRow { cache, row, length } = part;
-    let shape = cache.shape;
+    let shape = &cache.layout.shape;
     let (width, head_size) = (cache.width(), shape.head_size);
     let one = |number: usize| {
         if length == 0 {

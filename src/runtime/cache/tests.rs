@@ -13,18 +13,16 @@ const SHAPE: CacheShape = CacheShape {
 const HIDDEN: usize = 32;
 
 /// In place, in place with float16, and concatenated.
-fn graphs() -> impl Iterator<Item = (&'static str, Graph, Graph)> {
-    [
+fn graphs() -> impl Iterator<Item = (&'static str, Graph, Arc<CacheLayout>)> {
+    let names = [
         "bundle/cpu-int8",
         "bundle-half/cuda-fp16",
         "bundle/portable",
-    ]
-    .into_iter()
-    .map(|name| {
-        let path = format!("tests/golden/{name}/backbone.onnx");
-        let mut on_device = testing::graph(&path);
-        on_device.set_on_device();
-        (name, testing::graph(&path), on_device)
+    ];
+    names.into_iter().map(|name| {
+        let graph = testing::graph(format!("tests/golden/{name}/backbone.onnx"));
+        let layout = CacheLayout::of(&graph, SHAPE).unwrap();
+        (name, graph, Arc::new(layout))
     })
 }
 
@@ -56,22 +54,22 @@ fn step(graph: &Graph, cache: &mut KvCache, number: usize) -> Vec<f32> {
 }
 
 /// All that is done with caches: steps, rows of several caches in one, prefixes, bytes and back.
-fn course(graph: &Graph) -> Vec<Vec<f32>> {
-    let mut cache = KvCache::new(graph, SHAPE, 1).unwrap();
+fn course(graph: &Graph, layout: &Arc<CacheLayout>) -> Vec<Vec<f32>> {
+    let mut cache = KvCache::new(graph, layout, 1).unwrap();
     let mut found: Vec<_> = (0..4)
         .map(|number| step(graph, &mut cache, number))
         .collect();
     let bytes = cache.row_bytes(graph, 0).unwrap();
     let tensors: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-    let restored = KvCache::from_row_bytes(graph, SHAPE, 4, &tensors);
+    let restored = KvCache::from_row_bytes(graph, layout, 4, &tensors);
     let mut restored = restored.unwrap().unwrap();
     found.push(step(graph, &mut restored, 4));
     let rows = [cache.row(0), restored.row(0), cache.row(0).prefix(2)];
-    let mut together = KvCache::from_rows(graph, SHAPE, &rows).unwrap();
+    let mut together = KvCache::from_rows(graph, layout, &rows).unwrap();
     found.extend((4..6).map(|number| step(graph, &mut together, number)));
     together.truncate(graph, 3).unwrap();
     let rows = [together.row(2), together.row(0)];
-    let mut fewer = KvCache::from_rows(graph, SHAPE, &rows).unwrap();
+    let mut fewer = KvCache::from_rows(graph, layout, &rows).unwrap();
     found.extend((6..9).map(|number| step(graph, &mut fewer, number)));
     found.push(
         fewer
@@ -87,23 +85,25 @@ fn course(graph: &Graph) -> Vec<Vec<f32>> {
 
 #[test]
 fn the_memory_of_a_device_changes_nothing() {
-    for (name, on_host, on_device) in graphs() {
-        let expected = course(&on_host);
+    for (name, mut graph, layout) in graphs() {
+        let expected = course(&graph, &layout);
         assert_ne!(expected[0], expected[3]);
-        assert_eq!(course(&on_device), expected, "{name}");
+        graph.set_on_device();
+        let layout = Arc::new(CacheLayout::clone(&layout).unreadable());
+        assert_eq!(course(&graph, &layout), expected, "{name}");
     }
 }
 
 /// A row goes on in company as it does alone.
 #[test]
 fn rows_do_not_depend_on_each_other() {
-    for (name, graph, _) in graphs() {
-        let mut alone = KvCache::new(&graph, SHAPE, 1).unwrap();
+    for (name, graph, layout) in graphs() {
+        let mut alone = KvCache::new(&graph, &layout, 1).unwrap();
         for number in 0..3 {
             step(&graph, &mut alone, number);
         }
         let rows = [alone.row(0), alone.row(0).prefix(1)];
-        let mut together = KvCache::from_rows(&graph, SHAPE, &rows).unwrap();
+        let mut together = KvCache::from_rows(&graph, &layout, &rows).unwrap();
         let expected = step(&graph, &mut alone, 3);
         let found = step(&graph, &mut together, 3);
         testing::assert_close(&found[..HIDDEN], &expected, 2e-3);
@@ -113,9 +113,7 @@ fn rows_do_not_depend_on_each_other() {
 
 #[test]
 fn caches_of_the_processor_are_in_its_memory() {
-    for (name, graph, _) in graphs() {
-        let memory = graph.input_memory(&past_name(0));
-        assert!(memory.info().unwrap().is_cpu_accessible(), "{name}");
-        assert_eq!(memory.name(), Memory::host().name(), "{name}");
+    for (name, _, layout) in graphs() {
+        assert_eq!(layout.memory, Memory::host(), "{name}");
     }
 }

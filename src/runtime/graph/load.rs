@@ -12,13 +12,12 @@ use ort::{
 };
 use tracing::debug_span;
 
-use super::{Graph, InputInfo};
+use super::Graph;
 use crate::{
     error::{Error, GraphError, Result},
     runtime::{
         EngineSettings, ExternalData, MatMulKernel, Provider, ProviderOptions,
         kernels::{self, Plan, Replaced},
-        memory::Memory,
         provider_assignment::{RECORD, provider_assignment},
         provider_start::start_error,
     },
@@ -72,19 +71,11 @@ impl Graph {
             products: Products::of(file, settings),
         };
         let session = loader.session()?;
-        let memories = Memory::of_inputs(&session).map_err(|error| loader.failed(error))?;
         let inputs = session
             .inputs()
             .iter()
-            .zip(memories)
-            .map(|(input, memory)| {
-                let info = InputInfo {
-                    element: input.dtype().tensor_type(),
-                    memory: Arc::new(memory),
-                };
-                (input.name().to_owned(), info)
-            });
-        let inputs = inputs.collect();
+            .map(|input| (input.name().to_owned(), input.dtype().tensor_type()))
+            .collect();
         let assignment = provider_assignment(&session).map_err(|error| loader.failed(error))?;
         let mut sessions = vec![Mutex::new(session)];
         while sessions.len() < settings.parallel_runs {

@@ -140,7 +140,11 @@ pub unsafe extern "C" fn sllm_options_set_dry_multiplier(
     dry_multiplier: f32,
 ) -> SllmStatus {
     // SAFETY: the caller keeps to the rules of the header.
-    unsafe { set_sampling(options, |sampling| sampling.dry_multiplier = Some(dry_multiplier)) }
+    unsafe {
+        set_sampling(options, |sampling| {
+            sampling.dry_multiplier = Some(dry_multiplier)
+        })
+    }
 }
 
 /// Set by how much DRY's penalty grows with each token of the sequence, 1 to 10.
@@ -155,7 +159,7 @@ pub unsafe extern "C" fn sllm_options_set_dry_base(
     unsafe { set_sampling(options, |sampling| sampling.dry_base = Some(dry_base)) }
 }
 
-/// Set the shortest sequence for DRY, in tokens; 1 or more.
+/// Set the shortest sequence for DRY, 1 to 50 tokens.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -164,7 +168,11 @@ pub unsafe extern "C" fn sllm_options_set_dry_allowed_length(
     dry_allowed_length: usize,
 ) -> SllmStatus {
     // SAFETY: the caller keeps to the rules of the header.
-    unsafe { set_sampling(options, |sampling| sampling.dry_allowed_length = Some(dry_allowed_length)) }
+    unsafe {
+        set_sampling(options, |sampling| {
+            sampling.dry_allowed_length = Some(dry_allowed_length)
+        })
+    }
 }
 
 /// Let no so many tokens come twice in the same order; 1 or more.
