@@ -4,7 +4,7 @@ use clap::Args;
 use sllm_ort::SamplingOptions;
 
 use super::output;
-use crate::number_option::set;
+use crate::number_option::SamplingOverrides;
 
 /// Where an option is not given, the value of the bundle (`generation` in its manifest) is taken,
 /// else the one named in its help.
@@ -57,42 +57,25 @@ pub struct SamplingArgs {
 
 impl SamplingArgs {
     /// The bundle's options with those that were given; a seed is drawn where none was.
-    pub fn apply(&self, mut sampling: SamplingOptions) -> sllm_ort::Result<SamplingOptions> {
+    pub fn apply(&self, sampling: SamplingOptions) -> sllm_ort::Result<SamplingOptions> {
         let temperature = if self.greedy {
             Some(0.0)
         } else {
             self.temperature
         };
-        if let Some(temperature) = temperature {
-            sampling = set(sampling, temperature, SamplingOptions::with_temperature)?;
-        }
-        if let Some(scale) = self.guidance_scale {
-            sampling = set(sampling, scale, SamplingOptions::with_guidance_scale)?;
-        }
-        if self.top_k.is_some() {
-            sampling = sampling.with_top_k(self.top_k)?;
-        }
-        if let Some(top_p) = self.top_p {
-            sampling = set(sampling, top_p, SamplingOptions::with_top_p)?;
-        }
-        if let Some(min_p) = self.min_p {
-            sampling = set(sampling, min_p, SamplingOptions::with_min_p)?;
-        }
-        if self.no_repeat_ngram.is_some() {
-            sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
-        }
-        if let Some(penalty) = self.repetition_penalty {
-            sampling = set(sampling, penalty, SamplingOptions::with_repetition_penalty)?;
-        }
-        if let Some(multiplier) = self.dry_multiplier {
-            sampling = set(sampling, multiplier, SamplingOptions::with_dry_multiplier)?;
-        }
-        if let Some(base) = self.dry_base {
-            sampling = set(sampling, base, SamplingOptions::with_dry_base)?;
-        }
-        if let Some(length) = self.dry_allowed_length {
-            sampling = sampling.with_dry_allowed_length(length)?;
-        }
+        let given = SamplingOverrides {
+            temperature,
+            guidance_scale: self.guidance_scale,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            no_repeat_ngram: self.no_repeat_ngram,
+            repetition_penalty: self.repetition_penalty,
+            dry_multiplier: self.dry_multiplier,
+            dry_base: self.dry_base,
+            dry_allowed_length: self.dry_allowed_length,
+        };
+        let sampling = given.over(sampling)?;
         let seed = match self.seed {
             None | Some(-1) => random_seed(),
             Some(seed) => u64::try_from(seed).map_err(|_| sllm_ort::Error::InvalidOption {

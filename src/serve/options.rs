@@ -5,7 +5,7 @@ use sllm_ort::{GenerateOptions, Model, SamplingOptions};
 use utoipa::ToSchema;
 
 use super::{body::Fields, error::ApiError};
-use crate::number_option::set;
+use crate::number_option::SamplingOverrides;
 
 /// Most stop texts, as in OpenAI's API.
 const MAX_STOP_TEXTS: usize = 4;
@@ -163,37 +163,19 @@ impl Generation {
     }
 
     fn sampling(&self, model: &Model, choice: usize) -> sllm_ort::Result<SamplingOptions> {
-        let mut sampling = model.sampling().clone();
-        if let Some(temperature) = self.temperature {
-            sampling = set(sampling, temperature, SamplingOptions::with_temperature)?;
-        }
-        if let Some(top_p) = self.top_p {
-            sampling = set(sampling, top_p, SamplingOptions::with_top_p)?;
-        }
-        if let Some(scale) = self.guidance_scale {
-            sampling = set(sampling, scale, SamplingOptions::with_guidance_scale)?;
-        }
-        if self.top_k.is_some() {
-            sampling = sampling.with_top_k(self.top_k)?;
-        }
-        if let Some(min_p) = self.min_p {
-            sampling = set(sampling, min_p, SamplingOptions::with_min_p)?;
-        }
-        if let Some(penalty) = self.repetition_penalty {
-            sampling = set(sampling, penalty, SamplingOptions::with_repetition_penalty)?;
-        }
-        if let Some(multiplier) = self.dry_multiplier {
-            sampling = set(sampling, multiplier, SamplingOptions::with_dry_multiplier)?;
-        }
-        if let Some(base) = self.dry_base {
-            sampling = set(sampling, base, SamplingOptions::with_dry_base)?;
-        }
-        if let Some(length) = self.dry_allowed_length {
-            sampling = sampling.with_dry_allowed_length(length)?;
-        }
-        if self.no_repeat_ngram.is_some() {
-            sampling = sampling.with_no_repeat_ngram(self.no_repeat_ngram)?;
-        }
+        let given = SamplingOverrides {
+            temperature: self.temperature,
+            guidance_scale: self.guidance_scale,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            no_repeat_ngram: self.no_repeat_ngram,
+            repetition_penalty: self.repetition_penalty,
+            dry_multiplier: self.dry_multiplier,
+            dry_base: self.dry_base,
+            dry_allowed_length: self.dry_allowed_length,
+        };
+        let sampling = given.over(model.sampling().clone())?;
         let seed = self.seed.unwrap_or_default();
         Ok(sampling.with_seed(seed.wrapping_add(choice as u64)))
     }
