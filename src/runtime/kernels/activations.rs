@@ -32,11 +32,10 @@ pub(super) struct Activation<'a> {
 }
 
 impl<'a> Activation<'a> {
-    /// The values of a block, of which each has `BLOCK`.
+    /// The values of each block.
     #[inline(always)]
-    pub fn block<const BLOCK: usize>(&self, block: usize) -> &'a [i8; BLOCK] {
-        let (blocks, _) = self.values.as_chunks();
-        &blocks[block]
+    pub fn values<const BLOCK: usize>(&self) -> &'a [[i8; BLOCK]] {
+        self.values.as_chunks().0
     }
 }
 
@@ -118,6 +117,9 @@ impl Activations {
 
 impl Rounded<'_> {
     /// Round vectors, which are concatenated: as many as there is room for.
+    ///
+    /// Inlined into a function that has instructions for vectors, it uses them too.
+    #[inline(always)]
     pub fn set(&mut self, vectors: &[f32]) {
         let block = self.format.block();
         let vectors = vectors.chunks_exact(self.columns);
@@ -137,6 +139,7 @@ impl Rounded<'_> {
 }
 
 /// Round a block; the largest absolute number, and the sum of what they are rounded to.
+#[inline(always)]
 fn round(numbers: &[f32], values: &mut [i8]) -> (f32, i32) {
     // Bits of numbers that are not negative are in the order of the numbers, NaN above all.
     let bits = |number: &f32| number.abs().to_bits() as i32;

@@ -13,14 +13,10 @@ mod plain;
 use std::{fmt, ops::Range, str::FromStr};
 
 use super::{
-    activations::{Activation, Activations},
+    activations::{Activation, Activations, Rounded},
     packed::{Format, Group, Packed},
 };
 use crate::error::{Error, Result};
-
-/// Vectors that are multiplied with a group of rows at a time: more need more registers than there
-/// are.
-const MAX_VECTORS: usize = 4;
 
 /// What multiplies with weights of 4 and 8 bits on the processor, and ranks large vocabularies.
 ///
@@ -102,6 +98,23 @@ impl MatMulKernel {
         match self {
             Self::Avx512Vnni => 16,
             _ => 8,
+        }
+    }
+
+    /// Round vectors, which are concatenated, as many as there is room for.
+    pub(super) fn round(self, room: &mut Rounded<'_>, vectors: &[f32]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 if self.is_available() => {
+                // SAFETY: the processor has AVX2.
+                unsafe { avx2::round(room, vectors) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni if self.is_available() => {
+                // SAFETY: the processor has AVX-512 F and VNNI.
+                unsafe { avx512::round(room, vectors) }
+            }
+            _ => room.set(vectors),
         }
     }
 
@@ -208,7 +221,11 @@ pub(super) fn plain_products_of_16(
 
 /// The instructions of a kind of processor.
 trait Instructions<const LANES: usize> {
-    /// The products of a group with each vector: over the blocks, the sum of
+    /// Vectors that are multiplied with a group of rows at a time, 4 or 8: more need more registers
+    /// than there are.
+    const MAX_VECTORS: usize;
+
+    /// Into `found`, the products of a group with each vector: over the blocks, the sum of
     /// `product * (scale of the weights * scale of the vector)`, and the bias.
     ///
     /// # Safety
@@ -216,7 +233,8 @@ trait Instructions<const LANES: usize> {
     unsafe fn group_products<const VECTORS: usize, const BITS: usize, const BLOCK: usize>(
         group: &Group<'_>,
         vectors: &[Activation<'_>; VECTORS],
-    ) -> [[f32; LANES]; VECTORS];
+        found: [&mut [f32; LANES]; VECTORS],
+    );
 }
 
 /// Most groups whose products are handed over together.
@@ -237,21 +255,27 @@ fn products<I: Instructions<LANES>, const LANES: usize, const BITS: usize, const
         let some = groups.start..groups.end.min(groups.start + together);
         let mut first = 0;
         while first < activations.len() {
-            let left = activations.len() - first;
+            let count = match activations.len() - first {
+                // In small blocks the factors of so many vectors take longer than the products.
+                8.. if I::MAX_VECTORS == 8 && BLOCK >= 64 => 8,
+                4.. => 4,
+                fewer => fewer,
+            };
             let take = |vector: usize, products: &[f32]| {
                 take(first + vector, some.start * LANES, products);
             };
             let args = (packed, some.clone(), activations, first);
             // SAFETY: only `MatMulKernel::run` calls this, for a processor that it has asked.
             unsafe {
-                match left {
+                match count {
                     1 => some_products::<I, LANES, 1, BITS, BLOCK>(args, take),
                     2 => some_products::<I, LANES, 2, BITS, BLOCK>(args, take),
                     3 => some_products::<I, LANES, 3, BITS, BLOCK>(args, take),
-                    _ => some_products::<I, LANES, 4, BITS, BLOCK>(args, take),
+                    4 => some_products::<I, LANES, 4, BITS, BLOCK>(args, take),
+                    _ => some_products::<I, LANES, 8, BITS, BLOCK>(args, take),
                 }
             }
-            first += left.min(MAX_VECTORS);
+            first += count;
         }
         groups.start = some.end;
     }
@@ -278,11 +302,9 @@ unsafe fn some_products<
     let count = groups.len();
     for (place, group) in groups.enumerate() {
         let group = packed.group(group);
+        let found = found.each_mut().map(|found| &mut found[place]);
         // SAFETY: the caller's promise.
-        let products = unsafe { I::group_products::<VECTORS, BITS, BLOCK>(&group, &vectors) };
-        for (found, products) in found.iter_mut().zip(products) {
-            found[place] = products;
-        }
+        unsafe { I::group_products::<VECTORS, BITS, BLOCK>(&group, &vectors, found) };
     }
     for (vector, found) in found.iter().enumerate() {
         take(vector, found[..count].as_flattened());

@@ -10,6 +10,7 @@
 
 mod activations;
 mod best;
+mod huge_pages;
 mod kernel;
 mod onnx;
 mod operators;

@@ -91,13 +91,14 @@ impl Product {
             .div_ceil(PART_VALUES)
             .clamp(1, self.max_parts);
         let most = count.div_ceil(parts).max(1);
+        let kernel = self.kernel;
         let rooms: Vec<_> = self
             .activations
             .rooms(count, most)
             .map(Mutex::new)
             .collect();
         in_parallel(context, &rooms, |number, room| {
-            room.set(&vectors[number * most * columns..]);
+            kernel.round(room, &vectors[number * most * columns..]);
         })
     }
 

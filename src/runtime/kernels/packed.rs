@@ -2,6 +2,8 @@
 
 use std::slice;
 
+use super::huge_pages::vec_of_huge_pages;
+
 /// Values of an activation that are multiplied with one value of each lane at a time.
 const QUAD: usize = 4;
 
@@ -151,7 +153,7 @@ impl Packed {
             lanes,
             rows,
             blocks,
-            codes: vec![line; groups * blocks * size / Line::QUADS],
+            codes: vec_of_huge_pages(line, groups * blocks * size / Line::QUADS),
             scales: vec![0.0; groups * blocks * lanes],
             bias: vec![f32::NEG_INFINITY; groups * lanes],
         };

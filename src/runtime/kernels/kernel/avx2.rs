@@ -2,7 +2,7 @@
 
 use std::{arch::x86_64::*, array, ops::Range};
 
-use super::{Activation, Activations, Group, Instructions, Packed};
+use super::{Activation, Activations, Group, Instructions, Packed, Rounded};
 
 const LANES: usize = 8;
 /// Quads of both halves of 4 bits whose products fit into 16 bits together: 2 codes of at most 15
@@ -23,17 +23,27 @@ pub(super) unsafe fn products<const BITS: usize, const BLOCK: usize>(
     super::products::<Avx2, LANES, BITS, BLOCK>(packed, groups, activations, take);
 }
 
+/// # Safety
+/// The processor must have AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn round(room: &mut Rounded<'_>, vectors: &[f32]) {
+    room.set(vectors);
+}
+
 impl Instructions<LANES> for Avx2 {
+    const MAX_VECTORS: usize = 4;
+
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn group_products<const VECTORS: usize, const BITS: usize, const BLOCK: usize>(
         group: &Group<'_>,
         vectors: &[Activation<'_>; VECTORS],
-    ) -> [[f32; LANES]; VECTORS] {
+        found: [&mut [f32; LANES]; VECTORS],
+    ) {
         let mut sums = [_mm256_setzero_ps(); VECTORS];
         for block in 0..vectors[0].scales.len() {
             let values: [_; VECTORS] =
-                array::from_fn(|vector| vectors[vector].block::<BLOCK>(block));
+                array::from_fn(|vector| &vectors[vector].values::<BLOCK>()[block]);
             let codes = group.block_codes(block);
             let products = match BITS {
                 4 => {
@@ -54,12 +64,10 @@ impl Instructions<LANES> for Avx2 {
             }
         }
         let bias = load(group.bias);
-        let mut found = [[0.0; LANES]; VECTORS];
-        for (found, sum) in found.iter_mut().zip(sums) {
+        for (found, sum) in found.into_iter().zip(sums) {
             // SAFETY: `found` has 8 numbers of 32 bits; a store need not be aligned.
             unsafe { _mm256_storeu_ps(found.as_mut_ptr(), _mm256_add_ps(sum, bias)) };
         }
-        found
     }
 }
 

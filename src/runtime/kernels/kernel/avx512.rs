@@ -1,8 +1,8 @@
 //! AVX-512 VNNI: four products of bytes are added in 32 bits by one instruction.
 
-use std::{arch::x86_64::*, array, ops::Range};
+use std::{arch::x86_64::*, ops::Range};
 
-use super::{Activation, Activations, Group, Instructions, Packed};
+use super::{Activation, Activations, Group, Instructions, Packed, Rounded};
 
 const LANES: usize = 16;
 
@@ -20,38 +20,52 @@ pub(super) unsafe fn products<const BITS: usize, const BLOCK: usize>(
     super::products::<Avx512Vnni, LANES, BITS, BLOCK>(packed, groups, activations, take);
 }
 
+/// # Safety
+/// The processor must have AVX-512 F and VNNI.
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) unsafe fn round(room: &mut Rounded<'_>, vectors: &[f32]) {
+    room.set(vectors);
+}
+
 impl Instructions<LANES> for Avx512Vnni {
+    const MAX_VECTORS: usize = 8;
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512vnni")]
     unsafe fn group_products<const VECTORS: usize, const BITS: usize, const BLOCK: usize>(
         group: &Group<'_>,
         vectors: &[Activation<'_>; VECTORS],
-    ) -> [[f32; LANES]; VECTORS] {
+        found: [&mut [f32; LANES]; VECTORS],
+    ) {
         let mut sums = [_mm512_setzero_ps(); VECTORS];
         for block in 0..vectors[0].scales.len() {
-            let values: [_; VECTORS] =
-                array::from_fn(|vector| vectors[vector].block::<BLOCK>(block));
+            let mut products = [[_mm512_setzero_si512(); 2]; VECTORS];
+            let mut values = [&[0; BLOCK]; VECTORS];
+            // No closures: within `array::map` they would not have these instructions.
+            for vector in 0..VECTORS {
+                // The correction is the first term of the sum.
+                products[vector][0] = _mm512_set1_epi32(vectors[vector].corrections[block]);
+                values[vector] = &vectors[vector].values::<BLOCK>()[block];
+            }
             let codes = group.block_codes(block);
-            let products = match BITS {
-                4 => of_4_bits(codes, values),
-                _ => of_8_bits(codes, values),
-            };
+            match BITS {
+                4 => add_of_4_bits(&mut products, codes, values),
+                _ => add_of_8_bits(&mut products, codes, values),
+            }
             let weight_scales = load(group.block_scales(block));
             for vector in 0..VECTORS {
-                let correction = _mm512_set1_epi32(vectors[vector].corrections[block]);
-                let product = _mm512_cvtepi32_ps(_mm512_add_epi32(products[vector], correction));
+                let [first, second] = products[vector];
+                let product = _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
                 let scale = _mm512_set1_ps(vectors[vector].scales[block]);
                 let product = _mm512_mul_ps(product, _mm512_mul_ps(weight_scales, scale));
                 sums[vector] = _mm512_add_ps(sums[vector], product);
             }
         }
         let bias = load(group.bias);
-        let mut found = [[0.0; LANES]; VECTORS];
-        for (found, sum) in found.iter_mut().zip(sums) {
+        for (found, sum) in found.into_iter().zip(sums) {
             // SAFETY: `found` has 16 numbers of 32 bits; a store need not be aligned.
             unsafe { _mm512_storeu_ps(found.as_mut_ptr(), _mm512_add_ps(sum, bias)) };
         }
-        found
     }
 }
 
@@ -79,18 +93,18 @@ fn broadcast<const BLOCK: usize>(values: &[i8; BLOCK], first: usize) -> __m512i 
     _mm512_set1_epi32(i32::from_le_bytes(quad))
 }
 
-/// Codes times values of a block of each vector.
+/// Codes times values of a block of each vector, added to sums.
 ///
 /// Two sums for each vector: an instruction does not wait for the result of the last one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn of_4_bits<const VECTORS: usize, const BLOCK: usize>(
+fn add_of_4_bits<const VECTORS: usize, const BLOCK: usize>(
+    sums: &mut [[__m512i; 2]; VECTORS],
     codes: &[[u8; 4]],
     values: [&[i8; BLOCK]; VECTORS],
-) -> [__m512i; VECTORS] {
+) {
     let fifteen = _mm512_set1_epi32(0x0f0f_0f0f);
     let codes = &codes[..LANES * BLOCK / 8];
-    let mut sums = [[_mm512_setzero_si512(); 2]; VECTORS];
     for quad in 0..BLOCK / 8 {
         let both = load_quads(codes, quad);
         let lower = _mm512_and_si512(both, fifteen);
@@ -103,18 +117,17 @@ fn of_4_bits<const VECTORS: usize, const BLOCK: usize>(
             *upper_sum = _mm512_dpbusd_epi32(*upper_sum, upper, second);
         }
     }
-    sums.map(|[lower, upper]| _mm512_add_epi32(lower, upper))
 }
 
-/// As [`of_4_bits`].
+/// As [`add_of_4_bits`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn of_8_bits<const VECTORS: usize, const BLOCK: usize>(
+fn add_of_8_bits<const VECTORS: usize, const BLOCK: usize>(
+    sums: &mut [[__m512i; 2]; VECTORS],
     codes: &[[u8; 4]],
     values: [&[i8; BLOCK]; VECTORS],
-) -> [__m512i; VECTORS] {
+) {
     let codes = &codes[..LANES * BLOCK / 4];
-    let mut sums = [[_mm512_setzero_si512(); 2]; VECTORS];
     for pair in 0..BLOCK / 8 {
         let even = load_quads(codes, 2 * pair);
         let odd = load_quads(codes, 2 * pair + 1);
@@ -126,5 +139,4 @@ fn of_8_bits<const VECTORS: usize, const BLOCK: usize>(
             *odd_sum = _mm512_dpbusd_epi32(*odd_sum, odd, second);
         }
     }
-    sums.map(|[even, odd]| _mm512_add_epi32(even, odd))
 }

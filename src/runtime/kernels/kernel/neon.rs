@@ -30,16 +30,19 @@ pub(super) unsafe fn products<const BITS: usize, const BLOCK: usize>(
 }
 
 impl Instructions<LANES> for Neon {
+    const MAX_VECTORS: usize = 4;
+
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn group_products<const VECTORS: usize, const BITS: usize, const BLOCK: usize>(
         group: &Group<'_>,
         vectors: &[Activation<'_>; VECTORS],
-    ) -> [[f32; LANES]; VECTORS] {
+        found: [&mut [f32; LANES]; VECTORS],
+    ) {
         let mut sums = [[vdupq_n_f32(0.0); PARTS]; VECTORS];
         for block in 0..vectors[0].scales.len() {
             let values: [_; VECTORS] =
-                array::from_fn(|vector| vectors[vector].block::<BLOCK>(block));
+                array::from_fn(|vector| &vectors[vector].values::<BLOCK>()[block]);
             let codes = group.block_codes(block);
             let mut products = match BITS {
                 4 => of_4_bits(codes, values),
@@ -60,15 +63,13 @@ impl Instructions<LANES> for Neon {
             }
         }
         let bias = load(group.bias);
-        let mut found = [[0.0; LANES]; VECTORS];
-        for (found, sums) in found.iter_mut().zip(sums) {
+        for (found, sums) in found.into_iter().zip(sums) {
             let (found, _) = found.as_chunks_mut::<4>();
             for part in 0..PARTS {
                 // SAFETY: `found[part]` has 4 numbers of 32 bits.
                 unsafe { vst1q_f32(found[part].as_mut_ptr(), vaddq_f32(sums[part], bias[part])) };
             }
         }
-        found
     }
 }
 

@@ -5,14 +5,17 @@ use super::{Activation, Group, Instructions};
 pub(super) struct Plain;
 
 impl<const LANES: usize> Instructions<LANES> for Plain {
+    const MAX_VECTORS: usize = 4;
+
     unsafe fn group_products<const VECTORS: usize, const BITS: usize, const BLOCK: usize>(
         group: &Group<'_>,
         vectors: &[Activation<'_>; VECTORS],
-    ) -> [[f32; LANES]; VECTORS] {
-        vectors.each_ref().map(|vector| {
-            let mut sums = [0.0; LANES];
+        found: [&mut [f32; LANES]; VECTORS],
+    ) {
+        for (vector, sums) in vectors.iter().zip(found) {
+            sums.fill(0.0);
             for (block, scale) in vector.scales.iter().enumerate() {
-                let values = vector.block::<BLOCK>(block);
+                let values = &vector.values::<BLOCK>()[block];
                 let codes = group.block_codes(block);
                 let products: [i32; LANES] = match BITS {
                     4 => of_4_bits(codes, values),
@@ -27,8 +30,7 @@ impl<const LANES: usize> Instructions<LANES> for Plain {
             for (sum, bias) in sums.iter_mut().zip(group.bias) {
                 *sum += bias;
             }
-            sums
-        })
+        }
     }
 }
 

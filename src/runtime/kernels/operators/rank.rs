@@ -16,7 +16,7 @@ use ort::{
 
 use super::{
     super::{
-        best::{Best, Scored, rank},
+        best::{Best, Floor, Scored, rank},
         replaced::RANK_VOCABULARY,
     },
     Loaded, Product, in_parallel, required, values,
@@ -68,9 +68,9 @@ pub(super) struct Ranking {
 }
 
 /// What a thread finds in a part of the vocabulary.
-struct Part {
+struct Part<'a> {
     /// For each vector.
-    best: Vec<Best>,
+    best: Vec<Best<'a>>,
     /// The scores of all tokens for each vector, if they are wanted.
     all: Vec<Vec<f32>>,
 }
@@ -132,7 +132,7 @@ impl Ranking {
         &self,
         context: &ComputeContext,
         wanted: bool,
-    ) -> ort::Result<(Vec<Best>, AllScores)> {
+    ) -> ort::Result<(Vec<Vec<Scored>>, AllScores)> {
         let Product {
             kernel,
             weights,
@@ -141,9 +141,14 @@ impl Ranking {
         } = &self.product;
         let (packed, vectors) = (&weights.packed, activations.len());
         let size = self.product.groups_of_part();
-        let parts: Vec<Mutex<Part>> = (0..packed.groups().div_ceil(size))
+        let floors: Vec<Floor> = (0..vectors).map(|_| Floor::new()).collect();
+        let none: Vec<Best<'_>> = floors
+            .iter()
+            .map(|floor| Best::new(self.count, floor))
+            .collect();
+        let parts: Vec<Mutex<Part<'_>>> = (0..packed.groups().div_ceil(size))
             .map(|_| Part {
-                best: vec![Best::new(self.count); vectors],
+                best: none.clone(),
                 all: vec![Vec::new(); if wanted { vectors } else { 0 }],
             })
             .map(Mutex::new)
@@ -159,7 +164,7 @@ impl Ranking {
             };
             kernel.products(packed, groups, activations, take);
         })?;
-        let mut best = vec![Best::new(self.count); vectors];
+        let mut best = none;
         let mut all = Vec::new();
         for part in parts {
             let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +175,7 @@ impl Ranking {
                 all.push(part.all);
             }
         }
-        Ok((best, all))
+        Ok((best.into_iter().map(Best::finish).collect(), all))
     }
 
     /// `count` tokens of each vector with their exact logits, best first. Where the scores are not
@@ -178,15 +183,12 @@ impl Ranking {
     fn exact(
         &self,
         context: &ComputeContext,
-        best: Vec<Best>,
+        best: Vec<Vec<Scored>>,
         hidden: &[f32],
         (rows, columns): (&[f16], usize),
     ) -> ort::Result<Vec<Vec<Scored>>> {
         let packed = &self.product.weights.packed;
-        let found: Vec<_> = best
-            .into_iter()
-            .map(|best| Mutex::new(best.finish()))
-            .collect();
+        let found: Vec<_> = best.into_iter().map(Mutex::new).collect();
         in_parallel(context, &found, |vector, tokens| {
             let hidden = &hidden[vector * columns..][..columns];
             let mut row = vec![0.0; columns];
