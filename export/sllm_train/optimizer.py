@@ -19,22 +19,20 @@ UPDATE_RMS = 0.2
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-def _cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for bf16 products; without them they are ten times slower
-    than those of float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Nearest (semi-)orthogonal matrices of a batch [n, rows, columns], rows <= columns."""
+    if matrices.device.type == "cpu":  # one by one they stay in the cache
+        return torch.stack([_orthogonalize(matrix) for matrix in matrices])
+    return _orthogonalize(matrices.bfloat16()).float()
+
+
+def _orthogonalize(x: Tensor, steps: int = 5) -> Tensor:
     a, b, c = _NEWTON_SCHULZ
-    x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    if x.device.type != "cpu" or _cpu_multiplies_bf16():
-        x = x.bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.float()
+    return x
 
 
 def gradient_of(parameter: nn.Parameter) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sllm_export.config import ModelConfig
 
-from .layers import DecoderLayer, EncoderLayer, LayerStack
+from .layers import DecoderLayer, EncoderLayer, LayerStack, Memory
 from .norm import NORM_EPS
 from .slots import SlotMemory, SlotPooling
 
@@ -91,15 +91,15 @@ class SentenceDecoder(TokenInput):
         self.memory = None if svae.slots == 1 else SlotMemory(size, svae.slots)
         self.linear = nn.Linear(size, config.vocab_size)
 
-    def memory_of(self, sentence: Tensor) -> Tensor:
-        """Sentence vectors [N, D] -> what the layers attend to, [N, slots, D]."""
+    def memory_of(self, sentence: Tensor) -> Memory:
+        """Sentence vectors [N, D] -> what the layers attend to."""
         return sentence[:, None] if self.memory is None else self.memory(sentence)
 
     def states(self, ids: Tensor, sentence: Tensor) -> Tensor:
         """ids [N, T] with bos, sentence vectors [N, D] -> states [N, T, D] before the output."""
         return self.decoder(self.embed(ids), self.memory_of(sentence))
 
-    def step(self, ids: Tensor, position: int, memory: Tensor, cache: DecoderCache) -> Tensor:
+    def step(self, ids: Tensor, position: int, memory: Memory, cache: DecoderCache) -> Tensor:
         """ids [N] at `position`, after those that `cache` holds -> states [N, D]."""
         x = self.embed(ids[:, None], position)
         for number, layer in enumerate(self.decoder.layers):

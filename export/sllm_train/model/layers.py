@@ -11,7 +11,10 @@ from sllm_export.config import SvaeConfig
 
 from .attention import Extend, PackedAttention, SentenceVectorAttention
 from .norm import NORM_EPS
-from .slots import SlotAttention
+from .slots import SlotAttention, SlotEntries
+
+Memory = Tensor | SlotEntries
+"""What the decoder attends to: the sentence vectors [N, 1, D], or the entries of their slots."""
 
 
 class EncoderLayer(nn.Module):
@@ -62,9 +65,9 @@ class DecoderLayer(nn.Module):
         return self.linear2(F.relu(self.linear1(x)))
 
     def forward(
-        self, x: Tensor, memory: Tensor, first: int = 0, extend: Extend | None = None
+        self, x: Tensor, memory: Memory, first: int = 0, extend: Extend | None = None
     ) -> Tensor:
-        """x [N, T, D] of the positions from `first` on, memory [N, slots, D] -> [N, T, D]."""
+        """x [N, T, D] of the positions from `first` on -> [N, T, D]."""
         if self.norm_first:
             x = x + self.self_attn(self.norm1(x), None, causal=True, extend=extend)
             x = x + self.multihead_attn(self.norm2(x), memory, first)
@@ -82,7 +85,7 @@ class LayerStack(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(size, eps=NORM_EPS) if norm_first else None
 
-    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *others: Memory) -> Tensor:
         """All layers, one after the other."""
         for layer in self.layers:
             x = layer(x, *others)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,28 @@ from .attention import split_heads
 from .norm import NORM_EPS
 
 INTERLEAVED_BIAS = 4.0
+
+
+@dataclass
+class SlotEntries:
+    """The memory entries of N vectors: that of the whole vector, `whole` [N, D], and those of its
+    slots, `parts` [N, slots, C] times `linear` [D, C]; `embedding` [slots + 1, D] is added."""
+
+    whole: Tensor
+    parts: Tensor
+    linear: Tensor
+    embedding: Tensor
+
+    def __getitem__(self, rows: Tensor) -> SlotEntries:
+        """Those of these vectors."""
+        return SlotEntries(self.whole[rows], self.parts[rows], self.linear, self.embedding)
+
+    def projected(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """The entries mapped by `weight` [M, D] and `bias` [M] -> [N, slots + 1, M]. The map is
+        folded into `linear`: C is smaller than D."""
+        whole = F.linear(self.whole, weight)
+        parts = F.linear(self.parts, weight @ self.linear)
+        return torch.cat([whole[:, None], parts], 1) + F.linear(self.embedding, weight, bias)
 
 
 class SlotAttention(nn.Module):
@@ -31,11 +55,11 @@ class SlotAttention(nn.Module):
         self.position_bias = nn.Parameter(bias)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
-    def forward(self, x: Tensor, memory: Tensor, first: int) -> Tensor:
-        """x [N, T, D] of the positions from `first` on, memory [N, slots + 1, D] -> [N, T, D]."""
+    def forward(self, x: Tensor, memory: SlotEntries, first: int) -> Tensor:
+        """x [N, T, D] of the positions from `first` on -> [N, T, D]."""
         size = self.size
         query = F.linear(x, self.in_proj_weight[:size], self.in_proj_bias[:size])
-        packed = F.linear(memory, self.in_proj_weight[size:], self.in_proj_bias[size:])
+        packed = memory.projected(self.in_proj_weight[size:], self.in_proj_bias[size:])
         key, value = (split_heads(part, self.heads) for part in packed.chunk(2, -1))
         query = split_heads(query, self.heads)
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
@@ -86,8 +110,8 @@ class SlotMemory(nn.Module):
         self.linear = nn.Linear(size // slots, size, bias=False)
         self.embedding = nn.Parameter(torch.randn(slots + 1, size) * 0.02)
 
-    def forward(self, sentence: Tensor) -> Tensor:
-        """[N, D] -> [N, slots + 1, D], the entry of the whole vector first."""
+    def forward(self, sentence: Tensor) -> SlotEntries:
+        """The entries of sentence vectors [N, D]."""
         normed = self.norm(sentence.float())
-        parts = self.linear(normed.unflatten(-1, (self.slots, -1)))
-        return torch.cat([self.whole(normed)[:, None], parts], 1) + self.embedding
+        parts = normed.unflatten(-1, (self.slots, -1))
+        return SlotEntries(self.whole(normed), parts, self.linear.weight, self.embedding)

@@ -95,6 +95,12 @@ def substituted(text: str, draw: random.Random) -> str:
     return _WORD.sub(replaced, text)
 
 
+def names_in(text: str) -> list[str]:
+    """Each mention of a name of the vocabulary, in the text's order."""
+    found = (_entity(match[3]) for match in _WORD.finditer(text))
+    return [entity for entity in found if entity and _KIND_OF[entity] in _NAMES]
+
+
 def _lower(word: str) -> str:
     """A word as the vocabulary has it, whose case is one of `ball`, `Ball`, `BALL`."""
     return word.lower() if word[1:].islower() or word.isupper() else word
