@@ -47,7 +47,7 @@ fn flipped(bits: i32) -> i32 {
 }
 
 /// The `count` tokens of the highest scores in a part; of equal ones those of lower number.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Best<'a> {
     count: usize,
     tokens: Vec<Scored>,
@@ -89,6 +89,10 @@ impl<'a> Best<'a> {
                 self.tokens.push(((first + place) as u32, score));
             }
         }
+        self.sift_if_full();
+    }
+
+    fn sift_if_full(&mut self) {
         if self.tokens.len() >= self.count * GATHERED {
             self.sift();
         }
@@ -104,10 +108,12 @@ impl<'a> Best<'a> {
         }
     }
 
-    /// Add those that were found elsewhere.
+    /// Add those that were found elsewhere, and are not too low by now.
     pub fn merge(&mut self, other: Self) {
-        self.tokens.extend(other.tokens);
-        self.sift();
+        self.threshold = self.threshold.max(self.floor.threshold());
+        let high = |&(_, score): &Scored| score > self.threshold;
+        self.tokens.extend(other.tokens.into_iter().filter(high));
+        self.sift_if_full();
     }
 
     /// The tokens found, in no order; once all parts are merged, fewer than asked for only if others

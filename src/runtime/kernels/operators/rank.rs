@@ -142,13 +142,10 @@ impl Ranking {
         let (packed, vectors) = (&weights.packed, activations.len());
         let size = self.product.groups_of_part();
         let floors: Vec<Floor> = (0..vectors).map(|_| Floor::new()).collect();
-        let none: Vec<Best<'_>> = floors
-            .iter()
-            .map(|floor| Best::new(self.count, floor))
-            .collect();
+        let none = || floors.iter().map(|floor| Best::new(self.count, floor));
         let parts: Vec<Mutex<Part<'_>>> = (0..packed.groups().div_ceil(size))
             .map(|_| Part {
-                best: none.clone(),
+                best: none().collect(),
                 all: vec![Vec::new(); if wanted { vectors } else { 0 }],
             })
             .map(Mutex::new)
@@ -164,7 +161,7 @@ impl Ranking {
             };
             kernel.products(packed, groups, activations, take);
         })?;
-        let mut best = none;
+        let mut best: Vec<_> = none().collect();
         let mut all = Vec::new();
         for part in parts {
             let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
