@@ -120,6 +120,12 @@ impl Model {
                 Ok((graphs, info)) => {
                     warnings.extend(options.provider_options.warnings(provider));
                     let variant = variant.name.clone();
+                    if let (Some(kernel), None) = (options.matmul_kernel, info.matmul_kernel) {
+                        warnings.push(format!(
+                            "matmul-kernel {kernel} has no effect: the variant {variant} has no \
+                             weights of 4 or 8 bits for it"
+                        ));
+                    }
                     span.record("variant", &*variant);
                     span.record("provider", provider.name());
                     debug!(threads, spin_micros = spinning.as_micros() as u64, "loaded");

@@ -15,7 +15,7 @@ use crate::{
     bundle::Bundle,
     error::{Error, Result, TextError},
     eval::records::{Piece, Position, Records},
-    text::{Segmentation, SentenceTokenizer, TextPipeline, TextSentence, segments},
+    text::{SentenceTokenizer, TextPipeline, TextSentence},
 };
 use lengths::Lengths;
 use vocabulary::TokenCounts;
@@ -68,12 +68,11 @@ pub fn text_stats_with(
     )?;
     let mut counter = Counter {
         pipeline: &pipeline,
-        segmentation: bundle.segmentation,
         counts: Counts::new(bundle.config.vocab_size),
     };
-    let mut records = Records::open(text, Position::default())?;
+    let mut records = Records::open(text, Position::default(), bundle.segmentation.rule)?;
     while let Some(piece) = records.next_piece()? {
-        counter.add(&piece, text)?;
+        counter.add_piece(&piece, text)?;
         progress(piece.next_record.unwrap_or(piece.offset(0)));
     }
     report::report(&counter.counts, bundle, pipeline.tokenizer(), text)
@@ -112,27 +111,32 @@ impl Counts {
 
 struct Counter<'p> {
     pipeline: &'p TextPipeline,
-    segmentation: Segmentation,
     counts: Counts,
 }
 
 impl Counter<'_> {
-    fn add(&mut self, piece: &Piece, path: &Path) -> Result<()> {
+    fn add_piece(&mut self, piece: &Piece, path: &Path) -> Result<()> {
         let mut at = 0;
-        // Cut here and not by the pipeline, which does not tell the parts of a sentence that was
-        // split from sentences.
-        let mut sentences = segments(piece.text(), self.segmentation.tail);
-        for sentence in sentences.by_ref() {
-            self.add_sentence(sentence).map_err(|source| {
-                Error::Text(TextError::Unusable {
-                    path: path.to_owned(),
-                    byte: piece.offset(at),
-                    source: Box::new(source),
-                })
-            })?;
-            at += sentence.len();
+        let unusable = |at: usize, source| {
+            Error::Text(TextError::Unusable {
+                path: path.to_owned(),
+                byte: piece.offset(at),
+                source: Box::new(source),
+            })
+        };
+        let mut sentences = self.pipeline.sentences(piece.text())?;
+        let mut parts = 0;
+        while let Some(part) = sentences.next() {
+            let part = part.map_err(|source| unusable(at, source))?;
+            self.add(&part).map_err(|source| unusable(at, source))?;
+            parts += 1;
+            if !sentences.is_within_sentence() {
+                self.counts.split_sentences += u64::from(parts > 1);
+                parts = 0;
+            }
+            at = piece.text().len() - sentences.remaining_bytes();
         }
-        let dropped = sentences.remainder();
+        let dropped = sentences.dropped();
         self.counts.dropped_tails += u64::from(!dropped.is_empty());
         self.counts.dropped_bytes += dropped.len() as u64;
         if piece.next_record.is_some() {
@@ -144,20 +148,10 @@ impl Counter<'_> {
         Ok(())
     }
 
-    /// Count a sentence of the text, which may be more than one for the model.
-    fn add_sentence(&mut self, text: &str) -> Result<()> {
-        let mut parts = 0;
-        for part in self.pipeline.one_sentence(text)? {
-            self.add_part(&part?)?;
-            parts += 1;
-        }
-        self.counts.split_sentences += u64::from(parts > 1);
-        self.counts.sentences_of_record += parts;
-        Ok(())
-    }
-
-    fn add_part(&mut self, part: &TextSentence<'_>) -> Result<()> {
+    /// Count a sentence of the text, or a part of one that is too long for the model.
+    fn add(&mut self, part: &TextSentence<'_>) -> Result<()> {
         let counts = &mut self.counts;
+        counts.sentences_of_record += 1;
         counts.sentences.add(part.ids.len() as u64);
         counts.tokens.add(&part.ids);
         let kept = match part.truncated {

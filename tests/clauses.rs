@@ -75,6 +75,26 @@ fn the_model_sees_the_canonical_form() {
     }
 }
 
+/// Lines that say nothing belong to a sentence beside them, so that no text is lost.
+#[test]
+fn what_says_nothing_is_part_of_a_sentence() {
+    let text =
+        "\u{200b}\n \u{feff}\nOne.\n\u{200b}\n\u{ad}\nTwo, \u{2060}three. \u{200b}\n\u{200b}";
+    for limit in [500, 6] {
+        let found = sentences(&pipeline(limit), text);
+        let texts: String = found.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(texts, text);
+        let plain = sentences(&pipeline(limit), "One.\nTwo, three.");
+        assert!(
+            found
+                .iter()
+                .map(|(_, ids)| ids)
+                .eq(plain.iter().map(|(_, ids)| ids))
+        );
+    }
+    assert_eq!(sentences(&pipeline(500), "\u{200b}\n\u{200b}"), []);
+}
+
 #[test]
 fn the_end_of_a_text_changes_nothing() {
     let starts = [
@@ -89,7 +109,20 @@ fn the_end_of_a_text_changes_nothing() {
         "Line one\nline two",
     ];
     let ends = [
-        "", " ", "  ", "\n", "\r\n", "\t", "\r", "\n\n", " \n ", "\u{a0}", "\u{2028}",
+        "",
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "\r",
+        "\n\n",
+        " \n ",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{200b}",
+        " \u{feff}",
+        "\n\u{2060} \u{ad}\n",
     ];
     for (start, limit) in starts.iter().flat_map(|start| [(start, 500), (start, 6)]) {
         let pipeline = pipeline(limit);

@@ -18,6 +18,8 @@ mod http;
 mod json;
 #[path = "serve/killed.rs"]
 mod killed;
+#[path = "serve/left.rs"]
+mod left;
 #[path = "serve/limits.rs"]
 mod limits;
 #[path = "serve/lists.rs"]
@@ -26,6 +28,8 @@ mod lists;
 mod load;
 #[path = "serve/malformed.rs"]
 mod malformed;
+#[path = "serve/neutral.rs"]
+mod neutral;
 #[path = "serve/page.rs"]
 mod page;
 #[path = "serve/sentences.rs"]
@@ -34,6 +38,8 @@ mod sentences;
 mod server;
 #[path = "serve/sessions.rs"]
 mod sessions;
+#[path = "serve/shared.rs"]
+mod shared;
 #[path = "serve/slow.rs"]
 mod slow;
 mod support;

@@ -141,6 +141,30 @@ fn long_sentences_and_tails_are_told() {
     assert!(longest > 23);
 }
 
+/// Sentences are those of the bundle's own rule, and their tokens what its model sees.
+#[test]
+fn sentences_are_cut_by_the_rule_of_the_bundle() {
+    let folder = Folder::new();
+    let text =
+        "Dr. Smith paid 3.50 for a cat, a dog and a bird at 10:30.\nSo?  Mr. Fox\u{200b} ran";
+    let file = folder.file("text", text);
+    let bundle = Bundle::open("models/sllm-stories").unwrap();
+    let tokenizer = bundle.load_tokenizer().unwrap();
+    let limit = bundle.config.require_max_sentence_tokens().unwrap();
+    let pipeline = TextPipeline::new(tokenizer, bundle.segmentation, limit).unwrap();
+    let sentences: Vec<_> = pipeline
+        .sentences(text)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let tokens: usize = sentences.iter().map(|sentence| sentence.ids.len()).sum();
+    let found = text_stats(&bundle, &file, |_| ()).unwrap();
+    assert_eq!(found.sentences, sentences.len() as u64);
+    assert_eq!(found.tokens, tokens as u64);
+    assert_eq!((found.sentences, found.split_sentences), (4, 0));
+    assert_eq!(found.bytes, text.len() as u64);
+}
+
 /// A text that is read in several pieces has the sentences that the pipeline finds in it.
 #[test]
 fn a_long_text_has_the_sentences_of_its_records() {
@@ -196,7 +220,7 @@ fn what_is_no_text_is_an_error() {
     });
     match count(short.to_str().unwrap(), &folder.file("text", "a, \naé.")) {
         Err(Error::Text(TextError::Unusable { byte, source, .. })) => {
-            assert_eq!(byte, 4);
+            assert_eq!(byte, 5);
             assert!(matches!(
                 *source,
                 Error::Text(TextError::CharacterTooLong { .. })

@@ -16,25 +16,17 @@ from tokenizers import Encoding, Tokenizer
 from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
-from .text import clauses, entities, original
+from .text import entities, original
 from .text.split import split_words
-from .text.white_space import canonical
+from .text.white_space import canonical_pieces
 
 RECORD_END = "<|endoftext|>"
 RULES: dict[str, Callable[[str], list[str]]] = {
     "original": original.segment,
-    "clauses": lambda text: canonical_pieces(text),
+    "clauses": canonical_pieces,
 }
 ARRAYS = ("tokens", "sentence_starts", "record_starts")
 _FRAME_HEADER_BYTES = 18
-
-
-def canonical_pieces(text: str) -> list[str]:
-    """The pieces of `text` by the rule `clauses`, each in canonical form, none empty."""
-    pieces = clauses.segment(text)
-    last = len(pieces) - 1
-    forms = (canonical(piece, ends_text=number == last) for number, piece in enumerate(pieces))
-    return [form for form in forms if form]
 
 
 def sample_records(path: Path, max_bytes: int | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ use super::{
     ModelArgs,
     input::{self, Blank, Item},
     output::{self, percent},
-    sampling::SamplingArgs,
+    sampling::{MAX_SEED, SamplingArgs},
 };
 
 #[derive(Args, Debug)]
@@ -44,7 +44,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
             place,
         } = prompt?;
         // Each its own seed, so that one draw does not decide on all.
-        let seed = sampling.seed().wrapping_add(checked);
+        let seed = sampling.seed().wrapping_add(checked) & MAX_SEED;
         let options = GenerateOptions::default()
             .with_max_sentences(args.max_sentences)
             .with_sampling(sampling.clone().with_seed(seed));

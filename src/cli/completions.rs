@@ -1,9 +1,9 @@
 //! `completions`: a script that lets a shell complete the program's arguments.
 
-use std::io::{self, Write as _};
-
 use clap::{Args, Command};
 use clap_complete::Shell;
+
+use super::output;
 
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {
@@ -23,6 +23,6 @@ pub fn run(args: &CompletionsArgs, mut program: Command) -> anyhow::Result<()> {
         let split_name = name.replace('-', "__subcmd__");
         script = script.replace(&split_name, &name.replace('-', "__"));
     }
-    io::stdout().write_all(script.as_bytes())?;
+    output::piece(&script)?;
     Ok(())
 }

@@ -21,8 +21,7 @@ use super::{
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// Text file, - for stdin; a line `<|endoftext|>` ends a record, without one the file is one
-    /// record
+    /// Text file, - for stdin; `<|endoftext|>` ends a record, without one the file is one record
     #[arg(short, long, alias = "text", value_name = "FILE")]
     file: PathBuf,
     /// Only the first N records

@@ -90,15 +90,17 @@ pub fn text(
 /// Say that what stands on stdin is not read where texts are given as arguments, if anything does.
 /// To be called late, so that whoever writes there has begun.
 pub fn warn_of_unread_stdin<'t>(mut arguments: impl Iterator<Item = &'t String>) {
-    warn_of_stdin(arguments.next().is_some_and(|first| first != STDIN));
+    if arguments.next().is_some_and(|first| first != STDIN) {
+        warn_of_stdin("a text is given as an argument");
+    }
 }
 
-/// The same where `given` says that the text comes from elsewhere.
-pub fn warn_of_stdin(given: bool) {
-    if given && something_on_stdin() {
-        output::warn(
-            "standard input is not read, since a text is given as an argument (- stands for it)",
-        );
+/// The same, for a reason of another kind.
+pub fn warn_of_stdin(reason: &str) {
+    if something_on_stdin() {
+        output::warn(&format!(
+            "standard input is not read, since {reason} (- stands for it)"
+        ));
     }
 }
 

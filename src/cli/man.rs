@@ -24,7 +24,7 @@ pub fn run(args: &ManArgs, program: Command) -> anyhow::Result<()> {
     let mut program = program.disable_help_subcommand(true);
     program.build();
     let Some(dir) = &args.dir else {
-        io::stdout().write_all(&page(&Man::new(program))?)?;
+        output::piece(&String::from_utf8(page(&Man::new(program))?)?)?;
         return Ok(());
     };
     let mut commands = vec![program.clone()];

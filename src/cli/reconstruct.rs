@@ -119,6 +119,12 @@ fn cut<'t>(
             "{place}: the unfinished sentence {dropped:?} was dropped"
         ));
     }
+    if !args.segment && sentences.len() > 1 {
+        output::warn(&format!(
+            "{place}: too long for one sentence, split into {} (--segment cuts at sentences)",
+            sentences.len()
+        ));
+    }
     for sentence in sentences.iter().filter(|sentence| sentence.truncated) {
         output::warn(&format!("{place}: {:?} was cut short", sentence.text));
     }

@@ -133,6 +133,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 path.display()
             );
         }
+        if path == Path::new("-") {
+            bail!("a session is not read from stdin: name a file (./- for one that is called -)");
+        }
         input::check_readable(path)?;
     }
     if let Some(path) = args.save_path() {
@@ -148,9 +151,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .model
         .load_bundle(&bundle.dir, args.model.load.variant.as_deref())?;
     let load = started.elapsed();
-    let given = args.prompt.iter().chain(&args.prompt_option).next();
-    let continues = given.is_none() && args.file.is_none() && args.goes_on();
-    input::warn_of_stdin(continues || given.is_some_and(|text| text != "-"));
+    input::warn_of_unread_stdin(args.prompt.iter().chain(&args.prompt_option));
+    if args.continues_without_text() {
+        input::warn_of_stdin("a session is continued without a text");
+    }
     args.sampling.warn_without_effect(&sampling);
     let cancel = CancelHandle::new();
     let options = options
@@ -383,11 +387,16 @@ impl RunArgs {
         self.load_path().is_some()
     }
 
+    fn continues_without_text(&self) -> bool {
+        let text = self.prompt.as_deref().or(self.prompt_option.as_deref());
+        text.is_none() && self.file.is_none() && self.goes_on()
+    }
+
     fn prompt(&self) -> anyhow::Result<String> {
-        let prompt = self.prompt.as_deref().or(self.prompt_option.as_deref());
-        if prompt.is_none() && self.file.is_none() && self.goes_on() {
+        if self.continues_without_text() {
             return Ok(String::new());
         }
+        let prompt = self.prompt.as_deref().or(self.prompt_option.as_deref());
         let text = input::text(prompt, self.file.as_deref(), "the prompt")?;
         input::check_prompt(&text, self.goes_on())?;
         Ok(text)

@@ -119,6 +119,9 @@ impl SamplingArgs {
 }
 
 /// A seed of 32 bits, short enough to be typed.
+/// The largest seed that the option takes.
+pub const MAX_SEED: u64 = i64::MAX as u64;
+
 fn random_seed() -> u64 {
     rand::random::<u32>().into()
 }

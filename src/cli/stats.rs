@@ -24,8 +24,7 @@ const BAR_WIDTH: f64 = 40.0;
 
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Text file, - for stdin; a line `<|endoftext|>` ends a record, without one the file is one
-    /// record
+    /// Text file, - for stdin; `<|endoftext|>` ends a record, without one the file is one record
     #[arg(short, long, alias = "text", value_name = "FILE")]
     file: PathBuf,
     /// Draw the lengths of the sentences into an SVG file

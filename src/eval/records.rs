@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result, TextError},
-    text::{LineFeeds, Tail, is_blank, segments},
+    text::{LineFeeds, Rule, Segmentation, is_blank},
 };
 
-/// What ends a record: a line of its own, or in a line.
+/// What ends a record, on a line of its own or in a line.
 pub const SEPARATOR: &str = "<|endoftext|>";
 /// The longest text of a record that is held at once, in bytes; a longer one is handed out in
 /// pieces that end with a sentence.
@@ -58,6 +58,7 @@ impl Piece {
 pub struct Records {
     reader: BufReader<File>,
     path: PathBuf,
+    rule: Rule,
     /// Text of the record that was read and not handed out.
     buffer: Vec<u8>,
     /// Where `buffer` begins in the file.
@@ -70,7 +71,8 @@ pub struct Records {
 }
 
 impl Records {
-    pub fn open(path: &Path, from: Position) -> Result<Self> {
+    /// The text of a file from a place on; pieces of records end with a sentence by `rule`.
+    pub fn open(path: &Path, from: Position, rule: Rule) -> Result<Self> {
         let (reader, offset) = open_at(path, from.offset).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
@@ -78,6 +80,7 @@ impl Records {
         Ok(Self {
             reader,
             path: path.to_owned(),
+            rule,
             buffer: Vec::new(),
             offset,
             searched: 0,
@@ -161,7 +164,7 @@ impl Records {
         })
     }
 
-    /// The sentences of a full buffer but for the last one, which may go on.
+    /// The sentences of a full buffer but for the last two: a mark may need what follows it.
     fn cut(&mut self) -> Result<Option<Piece>> {
         // What comes after may begin a separator.
         let bytes = self.without_nul(self.buffer.get(..self.searched).unwrap_or_default())?;
@@ -178,13 +181,16 @@ impl Records {
         let kept = self.without_indent(text);
         let trimmed = text.len() - kept.len();
         let mut text = LineFeeds::new(kept);
-        let mut pieces = segments(&text.text, Tail::Keep);
-        let last = std::iter::from_fn(|| pieces.next()).last();
+        let [mut last, mut before] = [0; 2];
+        for sentence in Segmentation::default()
+            .with_rule(self.rule)
+            .segments(&text.text)
+        {
+            (before, last) = (last, sentence.len());
+        }
         // One sentence that is as long as this is cut where it happens to be.
-        let end = match text.text.len() - last.map_or(0, str::len) {
-            0 => text.text.len(),
-            end => end,
-        };
+        let ends = [before + last, last, 0].map(|kept| text.text.len() - kept);
+        let end = ends.into_iter().find(|&end| end > 0).unwrap_or(0);
         let taken = trimmed + text.original(end);
         text.text.truncate(end);
         let piece = (end > 0).then(|| Piece {

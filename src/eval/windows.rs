@@ -61,7 +61,7 @@ impl<'m> Windows<'m> {
     ) -> Result<Self> {
         Ok(Self {
             pipeline,
-            records: Records::open(path, from)?,
+            records: Records::open(path, from, pipeline.segmentation().rule)?,
             path: path.to_owned(),
             limit,
             left: None,

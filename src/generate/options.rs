@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::LogitsHook;
-use crate::cancel::CancelHandle;
+use super::{LogitsHook, stop_text};
 use crate::{
-    error::{Error, Result, SHOWN_CHARS},
+    cancel::CancelHandle,
+    error::{Error, Result},
     model::{Model, Network},
     sampling::SamplingOptions,
-    text::{Tail, segments},
+    text::{Rule, Segmentation, TextPipeline},
 };
 
 /// Most texts of [`GenerateOptions::with_stop_text`].
@@ -123,33 +123,26 @@ impl GenerateOptions {
     /// in a stop text are LF too.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for an empty text, for one that continues after the end of a sentence
-    /// (it is looked for within each sentence), and for more than 16 of them.
+    /// [`Error::InvalidOption`] for an empty text, for more than 16 of them, and for one that
+    /// continues after the end of a sentence, since it is looked for within each sentence: here
+    /// where each [`Rule`] cuts it, and in generation where that of the model does.
     pub fn with_stop_text(mut self, stop_text: impl Into<String>) -> Result<Self> {
-        let stop_text = stop_text.into();
-        let refused = |allowed: String| {
-            let shown: String = stop_text.chars().take(SHOWN_CHARS).collect();
-            let rest = match shown.len() < stop_text.len() {
-                true => "...",
-                false => "",
-            };
-            Error::InvalidOption {
-                option: "stop",
-                value: format!("{shown:?}{rest}"),
-                allowed,
-            }
-        };
-        if stop_text.is_empty() {
-            return Err(refused("a text of one character or more".into()));
+        let text = stop_text.into();
+        let refused = |allowed: &str| Err(stop_text::refused(&text, allowed));
+        if text.is_empty() {
+            return refused("a text of one character or more");
         }
-        let sentences = segments(stop_text.trim_start(), Tail::Keep).count();
-        if sentences > 1 {
-            return Err(refused("a text that ends with its first sentence".into()));
+        let crosses = |rule| {
+            let rule = Segmentation::default().with_rule(rule);
+            stop_text::crosses_sentences(rule.segments(&text))
+        };
+        if [Rule::Original, Rule::Clauses].into_iter().all(crosses) {
+            return refused(stop_text::ONE_SENTENCE);
         }
         if self.stop_texts.len() >= MAX_STOP_TEXTS {
-            return Err(refused(format!("{MAX_STOP_TEXTS} stop texts at most")));
+            return refused(&format!("{MAX_STOP_TEXTS} stop texts at most"));
         }
-        self.stop_texts.push(stop_text);
+        self.stop_texts.push(text);
         Ok(self)
     }
 
@@ -292,6 +285,15 @@ impl GenerateOptions {
     pub(super) fn avoids_repeats(&self) -> bool {
         self.avoid_repeats
             .unwrap_or(self.sampling().temperature > 0.0)
+    }
+
+    /// Refuse stop texts that no sentence holds, as the model cuts them.
+    pub(crate) fn check_stop_texts(&self, pipeline: &TextPipeline) -> Result<()> {
+        let crosses = |text: &&String| stop_text::crosses_sentences(pipeline.pieces(text));
+        match self.stop_texts.iter().find(crosses) {
+            Some(text) => Err(stop_text::refused(text, stop_text::ONE_SENTENCE)),
+            None => Ok(()),
+        }
     }
 
     /// Refuse what a token-level model cannot do.

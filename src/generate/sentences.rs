@@ -50,7 +50,11 @@ impl<C: DerefMut<Target = SentenceContext>> RowLoop<C> for SentenceRows<C> {
         if context.prediction().is_none() {
             return Err((context, Error::EmptyContext));
         }
-        let tokens = self.model.shared().special_tokens();
+        let shared = self.model.shared();
+        if let Err(error) = options.check_stop_texts(&shared.pipeline) {
+            return Err((context, error));
+        }
+        let tokens = shared.special_tokens();
         let progress = Progress::new(options, tokens, context.sentences());
         self.rows.join(id, context, progress)
     }

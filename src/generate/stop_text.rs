@@ -2,7 +2,31 @@
 
 use std::ops::ControlFlow;
 
-use crate::text::with_line_feeds;
+use crate::{
+    error::{Error, SHOWN_CHARS},
+    text::{Segments, with_line_feeds},
+};
+
+/// What a stop text may be, besides not empty: it is looked for within each sentence.
+pub(super) const ONE_SENTENCE: &str = "a text that ends with its first sentence";
+
+/// Whether a stop text that is cut into these pieces goes on after its first sentence.
+pub(super) fn crosses_sentences(pieces: Segments<'_>) -> bool {
+    pieces.filter(|piece| !piece.trim().is_empty()).count() > 1
+}
+
+pub(super) fn refused(text: &str, allowed: &str) -> Error {
+    let shown: String = text.chars().take(SHOWN_CHARS).collect();
+    let rest = match shown.len() < text.len() {
+        true => "...",
+        false => "",
+    };
+    Error::InvalidOption {
+        option: "stop",
+        value: format!("{shown:?}{rest}"),
+        allowed: allowed.to_owned(),
+    }
+}
 
 /// Passes text on, but never a part of a stop text: what may be its beginning is held back.
 pub(super) struct StopText {

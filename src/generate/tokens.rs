@@ -46,7 +46,10 @@ impl<C: DerefMut<Target = TokenContext>> RowLoop<C> for TokenRows<C> {
         context: C,
         options: GenerateOptions,
     ) -> std::result::Result<(), (C, Error)> {
-        if let Err(error) = options.check_token_level() {
+        let checked = options
+            .check_token_level()
+            .and_then(|()| options.check_stop_texts(&self.model.shared.pipeline));
+        if let Err(error) = checked {
             return Err((context, error));
         }
         if context.ids().is_empty() {

@@ -70,7 +70,7 @@ impl Answered {
                 Event::Started { tokens, .. } if choice % self.choices_of_prompt == 0 => {
                     self.usage.prompt_tokens += tokens;
                 }
-                Event::Started { .. } => {}
+                Event::Started { .. } | Event::Described(_) => {}
                 Event::Text(text) => return Some(Ok(Piece::Text(choice, text))),
                 Event::Sentence(sentence) => {
                     self.usage.completion_tokens += sentence.token_ids.len();

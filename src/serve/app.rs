@@ -17,7 +17,7 @@ use super::{
     auth::Keys,
     chat_template::ChatTemplate,
     error::ApiError,
-    job::{Events, Job, answers},
+    job::{Events, Job},
     metrics::{Gauges, Metrics, ModelGauges},
     prompt::Prompt,
     queue::Queue,
@@ -123,7 +123,9 @@ impl App {
                 model.config().name
             );
         }
-        Ok(Queue::new(rows, max_queue, model.parallel_runs()))
+        let metrics = Arc::clone(&self.metrics);
+        let threads = model.parallel_runs();
+        Ok(Queue::new(rows, max_queue, threads, metrics))
     }
 
     pub fn models(&self) -> &[Arc<Served>] {
@@ -208,11 +210,8 @@ impl App {
     /// Queue the parts of a request.
     pub fn submit(&self, served: &Served, requests: Vec<Request>) -> Result<Events, ApiError> {
         let scheduler = served.scheduler()?;
-        let (answers, events) = answers(
-            requests.len(),
-            self.settings.request_timeout,
-            scheduler.post(),
-        );
+        let limit = self.settings.request_timeout;
+        let (answers, events) = scheduler.answers(requests.len(), limit);
         let jobs = requests.into_iter().zip(answers);
         let jobs = jobs.map(|(request, answer)| Job {
             home: request.home,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
 use super::{app::App, error::ApiError, head, json};
-pub use json::{Fields, Neutral};
+pub use json::{Fields, Neutral, Unsupported};
 
 /// A body that is slower than this is refused, or slower than a request may be.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
@@ -33,6 +33,23 @@ impl<T: Fields> FromRequest<Arc<App>> for Body<T> {
         let limit = OVERHEAD_BYTES + JSON_BYTES * app.settings.max_prompt_bytes;
         let bytes = read(request, limit, app).await?;
         json::parse(&bytes).map(Self)
+    }
+}
+
+/// A body that is empty, or an object without fields.
+pub struct NoFields;
+
+impl FromRequest<Arc<App>> for NoFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let checked = head::check_body(request.headers(), head::JSON);
+        let bytes = read(request, OVERHEAD_BYTES, app).await?;
+        if bytes.is_empty() {
+            return Ok(Self);
+        }
+        checked?;
+        json::parse::<json::Empty>(&bytes).map(|_| Self)
     }
 }
 

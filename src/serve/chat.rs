@@ -15,11 +15,11 @@ use utoipa::ToSchema;
 use super::{
     answer::{Answered, Piece, Usage},
     app::{App, new_id, unix_seconds},
-    body::{Body, Fields, Neutral},
-    completions::{StreamOptions, choices, submit},
+    body::{Body, Fields, Neutral, Unsupported},
+    completions::{choices, submit},
     error::{ApiError, library::MESSAGES},
     json::Object,
-    options::Generation,
+    options::{Generation, StreamOptions},
     prompts::Texts,
     refusals::Refusals,
     sse::{self, Gone, Writer},
@@ -47,6 +47,12 @@ pub struct ChatRequest {
     /// Not used.
     #[allow(dead_code)]
     user: Option<String>,
+    /// Not used.
+    #[allow(dead_code)]
+    safety_identifier: Option<String>,
+    /// Not used.
+    #[allow(dead_code)]
+    prompt_cache_key: Option<String>,
     #[serde(flatten)]
     generation: Generation,
 }
@@ -60,28 +66,34 @@ impl Fields for ChatRequest {
         "stream",
         "stream_options",
         "user",
+        "safety_identifier",
+        "prompt_cache_key",
     ];
     const UNSUPPORTED: &'static [(&'static str, Neutral)] = &[
         ("logprobs", Neutral::False),
-        ("top_logprobs", Neutral::Null),
+        ("top_logprobs", Neutral::Zero),
         ("logit_bias", Neutral::Empty),
         ("presence_penalty", Neutral::Zero),
         ("frequency_penalty", Neutral::Zero),
         ("tools", Neutral::Empty),
         ("tool_choice", Neutral::Word("none")),
-        ("parallel_tool_calls", Neutral::Null),
+        ("parallel_tool_calls", Neutral::Bool),
         ("functions", Neutral::Empty),
         ("function_call", Neutral::Word("none")),
         ("response_format", Neutral::Word("text")),
-        ("modalities", Neutral::Null),
+        ("modalities", Neutral::List("text")),
         ("audio", Neutral::Null),
         ("prediction", Neutral::Null),
         ("reasoning_effort", Neutral::Null),
         ("verbosity", Neutral::Null),
         ("web_search_options", Neutral::Null),
-        ("service_tier", Neutral::Word("auto")),
+        ("service_tier", Neutral::OneOf(&["auto", "default"])),
         ("store", Neutral::False),
         ("metadata", Neutral::Empty),
+    ];
+    const UNSUPPORTED_WITHIN: &'static [(&'static str, Unsupported)] = &[
+        (MESSAGES, Message::UNSUPPORTED),
+        ("stream_options", StreamOptions::UNSUPPORTED),
     ];
     type Part = Generation;
 }

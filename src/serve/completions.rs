@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 use super::{
     answer::{Answered, Piece, Usage},
     app::{App, Request, Served, new_id, unix_seconds},
-    body::{Body, Fields, Neutral},
+    body::{Body, Fields, Neutral, Unsupported},
     error::ApiError,
     job::Events,
     json::Object,
-    options::Generation,
+    options::{Generation, StreamOptions},
     prompt::Prompt,
     prompts::{Prompts, Texts},
     refusals::Refusals,
@@ -51,28 +51,6 @@ pub struct CompletionRequest {
     generation: Generation,
 }
 
-/// What a stream has besides its text.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StreamOptions {
-    /// One more chunk at the end, with the numbers of tokens.
-    #[serde(default)]
-    pub include_usage: Option<bool>,
-}
-
-impl StreamOptions {
-    /// Whether the usage is asked for; only streams have these options.
-    pub fn usage(options: Option<&Object<Self>>, stream: bool) -> Result<bool, ApiError> {
-        match options {
-            Some(_) if !stream => Err(ApiError::invalid(
-                "stream_options",
-                "stream_options is for streams only: set `stream` to true",
-            )),
-            options => Ok(options.and_then(|options| options.0.include_usage) == Some(true)),
-        }
-    }
-}
-
 impl Fields for CompletionRequest {
     const FIELDS: &'static [&'static str] = &[
         "model",
@@ -90,6 +68,8 @@ impl Fields for CompletionRequest {
         ("presence_penalty", Neutral::Zero),
         ("frequency_penalty", Neutral::Zero),
     ];
+    const UNSUPPORTED_WITHIN: &'static [(&'static str, Unsupported)] =
+        &[("stream_options", StreamOptions::UNSUPPORTED)];
     type Part = Generation;
 }
 
@@ -137,8 +117,14 @@ pub async fn create(
     let served = app.model(request.model.as_deref())?;
     let stream = request.stream.unwrap_or(false);
     let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
-    let prompts = request.prompt.into_texts("prompt", &served.model)?;
+    let mut prompts = request.prompt.into_texts("prompt", &served.model)?;
     let n = choices(request.n, served)?;
+    if stream && prompts.all.len() > 1 {
+        // The first one alone would decide on the status.
+        check_texts(&app, served, &prompts, n)?;
+        let work = move |model: &Model| prompts.check(model).map(|()| prompts);
+        prompts = app.run(served, work).await?;
+    }
     let events = submit(&app, served, &prompts, n, request.generation)?;
     let answered = Answered::begin(events, n).await?;
     let form = Form {
@@ -197,8 +183,7 @@ pub fn submit(
     n: usize,
     mut generation: Generation,
 ) -> Result<Events, ApiError> {
-    app.check_bytes(texts.param(), &texts.all)?;
-    check_texts(served.max_texts()?, texts, n)?;
+    check_texts(app, served, texts, n)?;
     generation.draw_seed();
     let options = (0..n).map(|choice| generation.options(&served.model, choice));
     let options = options.collect::<Result<Vec<_>, _>>()?;
@@ -216,7 +201,9 @@ pub fn submit(
 }
 
 /// Refuse what could never be admitted.
-fn check_texts(limit: usize, prompts: &Texts, n: usize) -> Result<(), ApiError> {
+fn check_texts(app: &App, served: &Served, prompts: &Texts, n: usize) -> Result<(), ApiError> {
+    app.check_bytes(prompts.param(), &prompts.all)?;
+    let limit = served.max_texts()?;
     let count = prompts.all.len();
     let message = match (count, count.saturating_mul(n) <= limit) {
         (0, _) => "the list of prompts is empty".to_owned(),

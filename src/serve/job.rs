@@ -15,7 +15,12 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{error::ApiError, prompt::Prompt, store::Lease};
+use super::{
+    error::ApiError,
+    prompt::Prompt,
+    queue::Queue,
+    store::{Description, Lease},
+};
 
 /// Least time between two texts of a sentence: a token each, they would take the server and its
 /// client more time than the graphs.
@@ -69,6 +74,8 @@ pub struct Answer {
     cancel: CancelHandle,
     /// Whether a job of the request has begun.
     started: Arc<AtomicBool>,
+    /// Whether a job of the request has failed while its client was there.
+    failed: Arc<AtomicBool>,
     pub arrived: Instant,
     deadline: Instant,
 }
@@ -84,6 +91,8 @@ pub enum Event {
     /// A piece of text, in whole characters.
     Text(String),
     Sentence(Sentence),
+    /// The session that a text was appended to, as it was given back.
+    Described(Arc<Description>),
     /// It has ended well.
     Ended(End),
     Failed(ApiError),
@@ -121,6 +130,9 @@ impl End {
 pub struct Events {
     receiver: UnboundedReceiver<(usize, Event)>,
     cancel: CancelHandle,
+    queue: Arc<Queue>,
+    /// Whether all jobs have ended.
+    is_over: bool,
     ready: VecDeque<(usize, Event)>,
     /// Texts that wait for `text_from`, one of a job.
     texts: Vec<(usize, String)>,
@@ -128,10 +140,16 @@ pub struct Events {
 }
 
 impl Events {
-    fn new(receiver: UnboundedReceiver<(usize, Event)>, cancel: CancelHandle) -> Self {
+    fn new(
+        receiver: UnboundedReceiver<(usize, Event)>,
+        cancel: CancelHandle,
+        queue: Arc<Queue>,
+    ) -> Self {
         Self {
             receiver,
             cancel,
+            queue,
+            is_over: false,
             ready: VecDeque::new(),
             texts: Vec::new(),
             text_from: Instant::now(),
@@ -169,7 +187,10 @@ impl Events {
                     self.pass_texts();
                     self.ready.push_back(other);
                 }
-                None if self.texts.is_empty() => return None,
+                None if self.texts.is_empty() => {
+                    self.is_over = true;
+                    return None;
+                }
                 None => self.pass_texts(),
             }
         }
@@ -189,14 +210,22 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         self.cancel.cancel();
+        if !self.is_over {
+            self.queue.remove_abandoned();
+        }
     }
 }
 
-/// The answers of so many jobs that arrive now and must end within `timeout`.
-pub fn answers(jobs: usize, timeout: Duration, post: &Post) -> (Vec<Answer>, Events) {
+/// The answers of so many jobs that arrive now, wait in `queue` and must end within `timeout`.
+pub fn answers(
+    jobs: usize,
+    timeout: Duration,
+    post: &Post,
+    queue: &Arc<Queue>,
+) -> (Vec<Answer>, Events) {
     let (events, receiver) = unbounded_channel();
     let cancel = CancelHandle::new();
-    let started = Arc::new(AtomicBool::new(false));
+    let (started, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let arrived = Instant::now();
     let answer = |number| Answer {
         number,
@@ -204,15 +233,19 @@ pub fn answers(jobs: usize, timeout: Duration, post: &Post) -> (Vec<Answer>, Eve
         post: post.clone(),
         cancel: cancel.clone(),
         started: Arc::clone(&started),
+        failed: Arc::clone(&failed),
         arrived,
         deadline: arrived + timeout,
     };
     let answers = (0..jobs).map(answer).collect();
-    (answers, Events::new(receiver, cancel))
+    (answers, Events::new(receiver, cancel, Arc::clone(queue)))
 }
 
 impl Answer {
     pub fn send(&self, event: Event) {
+        if matches!(event, Event::Failed(_)) && !self.is_abandoned() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
         // The task ends with the runtime only.
         let _ = self.post.letters.send(Letter {
             events: self.events.clone(),
@@ -242,6 +275,13 @@ impl Answer {
     /// Whether the client is gone.
     pub fn is_abandoned(&self) -> bool {
         self.cancel.is_cancelled() || self.events.is_closed()
+    }
+
+    /// Whether the job ends for its client, who left, or its time, and not for another job of its
+    /// request, which failed.
+    pub fn is_cancelled(&self) -> bool {
+        let failed = self.failed.load(Ordering::Relaxed);
+        self.remaining().is_zero() || (self.is_abandoned() && !failed)
     }
 
     /// Why the job is not to be worked on any more.

@@ -82,7 +82,7 @@ impl Metrics {
             &mut out,
             "requests_total",
             "counter",
-            "Answers by endpoint and status.",
+            "Requests by endpoint and status, 499 where the client left before the answer.",
         )?;
         for ((endpoint, status), count) in self.requests().iter() {
             writeln!(

@@ -33,7 +33,7 @@ mod store;
 
 use std::{
     io::{self, Write as _},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     path::PathBuf,
     sync::Arc,
     thread,
@@ -123,7 +123,7 @@ async fn serve(
     warn: impl Fn(&str),
 ) -> anyhow::Result<()> {
     let place = format!("{}:{}", settings.host, settings.port);
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await;
+    let listener = TcpListener::bind((without_brackets(&settings.host), settings.port)).await;
     let listener = listener.with_context(|| format!("cannot listen on {place}"))?;
     let address = listener.local_addr()?;
     if !is_local(address.ip()) && keys.is_empty() {
@@ -170,6 +170,16 @@ async fn serve(
     Ok(())
 }
 
+/// The address of `[::1]`, as it stands in a URL; another host as it is.
+fn without_brackets(host: &str) -> &str {
+    let within = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    within
+        .filter(|address| address.parse::<Ipv6Addr>().is_ok())
+        .unwrap_or(host)
+}
+
 fn is_local(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
@@ -204,5 +214,26 @@ impl Signals {
         }
         #[cfg(not(unix))]
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_stand_in_brackets() {
+        for (host, expected) in [
+            ("[::1]", "::1"),
+            ("[::]", "::"),
+            ("::1", "::1"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("localhost", "localhost"),
+            ("[localhost]", "[localhost]"),
+            ("[::1", "[::1"),
+            ("[]", "[]"),
+        ] {
+            assert_eq!(without_brackets(host), expected);
+        }
     }
 }

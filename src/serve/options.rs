@@ -4,7 +4,11 @@ use serde::Deserialize;
 use sllm_ort::{GenerateOptions, Model, SamplingOptions};
 use utoipa::ToSchema;
 
-use super::{body::Fields, error::ApiError};
+use super::{
+    body::{Fields, Neutral, Unsupported},
+    error::ApiError,
+    json::Object,
+};
 use crate::number_option::SamplingOverrides;
 
 /// Most stop texts, as in OpenAI's API.
@@ -60,6 +64,30 @@ pub struct Generation {
     pub stop: Option<OneOrMany>,
     /// Continue where the model predicts the end of the text.
     pub ignore_eos: Option<bool>,
+}
+
+/// What a stream has besides its text.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOptions {
+    /// One more chunk at the end, with the numbers of tokens.
+    #[serde(default)]
+    pub include_usage: Option<bool>,
+}
+
+impl StreamOptions {
+    pub const UNSUPPORTED: Unsupported = &[("include_obfuscation", Neutral::False)];
+
+    /// Whether the usage is asked for; only streams have these options.
+    pub fn usage(options: Option<&Object<Self>>, stream: bool) -> Result<bool, ApiError> {
+        match options {
+            Some(_) if !stream => Err(ApiError::invalid(
+                "stream_options",
+                "stream_options is for streams only: set `stream` to true",
+            )),
+            options => Ok(options.and_then(|options| options.0.include_usage) == Some(true)),
+        }
+    }
 }
 
 /// A text or a list of texts.

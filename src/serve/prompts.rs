@@ -1,7 +1,9 @@
 //! Texts of a request, as OpenAI's API takes them: as text or as token ids.
 
+use std::ops::ControlFlow;
+
 use serde::Deserialize;
-use sllm_ort::Model;
+use sllm_ort::{Error, Model};
 use utoipa::ToSchema;
 
 use super::error::ApiError;
@@ -57,6 +59,22 @@ impl Texts {
             false => self.param.to_owned(),
         }
     }
+
+    /// Refuse the first text that the model cannot continue, as far as that is known without a run.
+    pub fn check(&self, model: &Model) -> Result<(), ApiError> {
+        for (index, text) in self.all.iter().enumerate() {
+            let refused = |error: &Error| ApiError::of_library(error, &self.name(index));
+            let session = model.session();
+            let mut session = session.map_err(|error| ApiError::of_library(&error, "model"))?;
+            // Cancelled before its first run, if it comes to one.
+            match session.append_with(text, |_| ControlFlow::Break(())) {
+                Ok(_) if session.is_empty() => return Err(refused(&Error::EmptyContext)),
+                Ok(_) | Err(Error::Cancelled) => {}
+                Err(error) => return Err(refused(&error)),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Prompts {
@@ -98,7 +116,8 @@ impl Prompts {
     }
 }
 
-/// The text of token ids. Bos and padding stand for nothing, eos for the end of a sentence.
+/// The text of token ids. Bos and padding stand for nothing, eos for the white space behind a
+/// sentence.
 fn decode(param: &str, ids: &[u32], model: &Model) -> Result<String, ApiError> {
     let pipeline = model.text_pipeline();
     let size = pipeline.tokenizer().vocab_size();

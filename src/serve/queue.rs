@@ -2,13 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Instant,
 };
 
 use super::{
     error::ApiError,
     job::{Event, Job},
+    metrics::Metrics,
     prompt::Prompt,
 };
 
@@ -19,6 +20,7 @@ pub struct Queue {
     max_running: usize,
     max_waiting: usize,
     threads: usize,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -34,13 +36,19 @@ struct State {
 
 impl Queue {
     /// At most so many jobs run on so many threads, and so many wait.
-    pub fn new(max_running: usize, max_waiting: usize, threads: usize) -> Self {
+    pub fn new(
+        max_running: usize,
+        max_waiting: usize,
+        threads: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
             max_running,
             max_waiting,
             threads,
+            metrics,
         }
     }
 
@@ -123,6 +131,25 @@ impl Queue {
         let mut state = self.state();
         state.running = state.running.saturating_sub(1);
         drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Free the places of waiting jobs whose clients are gone.
+    pub fn remove_abandoned(&self) {
+        let mut state = self.state();
+        if !state.waiting.iter().any(|job| job.answer.is_abandoned()) {
+            return;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        let (abandoned, kept): (VecDeque<_>, VecDeque<_>) = waiting
+            .into_iter()
+            .partition(|job| job.answer.is_abandoned());
+        state.waiting = kept;
+        drop(state);
+        let cancelled = abandoned.iter().filter(|job| job.answer.is_cancelled());
+        let count = cancelled.count() as u64;
+        drop(abandoned);
+        self.metrics.cancelled.fetch_add(count, Ordering::Relaxed);
         self.changed.notify_all();
     }
 

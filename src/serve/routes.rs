@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowHeaders, CorsLayer},
+};
 use utoipa::OpenApi as _;
 
 use super::{
@@ -26,6 +29,8 @@ use super::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The status of a request whose client left before the head of the answer, as nginx has it.
+const CLIENT_LEFT: u16 = 499;
 
 /// The router of the whole server.
 pub fn router(app: Arc<App>) -> anyhow::Result<Router> {
@@ -85,7 +90,8 @@ fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
     let cors = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        // Clients have headers of their own, such as x-stainless-lang.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([REQUEST_ID, header::RETRY_AFTER]);
     Ok(Some(cors))
 }
@@ -115,27 +121,58 @@ async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
     next.run(request).await
 }
 
-/// Count and log a request, without what is in it.
+/// A request that is counted and logged at its end, without what is in it.
+struct Record {
+    app: Arc<App>,
+    id: String,
+    method: Method,
+    endpoint: String,
+    started: Instant,
+    status: u16,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let Self {
+            app,
+            id,
+            method,
+            endpoint,
+            started,
+            status,
+        } = self;
+        let time = started.elapsed();
+        let milliseconds = time.as_millis() as u64;
+        tracing::info!(id = *id, %method, endpoint = *endpoint, status = *status, milliseconds, "request");
+        app.metrics.count_request(endpoint, *status);
+        if *status != CLIENT_LEFT {
+            app.metrics.time(Timer::Request, time);
+        }
+    }
+}
+
+/// Count and log a request. Where its client leaves, this is dropped before there is an answer.
 async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
     let endpoint = request.extensions().get::<MatchedPath>();
-    let endpoint = endpoint.map_or("other", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
-    let id = new_id("req");
+    let endpoint = endpoint.map_or("other", MatchedPath::as_str);
+    let mut record = Record {
+        app,
+        id: new_id("req"),
+        method: request.method().clone(),
+        endpoint: endpoint.to_owned(),
+        started: Instant::now(),
+        status: CLIENT_LEFT,
+    };
     let has_body = !request.body().is_end_stream();
     let mut response = next.run(request).await;
-    let time = started.elapsed();
-    let status = response.status().as_u16();
-    app.metrics.count_request(&endpoint, status);
+    record.status = response.status().as_u16();
     // A refusal may come before the body was read. The connection ends then, which the client has to
     // know: it would send its next request into it.
     if has_body && !response.status().is_success() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    app.metrics.time(Timer::Request, time);
-    tracing::info!(id, %method, endpoint, status, milliseconds = time.as_millis() as u64, "request");
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(&record.id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response

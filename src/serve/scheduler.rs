@@ -8,14 +8,14 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use sllm_ort::Model;
 
 use super::{
     error::ApiError,
-    job::{Job, Post},
+    job::{Answer, Events, Job, Post, answers},
     metrics::Metrics,
     queue::Queue,
 };
@@ -57,9 +57,9 @@ impl Scheduler {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the answers of this scheduler's jobs go through.
-    pub fn post(&self) -> &Post {
-        &self.post
+    /// The answers of so many jobs that arrive now and must end within `timeout`.
+    pub fn answers(&self, jobs: usize, timeout: Duration) -> (Vec<Answer>, Events) {
+        answers(jobs, timeout, &self.post, &self.queue)
     }
 
     /// Most jobs of a request.

@@ -1,26 +1,28 @@
 //! `/v1/sessions...`: contexts that stay.
 
 mod generate;
+mod info;
 mod snapshot;
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use sllm_ort::{Appended, Model, Session};
+use sllm_ort::{Model, Session};
 use utoipa::ToSchema;
 
 use super::{
     app::{App, Request},
-    body::{Body, Fields},
+    body::{Body, Fields, NoFields},
     error::{ApiError, library::SESSION},
     job::Event,
     path::Name,
     prompt::Prompt,
     refusals::Refusals,
-    store::{Lease, Origin},
+    store::{Description, Lease, Origin},
 };
 pub use generate::*;
+pub use info::*;
 pub use snapshot::*;
 
 /// A new session.
@@ -35,70 +37,6 @@ pub struct NewSession {
 impl Fields for NewSession {
     const FIELDS: &'static [&'static str] = &["model", "text"];
     type Part = ();
-}
-
-/// A session as it is.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SessionInfo {
-    id: String,
-    /// `session`
-    object: &'static str,
-    model: String,
-    /// The texts of its sentences.
-    sentences: Vec<String>,
-    /// Tokens of its sentences, bos included.
-    tokens: usize,
-    /// How many more sentences (in kind `opt` tokens) fit.
-    remaining: usize,
-    /// Memory of its KV cache.
-    memory_bytes: usize,
-    /// Seconds after its last use in which it is forgotten.
-    ttl: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    appended: Option<AppendedInfo>,
-}
-
-/// What was taken of a text.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AppendedInfo {
-    sentences: usize,
-    /// Sentences that were cut short.
-    truncated: usize,
-    /// The end of the text that the model drops; mostly empty.
-    dropped: String,
-}
-
-impl From<Appended> for AppendedInfo {
-    fn from(appended: Appended) -> Self {
-        Self {
-            sentences: appended.sentences,
-            truncated: appended.truncated,
-            dropped: appended.dropped,
-        }
-    }
-}
-
-impl SessionInfo {
-    fn new(app: &App, id: &str, session: &Session) -> Self {
-        Self {
-            id: id.to_owned(),
-            object: "session",
-            model: session.model().config().name.clone(),
-            sentences: session.sentences().map(ToOwned::to_owned).collect(),
-            tokens: session.tokens(),
-            remaining: session.remaining(),
-            memory_bytes: session.memory_bytes(),
-            ttl: app.sessions.ttl().as_secs(),
-            appended: None,
-        }
-    }
-
-    /// Of a session that no request uses.
-    fn of(app: &App, id: &str) -> Result<Self, ApiError> {
-        let lease = app.sessions.lease(id)?;
-        let session = lease.session().ok_or_else(ApiError::internal)?;
-        Ok(Self::new(app, id, session))
-    }
 }
 
 /// Make a session
@@ -122,15 +60,13 @@ pub async fn create(
     app.sessions.check_memory()?;
     let session = served.model.session();
     let session = session.map_err(|error| ApiError::of_library(&error, "model"))?;
-    let id = app.sessions.insert(session, Origin::Model)?;
     if text.is_empty() {
-        return SessionInfo::of(&app, &id).map(Json);
+        return SessionInfo::of_new(&app, session, Origin::Model).map(Json);
     }
-    let appended = append_text(&app, &id, text).await;
-    if appended.is_err() {
-        let _ = app.sessions.remove(&id);
-    }
-    appended.map(Json)
+    let session = app.sessions.insert(session, Origin::Model)?;
+    let info = append_text(&app, session.id(), text).await?;
+    session.claim();
+    Ok(Json(info))
 }
 
 async fn append_text(app: &App, id: &str, text: String) -> Result<SessionInfo, ApiError> {
@@ -142,15 +78,17 @@ async fn append_text(app: &App, id: &str, text: String) -> Result<SessionInfo, A
         options: None,
     };
     let mut events = app.submit(&served, vec![request])?;
-    let mut taken = None;
+    let (mut taken, mut described) = (None, None);
     while let Some((_, event)) = events.next().await {
         match event {
             Event::Started { appended, .. } => taken = Some(appended.into()),
+            Event::Described(description) => described = Some(description),
             Event::Failed(error) => return Err(error),
             _ => {}
         }
     }
-    let mut info = SessionInfo::of(app, id)?;
+    let described = described.ok_or_else(ApiError::internal)?;
+    let mut info = SessionInfo::new(app, id, &described);
     info.appended = taken;
     Ok(info)
 }
@@ -170,7 +108,8 @@ pub async fn describe(
     State(app): State<Arc<App>>,
     Name(id): Name,
 ) -> Result<Json<SessionInfo>, ApiError> {
-    SessionInfo::of(&app, &id).map(Json)
+    let description = app.sessions.describe(&id)?;
+    Ok(Json(SessionInfo::new(&app, &id, &description)))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -262,12 +201,12 @@ async fn with<T: Send + 'static>(
 pub async fn fork(
     State(app): State<Arc<App>>,
     Name(id): Name,
+    _body: NoFields,
 ) -> Result<Json<SessionInfo>, ApiError> {
     app.sessions.check_copy(&id)?;
     app.sessions.check_memory()?;
     let (fork, origin) = with(&app, &id, |session| session.fork()).await?;
-    let id = app.sessions.insert(fork, origin)?;
-    SessionInfo::of(&app, &id).map(Json)
+    SessionInfo::of_new(&app, fork, origin).map(Json)
 }
 
 /// How far to go back.
@@ -299,6 +238,10 @@ pub async fn rewind(
     Name(id): Name,
     Body(request): Body<RewindRequest>,
 ) -> Result<Json<SessionInfo>, ApiError> {
-    with(&app, &id, move |session| session.rewind(request.sentences)).await?;
-    SessionInfo::of(&app, &id).map(Json)
+    let rewind = move |session: &mut Session| {
+        session.rewind(request.sentences)?;
+        Ok(Description::of(session))
+    };
+    let (description, _) = with(&app, &id, rewind).await?;
+    Ok(Json(SessionInfo::new(&app, &id, &description)))
 }

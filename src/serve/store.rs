@@ -30,12 +30,43 @@ pub struct Store {
 }
 
 struct Entry {
-    model: String,
     origin: Origin,
     /// `None` while a request uses it.
     session: Option<Session>,
+    /// The session when it was put here last.
+    description: Arc<Description>,
     used: Instant,
+}
+
+/// What is told of a session.
+#[derive(Debug)]
+pub struct Description {
+    pub model: String,
+    /// The texts of its sentences.
+    pub sentences: Vec<String>,
+    pub tokens: usize,
+    pub remaining: usize,
+    /// Memory of its KV cache.
+    pub memory_bytes: usize,
+    /// Its whole memory: caches, sentence vectors, and the text here and in the session.
     bytes: usize,
+}
+
+impl Description {
+    pub fn of(session: &Session) -> Self {
+        let config = session.model().config();
+        let memory_bytes = session.memory_bytes();
+        let vectors = session.len() * config.hidden_size * size_of::<f32>();
+        let text: usize = session.sentences().map(str::len).sum();
+        Self {
+            model: config.name.clone(),
+            sentences: session.sentences().map(ToOwned::to_owned).collect(),
+            tokens: session.tokens(),
+            remaining: session.remaining(),
+            memory_bytes,
+            bytes: memory_bytes + vectors + 2 * text,
+        }
+    }
 }
 
 impl Store {
@@ -65,10 +96,7 @@ impl Store {
     /// Number of sessions, and their memory in bytes.
     pub fn totals(&self) -> (usize, usize) {
         let entries = self.entries();
-        (
-            entries.len(),
-            entries.values().map(|entry| entry.bytes).sum(),
-        )
+        (entries.len(), total_bytes(&entries))
     }
 
     /// Refuse a request that makes a session longer, or a new one, where there is no memory for it.
@@ -81,8 +109,18 @@ impl Store {
 
     /// Refuse to copy a session that would not fit beside its copy.
     pub fn check_copy(&self, id: &str) -> Result<(), ApiError> {
-        let bytes = self.entries().get(id).map(|entry| entry.bytes);
+        let bytes = self.entries().get(id).map(|entry| entry.description.bytes);
         self.check_size(2 * bytes.ok_or_else(|| ApiError::no_session(id))?)
+    }
+
+    /// What a session is. One that a request uses is described as it was before.
+    pub fn describe(&self, id: &str) -> Result<Arc<Description>, ApiError> {
+        let mut entries = self.entries();
+        let entry = entries
+            .get_mut(id)
+            .ok_or_else(|| ApiError::no_session(id))?;
+        entry.used = Instant::now();
+        Ok(Arc::clone(&entry.description))
     }
 
     /// Refuse what would not fit if there was nothing else.
@@ -93,28 +131,36 @@ impl Store {
         }
     }
 
-    /// Keep a new session; returns its id.
-    pub fn insert(&self, session: Session, origin: Origin) -> Result<String, ApiError> {
+    /// Take a new session.
+    pub fn insert(
+        self: &Arc<Self>,
+        session: Session,
+        origin: Origin,
+    ) -> Result<Unclaimed, ApiError> {
         let id = format!("sess-{:032x}", rand::random::<u128>());
-        let bytes = bytes_of(&session);
+        let description = Arc::new(Description::of(&session));
+        let bytes = description.bytes;
         self.check_size(bytes)?;
         let mut entries = self.entries();
         if entries.len() >= MAX_SESSIONS {
             return Err(ApiError::too_many_sessions(MAX_SESSIONS));
         }
-        let total: usize = entries.values().map(|entry| entry.bytes).sum();
-        if total + bytes > self.max_bytes {
+        if total_bytes(&entries) + bytes > self.max_bytes {
             return Err(ApiError::session_memory(self.max_bytes));
         }
         let entry = Entry {
-            model: session.model().config().name.clone(),
             origin,
             session: Some(session),
+            description: Arc::clone(&description),
             used: Instant::now(),
-            bytes,
         };
         entries.insert(id.clone(), entry);
-        Ok(id)
+        Ok(Unclaimed {
+            store: Arc::clone(self),
+            id,
+            description,
+            is_claimed: false,
+        })
     }
 
     /// Take a session, which no other request can use until the lease is over.
@@ -127,9 +173,10 @@ impl Store {
         Ok(Lease {
             store: Arc::clone(self),
             id: id.to_owned(),
-            model: entry.model.clone(),
+            model: entry.description.model.clone(),
             origin: entry.origin,
             session: Some(session),
+            is_over: false,
         })
     }
 
@@ -139,20 +186,53 @@ impl Store {
         removed.map(drop).ok_or_else(|| ApiError::no_session(id))
     }
 
-    fn put_back(&self, id: &str, session: Session) {
+    /// Describe a session, and keep it unless it was removed.
+    fn put_back(&self, id: &str, session: Session) -> Arc<Description> {
+        let description = Arc::new(Description::of(&session));
         if let Some(entry) = self.entries().get_mut(id) {
-            entry.bytes = bytes_of(&session);
+            entry.description = Arc::clone(&description);
             entry.used = Instant::now();
             entry.session = Some(session);
         }
+        description
     }
 }
 
-/// Memory of a session: its caches, sentence vectors and text.
-fn bytes_of(session: &Session) -> usize {
-    let vectors = session.len() * session.model().config().hidden_size * size_of::<f32>();
-    let text: usize = session.sentences().map(str::len).sum();
-    session.memory_bytes() + vectors + text
+/// Memory of all sessions.
+fn total_bytes(entries: &HashMap<String, Entry>) -> usize {
+    entries.values().map(|entry| entry.description.bytes).sum()
+}
+
+/// A new session, whose id no client knows yet. Dropped before it is claimed, it is forgotten: its
+/// client is gone, or gets an error.
+pub struct Unclaimed {
+    store: Arc<Store>,
+    id: String,
+    description: Arc<Description>,
+    is_claimed: bool,
+}
+
+impl Unclaimed {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The answer with its id is made.
+    pub fn claim(mut self) {
+        self.is_claimed = true;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if !self.is_claimed {
+            let _ = self.store.remove(&self.id);
+        }
+    }
 }
 
 /// A session that a request uses. Dropped, it goes back; without its session it is forgotten.
@@ -162,6 +242,7 @@ pub struct Lease {
     model: String,
     origin: Origin,
     session: Option<Session>,
+    is_over: bool,
 }
 
 impl Lease {
@@ -171,10 +252,6 @@ impl Lease {
 
     pub fn origin(&self) -> Origin {
         self.origin
-    }
-
-    pub fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
     }
 
     pub fn session_mut(&mut self) -> Option<&mut Session> {
@@ -190,15 +267,18 @@ impl Lease {
         self.session = Some(session);
     }
 
-    pub fn give_back(mut self, session: Session) {
-        self.session = Some(session);
+    /// Put the session back; returns what it is now.
+    pub fn give_back(mut self, session: Session) -> Arc<Description> {
+        self.is_over = true;
+        self.store.put_back(&self.id, session)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         match self.session.take() {
-            Some(session) => self.store.put_back(&self.id, session),
+            _ if self.is_over => {}
+            Some(session) => drop(self.store.put_back(&self.id, session)),
             // It was lost in a panic.
             None => {
                 let _ = self.store.remove(&self.id);

@@ -133,6 +133,11 @@ impl TextPipeline {
         &self.tokenizer
     }
 
+    /// How text is cut and treated.
+    pub(crate) fn segmentation(&self) -> Segmentation {
+        self.segmentation
+    }
+
     /// The sentences of `text`, one by one: only what is asked for is tokenized.
     ///
     /// # Errors
@@ -144,6 +149,7 @@ impl TextPipeline {
             pipeline: self,
             segments: self.segmentation.segments(text),
             rest: "",
+            unused: text,
             failed: false,
         })
     }
@@ -159,6 +165,7 @@ impl TextPipeline {
             pipeline: self,
             segments: segments("", Tail::Keep),
             rest: text,
+            unused: text,
             failed: false,
         })
     }
@@ -227,7 +234,7 @@ impl TextPipeline {
         let mut ids = Vec::new();
         let mut pieces = self.pieces(text);
         while let Some(piece) = pieces.next() {
-            let form = self.form(piece, pieces.remainder().is_empty());
+            let form = self.form(piece, white_space::says_nothing(pieces.remainder()));
             ids.extend(self.tokenizer.encode(&form)?);
         }
         Ok(ids)
@@ -248,11 +255,14 @@ impl TextPipeline {
     }
 
     /// Bytes at the end of `text` whose sentences may change if the text continues: those of the last
-    /// two, since a mark may need what follows it.
+    /// two that say something, since a mark may need what follows it.
     pub(crate) fn incomplete_bytes(&self, text: &str) -> usize {
         let [mut last, mut before] = [0; 2];
         for piece in self.pieces(text) {
-            (before, last) = (last, piece.len());
+            match white_space::says_nothing(piece) {
+                true => last += piece.len(),
+                false => (before, last) = (last, piece.len()),
+            }
         }
         before + last
     }
@@ -329,6 +339,8 @@ pub struct Sentences<'p, 't> {
     segments: Segments<'t>,
     /// What is left of a sentence that is being split.
     rest: &'t str,
+    /// The text behind the last sentence.
+    unused: &'t str,
     failed: bool,
 }
 
@@ -336,6 +348,12 @@ impl<'t> Sentences<'_, 't> {
     /// Bytes of the text that no sentence was made of yet.
     pub(crate) fn remaining_bytes(&self) -> usize {
         self.rest.len() + self.segments.remainder().len()
+    }
+
+    /// Whether the sentence that came last is followed by another part of the same one, which is too
+    /// long.
+    pub(crate) fn is_within_sentence(&self) -> bool {
+        !self.rest.is_empty()
     }
 
     /// After the last sentence: the text that was dropped by [`Tail::Drop`], else empty.
@@ -351,25 +369,35 @@ impl<'t> Iterator for Sentences<'_, 't> {
         if self.failed {
             return None;
         }
+        // What says nothing belongs to the sentence after it, or to the last one.
+        let mut skipped = 0;
         loop {
             let text = match self.rest {
                 "" => self.segments.next()?,
                 rest => rest,
             };
-            let ends_text = self.segments.remainder().is_empty();
-            let sentence = self.pipeline.first_sentence(text, ends_text);
-            match &sentence {
-                Ok(sentence) => self.rest = text.get(sentence.text.len()..).unwrap_or_default(),
-                Err(_) => self.failed = true,
+            let ends_text = white_space::says_nothing(self.segments.remainder());
+            let sentence = match self.pipeline.first_sentence(text, ends_text) {
+                Ok(sentence) => sentence,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            };
+            let mut length = sentence.text.len();
+            self.rest = text.get(length..).unwrap_or_default();
+            if self.pipeline.segmentation.white_space == WhiteSpace::Canonical {
+                if sentence.ids.is_empty() {
+                    skipped += length;
+                    continue;
+                }
+                if ends_text && self.rest.is_empty() {
+                    length += self.segments.by_ref().map(str::len).sum::<usize>();
+                }
             }
-            // White space alone says nothing in canonical form.
-            let says_nothing = self.pipeline.segmentation.white_space == WhiteSpace::Canonical
-                && sentence
-                    .as_ref()
-                    .is_ok_and(|sentence| sentence.ids.is_empty());
-            if !says_nothing {
-                return Some(sentence);
-            }
+            let (text, after) = self.unused.split_at(skipped + length);
+            self.unused = after;
+            return Some(Ok(TextSentence { text, ..sentence }));
         }
     }
 }

@@ -17,8 +17,8 @@ pub enum WhiteSpace {
     Kept,
     /// In canonical form: one blank between words, none in front, and at the end nothing but a
     /// line break where the text has one. The end of a text counts as no line break. Line breaks
-    /// are LF whatever the text has (CRLF, CR, ...), and a byte order mark in front of a sentence
-    /// is left out.
+    /// are LF whatever the text has (CRLF, CR, ...). Soft hyphens, zero width spaces, word joiners
+    /// and byte order marks are left out.
     Canonical,
 }
 
@@ -75,15 +75,26 @@ pub(super) fn trim_indent(text: &str) -> &str {
     text.trim_start_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
 }
 
-/// The canonical form of `piece`, empty if it is all white space; `ends_text` drops the line break
-/// at its end.
+/// Whether canonical form leaves `c` out wherever it stands: soft hyphen, zero width space, word
+/// joiner, byte order mark.
+fn is_left_out(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | BYTE_ORDER_MARK)
+}
+
+/// Whether nothing of `text` is in the canonical form.
+pub(super) fn says_nothing(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_left_out(c))
+}
+
+/// The canonical form of `piece`, empty if it says nothing; `ends_text` drops the line break at its
+/// end.
 pub(super) fn canonical(piece: &str, ends_text: bool) -> String {
     let mut form = String::with_capacity(piece.len());
-    for word in trim_indent(piece).split_whitespace() {
+    for word in piece.split_whitespace().filter(|word| !says_nothing(word)) {
         if !form.is_empty() {
             form.push(' ');
         }
-        form.push_str(word);
+        form.extend(word.chars().filter(|&c| !is_left_out(c)));
     }
     if !form.is_empty() && !ends_text && breaks_line_at_end(piece) {
         form.push('\n');
@@ -93,8 +104,10 @@ pub(super) fn canonical(piece: &str, ends_text: bool) -> String {
 
 /// Bytes of the words of `text`, which canonical form has at least.
 pub(super) fn word_bytes(text: &str) -> usize {
-    let words = text.split_whitespace();
-    words.map(|word| trim_indent(word).len()).sum()
+    let kept = text
+        .chars()
+        .filter(|&c| !c.is_whitespace() && !is_left_out(c));
+    kept.map(char::len_utf8).sum()
 }
 
 /// Whether the white space at the end of `piece` holds a line break.
@@ -127,8 +140,9 @@ pub(super) fn end(decoded: &str) -> &'static str {
 
 /// The words of a decoded sentence with the white space around `original`.
 pub(super) fn surround(decoded: &str, original: &str) -> String {
-    let start = original.len() - trim_indent(original).len();
-    let end = original.trim_end().len().max(start);
+    let says_nothing = |c: char| c.is_whitespace() || is_left_out(c);
+    let start = original.len() - original.trim_start_matches(says_nothing).len();
+    let end = original.trim_end_matches(says_nothing).len().max(start);
     let (before, after) = (original.get(..start), original.get(end..));
     [
         before.unwrap_or_default(),

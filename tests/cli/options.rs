@@ -1,6 +1,6 @@
 //! Values of options and variables.
 
-use predicates::str::contains;
+use predicates::{prelude::PredicateBooleanExt as _, str::contains};
 
 use crate::support::{self, program, tiny};
 
@@ -192,6 +192,24 @@ fn the_best_of_equal_candidates_is_refused() {
         "models/sllm-stories",
     ]);
     command.assert().success();
+}
+
+/// Where a variant has no weights that a kernel of ours multiplies with.
+#[test]
+fn a_kernel_without_effect_is_said() {
+    for (variant, said) in [("portable", true), ("cpu-int8", false)] {
+        for command in [&["run", "The cat sat. ", "-n", "0"][..], &["info"]] {
+            let kernel = ["--variant", variant, "--matmul-kernel", "plain"];
+            let mut program = program();
+            program.args(command).args(["-m", "models/sllm-stories"]);
+            let result = program.args(kernel).assert().success();
+            let found = contains("matmul-kernel plain has no effect");
+            match said {
+                true => result.stderr(found),
+                false => result.stderr(found.not()),
+            };
+        }
+    }
 }
 
 /// An option that changes nothing is said, in every command that takes it.

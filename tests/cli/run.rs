@@ -74,6 +74,30 @@ fn the_stop_text_is_not_printed() {
         .stdout(expected);
 }
 
+/// It is refused where a sentence cannot hold it, as the model cuts sentences.
+#[test]
+fn a_stop_text_is_within_a_sentence() {
+    let within = ["...", "Mr. Fox", "3.50", "Tom, the", "big, mean", "\nUser:"];
+    let across = ["He ran off. Then he", "One\ntwo"];
+    for (stops, accepted) in [(&within[..], true), (&across, false)] {
+        for stop in stops {
+            let mut command = program();
+            command.args(["run", PROMPT, "-m", "models/sllm-stories", "-n", "1"]);
+            let result = command.args(["--stop", stop]).assert();
+            match accepted {
+                true => result.success(),
+                false => result
+                    .code(2)
+                    .stderr(contains("ends with its first sentence")),
+            };
+        }
+    }
+    tiny(&["run", PROMPT, "--stop", "Mr. Fox"])
+        .assert()
+        .code(2)
+        .stderr(contains("ends with its first sentence"));
+}
+
 #[test]
 fn stop_texts() {
     let all = tiny(&["run", PROMPT, "--ignore-stop"]).output().unwrap();

@@ -99,7 +99,11 @@ fn text_on_stdin_beside_a_session_is_not_lost_in_silence() {
         .write_stdin("The dog barked. ")
         .assert()
         .success()
-        .stderr(contains("standard input is not read"));
+        .stderr(contains("a session is continued without a text"));
+    tiny(&["run", "--load", "-", "-n", "1"])
+        .assert()
+        .code(1)
+        .stderr(contains("a session is not read from stdin"));
 }
 
 /// Numbers that are not finite are the session's fault where one was loaded, or the model's.

@@ -62,6 +62,9 @@ fn a_key_file_may_begin_with_a_byte_order_mark() {
     assert!(error.contains("no key"), "{error}");
 }
 
+/// Headers of a browser's question before a request, as OpenAI's client has them.
+const ASKED: &str = "authorization,content-type,x-stainless-lang,x-stainless-retry-count";
+
 #[test]
 fn only_named_origins_may_read_answers() {
     let origin = "https://example.org";
@@ -85,11 +88,34 @@ fn only_named_origins_may_read_answers() {
     let preflight = [
         ("origin", origin),
         ("access-control-request-method", "POST"),
-        ("access-control-request-headers", "content-type"),
+        ("access-control-request-headers", ASKED),
     ];
     let answer = open.request("OPTIONS", "/v1/completions", &preflight, b"");
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+    assert_eq!(answer.header("access-control-allow-headers"), Some(ASKED));
+    let stranger = [
+        ("origin", "https://example.com"),
+        preflight[1],
+        preflight[2],
+    ];
+    let answer = open.request("OPTIONS", "/v1/completions", &stranger, b"");
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+}
+
+/// Where there is no IPv6, the error is about the address, and not about a name.
+#[test]
+fn an_address_of_ipv6_may_stand_in_brackets() {
+    let arguments = ["--model", TINY, "--host", "[::1]"];
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        let server = Server::start(&arguments);
+        assert!(server.address.starts_with("[::1]:"), "{}", server.address);
+        assert_eq!(server.get("/health").status, 200);
+    } else {
+        let (_, error) = failure(&arguments);
+        assert!(error.contains("cannot listen on"), "{error}");
+        assert!(!error.contains("lookup"), "{error}");
+    }
 }
 
 /// The status, and what is on stderr.

@@ -79,6 +79,8 @@ fn a_prompt_that_is_refused_leaves_nothing() {
     assert_eq!(error["param"], "prompt[1]");
     server.wait_for("sllm_batch_rows", 0.0);
     server.wait_for("sllm_queue_depth", 0.0);
+    // Nobody left, and nothing took too long.
+    assert_eq!(server.metric("sllm_cancelled_rows_total"), 0.0);
     let body = json!({"prompt": "It was late. ", "n": 9, "max_sentences": 1});
     server.ok("/v1/completions", &body);
 }

@@ -129,7 +129,8 @@ fn a_field_has_one_range() {
         for value in values {
             let message = message(server, field, &json!(value));
             assert!(message.contains(range), "{field} {value}: {message}");
-            assert!(message.contains(&format!("is {value},")), "{message}");
+            let named = format!("{field} is {value},");
+            assert!(message.contains(&named), "{message}");
         }
     }
     for texts in [5, 16, 17] {
@@ -166,7 +167,7 @@ fn numbers_beyond_32_bits_are_what_they_are() {
     for (field, value, shown) in [
         ("top_p", json!(1e300), "is 1e300,"),
         ("top_p", json!(-1e-300), "is -1e-300,"),
-        ("top_p", json!(0), "is 0,"),
+        ("top_p", json!(0), "top_p is 0,"),
         ("temperature", json!(1e300), "is 1e300,"),
         ("temperature", json!(100.1), "is 100.1,"),
         ("guidance_scale", json!(10.5), "is 10.5,"),
@@ -178,4 +179,41 @@ fn numbers_beyond_32_bits_are_what_they_are() {
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(shown) && message.len() < 100, "{message}");
     }
+}
+
+/// Within other fields too, and where a request has no other body or no other query.
+#[test]
+fn unknown_fields_are_named() {
+    let server = Server::start(&["--model", TINY]);
+    let session = server.ok("/v1/sessions", &json!({"text": "hello world. "}));
+    let fork = format!("/v1/sessions/{}/fork", session["id"].as_str().unwrap());
+    let prompt = "hello world. ";
+    let completion = json!({"prompt": prompt, "stream": true, "stream_options": {"foo": 1}});
+    let chat = json!({"messages": [
+        {"role": "user", "content": prompt},
+        {"role": "user", "content": prompt, "foo": null},
+    ]});
+    for (path, body, param) in [
+        ("/v1/completions", completion, "stream_options.foo"),
+        ("/v1/chat/completions", chat, "messages[1].foo"),
+        (&*fork, json!({"foo": 1}), "foo"),
+        ("/v1/sessions/restore?foo=1", json!({}), "foo"),
+    ] {
+        let error = server.post(path, &body).error(400);
+        assert_eq!(error["param"], param, "{error}");
+        assert_eq!(error["code"], "unknown_parameter", "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&format!("`{param}`")), "{message}");
+    }
+    let twice = "/v1/sessions/restore?model=a&model=b";
+    let error = server.post(twice, &json!({})).error(400);
+    assert_eq!(error["param"], "model");
+    assert_eq!(error["code"], "invalid_value");
+    let headers = [("content-type", "application/json")];
+    for body in ["{", "[]", "null"] {
+        let answer = server.request("POST", &fork, &headers, body.as_bytes());
+        assert_eq!(answer.error(400)["code"], "invalid_json", "{body}");
+    }
+    server.request("POST", &fork, &[], b"").json(200);
+    server.request("POST", &fork, &headers, b"{}").json(200);
 }

@@ -1,6 +1,6 @@
 //! An element of a list that is refused is named.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     server::{Server, streamed},
@@ -35,7 +35,7 @@ fn a_wrong_element_is_named() {
         ),
         (
             "completions",
-            json!({"prompt": text, "stop": ["A. B"]}),
+            json!({"prompt": text, "stop": ["It ran. The"]}),
             "stop[0]",
         ),
         ("completions", json!({"prompt": text, "stop": ""}), "stop"),
@@ -77,19 +77,25 @@ fn a_wrong_element_is_named() {
     }
 }
 
-/// A later prompt may be refused when the stream has begun.
+/// A stream does not begin where a later prompt is unusable.
 #[test]
-fn a_wrong_element_is_named_in_a_stream() {
+fn a_wrong_element_is_refused_before_a_stream() {
     let server = Server::start(&["--model", TINY, "--max-batch", "1"]);
-    let body = json!({"prompt": ["hello world. ", "the cat sat. ", ""], "stream": true,
-        "max_sentences": 1, "ignore_eos": true});
-    let text = server.post("/v1/completions", &body).text();
-    let last = text
-        .lines()
-        .rfind(|line| line.starts_with("data: "))
-        .unwrap();
-    let error: Value = serde_json::from_str(&last["data: ".len()..]).unwrap();
-    assert_eq!(error["error"]["param"], "prompt[2]", "{text}");
+    let long = "hello world. ".repeat(13);
+    for (prompts, param) in [
+        (["hello world. ", "the cat sat. ", ""], "prompt[2]"),
+        (["hello world. ", &*long, "the cat sat. "], "prompt[1]"),
+    ] {
+        let mut body = json!({"prompt": prompts, "stream": true, "max_sentences": 1,
+            "ignore_eos": true});
+        let before = server.metric("sllm_prompt_tokens_total");
+        let error = server.post("/v1/completions", &body).error(400);
+        assert_eq!(error["param"], param, "{error}");
+        assert_eq!(server.metric("sllm_prompt_tokens_total"), before);
+        body["stream"] = json!(false);
+        let whole = server.post("/v1/completions", &body).error(400);
+        assert_eq!(error, whole);
+    }
     let good = json!({"prompt": ["hello world. "], "stream": true, "max_sentences": 1,
         "ignore_eos": true});
     let events = server.post("/v1/completions", &good).events();

@@ -180,6 +180,31 @@ fn a_text_without_a_sentence_has_no_vector() {
     }
 }
 
+#[test]
+fn a_text_that_is_too_long_for_a_sentence_is_named() {
+    let server = Server::stories(&[]);
+    let (text, long) = ("A cat. ", "w".repeat(300));
+    for (path, body, param) in [
+        (
+            "interpolate",
+            json!({"from": text, "to": long, "steps": 2}),
+            "to",
+        ),
+        (
+            "interpolate",
+            json!({"from": long, "to": text, "steps": 2}),
+            "from",
+        ),
+        ("similarity", json!({"input": [text, long]}), "input[1]"),
+    ] {
+        let error = server
+            .post(&format!("/v1/sentences/{path}"), &body)
+            .error(400);
+        assert_eq!(error["param"], param, "{error}");
+        assert_eq!(error["code"], "context_length_exceeded", "{error}");
+    }
+}
+
 /// Of a model with canonical white space.
 #[test]
 fn line_breaks_and_byte_order_marks_are_nothing_to_the_model() {

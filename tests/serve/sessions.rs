@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     server::{PROMPT, Response, STORIES, Server},
-    support::{TINY, json_lines, program},
+    support::{TINY, TINY_OPT, json_lines, program},
 };
 
 /// The token ids of the sentences of a continuation.
@@ -237,6 +237,7 @@ fn a_session_serves_one_request_at_a_time() {
     server.wait_for("sllm_batch_rows", 1.0);
     let answer = server.post(&format!("{path}/append"), &json!({"text": "x. "}));
     assert_eq!(answer.error(409)["code"], "session_busy");
+    assert_eq!(server.get(&path).json(200)["model"], "sllm-stories");
     Response::read(running).events();
     assert_eq!(
         server.get(&path).json(200)["sentences"]
@@ -245,4 +246,22 @@ fn a_session_serves_one_request_at_a_time() {
             .len(),
         62
     );
+}
+
+/// What the session held before is not counted again.
+#[test]
+fn prompt_tokens_are_those_that_a_request_gives() {
+    for model in [TINY, TINY_OPT] {
+        let server = Server::start(&["--model", model]);
+        let path = create(&server, "hello world. ");
+        let tokens = |session: &Value| session["tokens"].as_f64().unwrap();
+        let counted = || server.metric("sllm_prompt_tokens_total");
+        assert_eq!(counted(), tokens(&server.get(&path).json(200)));
+        let text = json!({"text": "the cat sat. "});
+        let appended = server.ok(&format!("{path}/append"), &text);
+        assert_eq!(counted(), tokens(&appended));
+        let options = json!({"max_sentences": 1, "ignore_eos": true, "stream": false});
+        server.ok(&format!("{path}/generate"), &options);
+        assert_eq!(counted(), tokens(&appended), "{model}");
+    }
 }

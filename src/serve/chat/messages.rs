@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::super::{app::Served, error::ApiError, json::Object};
+use super::super::{
+    app::Served,
+    body::{Neutral, Unsupported},
+    error::ApiError,
+    json::Object,
+};
 
 /// A message; only a chat template makes a difference of who wrote it.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -13,6 +18,17 @@ pub struct Message {
     content: Content,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+}
+
+impl Message {
+    /// What answers of OpenAI's API have, which clients send back.
+    pub const UNSUPPORTED: Unsupported = &[
+        ("refusal", Neutral::Null),
+        ("audio", Neutral::Null),
+        ("annotations", Neutral::Empty),
+        ("tool_calls", Neutral::Empty),
+        ("function_call", Neutral::Null),
+    ];
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]

@@ -17,8 +17,17 @@ impl ApiError {
     pub fn of_library(error: &Error, param: &str) -> Self {
         let message = || in_list(param, error.to_string());
         match (error, error.kind()) {
-            (Error::InvalidOption { option, .. }, _) => {
-                Self::invalid(&option.replace('-', "_"), error.to_string())
+            (
+                Error::InvalidOption {
+                    option,
+                    value,
+                    allowed,
+                },
+                _,
+            ) => {
+                let field = option.replace('-', "_");
+                let message = format!("{field} is {value}, allowed is {allowed}");
+                Self::invalid(&field, message)
             }
             (Error::EmptyContext, _) => Self::invalid(param, nothing_to_continue(error, param)),
             (_, ErrorKind::TooLong) => Self::too_long(param, message()),

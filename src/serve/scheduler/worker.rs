@@ -19,7 +19,7 @@ use super::super::{
     job::{Answer, End, Event, Job},
     metrics::{Metrics, Timer},
     queue::Queue,
-    store::{Lease, Origin},
+    store::{Description, Lease, Origin},
 };
 
 /// Sentences of prompts that are appended between two steps of the other rows.
@@ -100,11 +100,17 @@ impl Worker {
                 self.join(session, options, started, row);
             }
             (Ok((session, started)), None) => {
-                self.end(home, Some(session));
+                let described = self.end(home, Some(session));
                 answer.send(started);
+                if let Some(description) = described {
+                    answer.send(Event::Described(description));
+                }
                 answer.send(Event::Ended(End::Appended));
             }
             (Err(error), _) => {
+                if answer.is_cancelled() {
+                    self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
+                }
                 self.end(home, None);
                 answer.send(Event::Failed(error));
             }
@@ -181,7 +187,7 @@ impl Worker {
             let Some(row) = self.take_row(id) else {
                 continue;
             };
-            if row.answer.is_abandoned() {
+            if row.answer.is_cancelled() {
                 self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
             }
             self.end(row.home, session);
@@ -202,7 +208,9 @@ impl Worker {
         };
         let event = match result {
             Ok(FinishReason::TimeLimit | FinishReason::Cancelled) => {
-                self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
+                if row.answer.is_cancelled() {
+                    self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
+                }
                 Event::Failed(ApiError::timeout())
             }
             Ok(reason) => Event::Ended(End::Finished(reason)),
@@ -232,13 +240,17 @@ impl Worker {
         }
     }
 
-    /// A job has ended; its session goes back to where it came from.
-    fn end(&self, home: Option<Lease>, session: Option<Session>) {
-        match (home, session) {
-            (Some(home), Some(session)) => home.give_back(session),
-            (home, _) => drop(home),
-        }
+    /// A job has ended; its session goes back to where it came from, and is described.
+    fn end(&self, home: Option<Lease>, session: Option<Session>) -> Option<Arc<Description>> {
+        let description = match (home, session) {
+            (Some(home), Some(session)) => Some(home.give_back(session)),
+            (home, _) => {
+                drop(home);
+                None
+            }
+        };
         self.queue.ended();
+        description
     }
 }
 

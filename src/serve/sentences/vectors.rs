@@ -234,12 +234,16 @@ pub async fn similarity(
     }))
 }
 
-/// Refuse a text that is no sentence: its vector would say nothing.
+/// Refuse a text that is no sentence, whose vector would say nothing, or too long for one.
 fn check_sentence(model: &Model, param: &str, text: &str) -> Result<(), ApiError> {
     let refused = |error| ApiError::of_library(&error, param);
     let mut sentences = model.text_pipeline().one_sentence(text).map_err(refused)?;
+    let first = sentences.next();
+    let first = first.ok_or_else(|| ApiError::no_sentence(param))?;
+    first.map_err(refused)?;
     match sentences.next() {
-        Some(sentence) => sentence.map(|_| ()).map_err(refused),
-        None => Err(ApiError::no_sentence(param)),
+        // Too long: the library refuses it before it runs.
+        Some(_) => model.encode(&[text]).map(|_| ()).map_err(refused),
+        None => Ok(()),
     }
 }

@@ -162,7 +162,7 @@ async fn write(
 ) -> Result<(), Gone> {
     while let Some((_, event)) = events.next().await {
         let piece = match event {
-            Event::Started { .. } => continue,
+            Event::Started { .. } | Event::Described(_) => continue,
             Event::Text(text) => Piece::Text { text },
             Event::Sentence(sentence) => Piece::Sentence(progress.sentence(sentence)),
             Event::Ended(end) => progress.end(end),

@@ -9,7 +9,6 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use serde::Deserialize;
 use sllm_ort::{Model, Session};
 use utoipa::{IntoParams, ToSchema};
 
@@ -52,11 +51,29 @@ pub async fn snapshot(State(app): State<Arc<App>>, Name(id): Name) -> Result<Res
 }
 
 /// Whose snapshot it is.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct RestoreQuery {
     /// May be left out where one model is served.
     model: Option<String>,
+}
+
+impl RestoreQuery {
+    fn new(fields: Vec<(String, String)>) -> Result<Self, ApiError> {
+        let mut query = Self::default();
+        for (name, value) in fields {
+            if name != "model" {
+                return Err(ApiError::unknown_field(&name));
+            }
+            if query.model.replace(value).is_some() {
+                return Err(ApiError::invalid(
+                    "model",
+                    "model is given twice: send it once",
+                ));
+            }
+        }
+        Ok(query)
+    }
 }
 
 /// Restore a session from a file
@@ -73,10 +90,11 @@ pub struct RestoreQuery {
 )]
 pub async fn restore(
     State(app): State<Arc<App>>,
-    query: Result<Query<RestoreQuery>, QueryRejection>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     request: axum::extract::Request,
 ) -> Result<Json<SessionInfo>, ApiError> {
     let query = query.map_err(|error| ApiError::invalid("model", error.body_text()))?;
+    let query = RestoreQuery::new(query.0)?;
     let served = app.model(query.model.as_deref())?;
     head::check_body(request.headers(), SNAPSHOT)?;
     app.sessions.check_memory()?;
@@ -86,6 +104,5 @@ pub async fn restore(
         session.map_err(|error| ApiError::of_session(&error, "body", Origin::Snapshot))
     };
     let session = app.run(served, work).await?;
-    let id = app.sessions.insert(session, Origin::Snapshot)?;
-    SessionInfo::of(&app, &id).map(Json)
+    SessionInfo::of_new(&app, session, Origin::Snapshot).map(Json)
 }

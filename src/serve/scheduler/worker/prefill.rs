@@ -44,6 +44,7 @@ impl Worker {
                 .session()
                 .map_err(|error| ApiError::of_library(&error, "model"))?,
         };
+        let held = session.tokens();
         let appended = self.append(&mut session, job, budget);
         let appended = appended.and_then(|appended| {
             prompt.keep(&session, &appended)?;
@@ -60,8 +61,10 @@ impl Worker {
             }
         };
         self.metrics.time(Timer::Prefill, started.elapsed());
-        let total = &self.metrics.prompt_tokens;
-        total.fetch_add(session.tokens() as u64, Ordering::Relaxed);
+        let given = session.tokens().saturating_sub(held) as u64;
+        self.metrics
+            .prompt_tokens
+            .fetch_add(given, Ordering::Relaxed);
         Ok(begun((session, appended)))
     }
 
