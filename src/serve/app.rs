@@ -165,6 +165,15 @@ impl App {
         }
     }
 
+    /// Whether anything runs or waits.
+    pub fn is_busy(&self) -> bool {
+        self.models().iter().any(|served| {
+            let counts = served.scheduler.as_ref().map(Scheduler::counts);
+            counts.is_some_and(|(rows, waiting)| rows + waiting > 0)
+                || served.waiting.load(Ordering::Relaxed) > 0
+        })
+    }
+
     /// Wait for the ends of the schedulers.
     pub fn join(&self) {
         for served in self.models() {

@@ -46,7 +46,7 @@ use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
     task::spawn_blocking,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use app::App;
@@ -58,6 +58,8 @@ const CONNECTION_THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 32;
 /// Part of the time for shutting down after which answers end with the sentence they are at.
 const GENERATING_PART: f64 = 0.75;
+/// How often a server that shuts down looks whether all have their answers.
+const BUSY_POLL: Duration = Duration::from_millis(20);
 /// Wait for a run of a graph that was cancelled at the very end.
 const LAST_RUN: Duration = Duration::from_secs(2);
 
@@ -152,9 +154,16 @@ async fn serve(
     signals.next().await;
     let end = Instant::now() + grace;
     app.drain(Instant::now() + grace.mul_f64(GENERATING_PART));
-    let _ = stop.send(());
+    let answered = async {
+        // New clients are told meanwhile.
+        while app.is_busy() {
+            sleep(BUSY_POLL).await;
+        }
+        let _ = stop.send(());
+        (&mut connections).await
+    };
     let finished = tokio::select! {
-        finished = timeout(end.saturating_duration_since(Instant::now()), &mut connections) => finished.is_ok(),
+        finished = timeout(end.saturating_duration_since(Instant::now()), answered) => finished.is_ok(),
         () = signals.next() => false,
     };
     if !finished {

@@ -185,6 +185,12 @@ fn a_signal_lets_answers_end_whole() {
     server.wait_for("sllm_queue_depth", 1.0);
     server.terminate();
     assert_eq!(Response::read(waiting).error(503)["code"], "shutting_down");
+    // New clients are told.
+    assert_eq!(server.get("/ready").error(503)["code"], "shutting_down");
+    server.get("/health").json(200);
+    assert_eq!(server.metric("sllm_ready"), 0.0);
+    let refused = server.post("/v1/completions", &long).error(503);
+    assert_eq!(refused["code"], "shutting_down");
     for stream in running {
         let (text, reason) = streamed(&Response::read(stream).events(), 0);
         assert_eq!(text, expected);
