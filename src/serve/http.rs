@@ -11,12 +11,14 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use super::connection::Connection;
+use super::{connection::Connection, write_timeout::WriteTimeout};
 
 /// Most connections at a time. Others wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
 /// A client that sends the head of its request more slowly is cut off.
 const SLOWEST_HEAD: Duration = Duration::from_secs(30);
+/// A client that takes nothing of its answer for so long is cut off.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Wait after an accept that failed, such as for want of file descriptors.
@@ -47,7 +49,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             .timer(TokioTimer::new())
             .header_read_timeout(SLOWEST_HEAD)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(Connection::new(stream)), service);
+            .serve_connection(
+                TokioIo::new(Connection::new(WriteTimeout::new(stream, LONGEST_PAUSE))),
+                service,
+            );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

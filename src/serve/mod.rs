@@ -30,6 +30,7 @@ mod sessions;
 mod sse;
 mod status;
 mod store;
+mod write_timeout;
 
 use std::{
     io::{self, Write as _},
