@@ -69,12 +69,12 @@ def beginnings(records: Iterable[str], sentences: int) -> list[str]:
     return found
 
 
-def continuation(args: argparse.Namespace, beginning: str) -> str:
+def continuation(args: argparse.Namespace, options: list[str], beginning: str) -> str:
     """What the model says after it."""
     command = [args.binary, "run", "--model", args.model, beginning]
     command += ["--seed", str(args.seed), "--max-sentences", str(args.max_sentences)]
     done = subprocess.run(
-        [*command, *args.options], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [*command, *options], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
         raise SystemExit(done.stderr.strip())
@@ -105,14 +105,14 @@ def main() -> None:
         "--max-sentences", type=int, default=12, metavar="N", help="of a continuation (%(default)s)"
     )
     add("--seed", type=int, default=3, metavar="N", help="of each continuation (%(default)s)")
-    args, args.options = cli.parse_known_args()
+    args, options = cli.parse_known_args()
     try:
         records = list(islice(read_records(args.text), args.skip, args.skip + args.records))
     except (ExportError, OSError) as error:
         raise SystemExit(str(error)) from error
     counts = Counts()
     for beginning in beginnings(records, args.sentences):
-        counts.add(beginning, continuation(args, beginning))
+        counts.add(beginning, continuation(args, options, beginning))
     if not counts.continuations:
         raise SystemExit(f"{args.text}: no beginning with a known name in these records")
     print(counts.report())
