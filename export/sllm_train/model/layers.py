@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +14,7 @@ from .attention import Extend, PackedAttention, SentenceVectorAttention
 from .norm import NORM_EPS
 from .slots import SlotAttention, SlotEntries
 
-Memory = Tensor | SlotEntries
+Memory: TypeAlias = Tensor | SlotEntries
 """What the decoder attends to: the sentence vectors [N, 1, D], or the entries of their slots."""
 
 
