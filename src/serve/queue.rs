@@ -34,6 +34,16 @@ struct State {
     end_at: Option<Instant>,
 }
 
+impl State {
+    /// Take out the waiting jobs that are `wanted`.
+    fn take_waiting(&mut self, wanted: impl Fn(&Job) -> bool) -> VecDeque<Job> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (taken, kept) = waiting.into_iter().partition(wanted);
+        self.waiting = kept;
+        taken
+    }
+}
+
 impl Queue {
     /// At most so many jobs run on so many threads, and so many wait.
     pub fn new(
@@ -140,11 +150,7 @@ impl Queue {
         if !state.waiting.iter().any(|job| job.answer.is_abandoned()) {
             return;
         }
-        let waiting = std::mem::take(&mut state.waiting);
-        let (abandoned, kept): (VecDeque<_>, VecDeque<_>) = waiting
-            .into_iter()
-            .partition(|job| job.answer.is_abandoned());
-        state.waiting = kept;
+        let abandoned = state.take_waiting(|job| job.answer.is_abandoned());
         drop(state);
         let cancelled = abandoned.iter().filter(|job| job.answer.is_cancelled());
         let count = cancelled.count() as u64;
@@ -163,11 +169,7 @@ impl Queue {
         let mut state = self.state();
         state.draining = true;
         state.end_at = Some(end_at);
-        let waiting = std::mem::take(&mut state.waiting);
-        let (kept, refused): (VecDeque<_>, VecDeque<_>) = waiting
-            .into_iter()
-            .partition(|job| job.answer.request_started());
-        state.waiting = kept;
+        let refused = state.take_waiting(|job| !job.answer.request_started());
         drop(state);
         for job in refused {
             job.answer.send(Event::Failed(ApiError::draining()));
