@@ -5,12 +5,11 @@ import pytest
 import torch
 from helpers import tiny
 from tiny_training import randomize, windows
-from torch.nn import functional as F
 
 from sllm_export.checkpoint.expected import expected_shapes
 from sllm_export.config import parse_config
 from sllm_train.batches import collate
-from sllm_train.model import Sllm, attend
+from sllm_train.model import Sllm
 from sllm_train.objective import encode, run_backbone
 
 CONFIGS = {
@@ -72,13 +71,3 @@ def test_a_sentence_does_not_see_later_ones():
     difference = (model.predict(vectors) - model.predict(changed)).abs().amax(-1)[0]
     assert difference[:4].max() == 0
     assert difference[4:].min() > 0.01
-
-
-@pytest.mark.parametrize("causal", [True, False])
-def test_attention_on_cpu_equals_the_fused_one(causal):
-    """The fused one is what other devices run."""
-    query, key, value = torch.randn(3, 5, 2, 7, 8)
-    mask = None if causal else torch.arange(7) < torch.tensor([7, 1, 3, 6, 2])[:, None, None, None]
-    expected = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
-    found = attend(query, key, value, mask, causal)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)

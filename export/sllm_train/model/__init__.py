@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from sllm_export.config import ModelConfig
 
-from .attention import attend
 from .backbone import OptLayer
 from .coder import DecoderCache, SentenceDecoder, SentenceEncoder, SentenceVae, sinusoidal_positions
 from .norm import NORM_EPS
@@ -26,7 +25,6 @@ __all__ = [
     "SentenceEncoder",
     "SentenceVae",
     "Sllm",
-    "attend",
     "sinusoidal_positions",
 ]
 

@@ -14,22 +14,6 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Scaled dot-product attention on [N, heads, T, head size]; `mask` is true on real keys.
-
-    On a CPU the fused kernel is five times slower than plain products for sentences this short.
-    """
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
-    scores = (query * query.shape[-1] ** -0.5) @ key.mT
-    if causal:
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-        scores = scores.masked_fill(future, float("-inf"))
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(-1).to(value.dtype) @ value
-
-
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes the new keys and values of a layer; returns all."""
 
@@ -54,7 +38,9 @@ class PackedAttention(nn.Module):
         query, key, value = (split_heads(part, self.heads) for part in packed.chunk(3, -1))
         if extend is not None:
             key, value = extend(key, value)
-        mixed = attend(query, key, value, mask, causal and extend is None)
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=causal and extend is None
+        )
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 

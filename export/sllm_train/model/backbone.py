@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from sllm_export.config import BackboneConfig
 
-from .attention import attend, split_heads
+from .attention import split_heads
 from .norm import NORM_EPS
 
 
@@ -28,7 +28,7 @@ class OptAttention(nn.Module):
             split_heads(projection(x), self.heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = attend(query, key, value, mask, self.causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, mask, is_causal=self.causal)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
