@@ -361,7 +361,8 @@ impl Appender<'_> {
             return Ok(());
         };
         let pipeline = self.session.model.text_pipeline();
-        let complete = self.text.len() - pipeline.incomplete_bytes(&self.text);
+        let [_, incomplete] = pipeline.pieces(&self.text).incomplete_bytes();
+        let complete = self.text.len() - incomplete;
         if complete == 0 {
             return Ok(());
         }

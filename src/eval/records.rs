@@ -181,15 +181,10 @@ impl Records {
         let kept = self.without_indent(text);
         let trimmed = text.len() - kept.len();
         let mut text = LineFeeds::new(kept);
-        let [mut last, mut before] = [0; 2];
-        for sentence in Segmentation::default()
-            .with_rule(self.rule)
-            .segments(&text.text)
-        {
-            (before, last) = (last, sentence.len());
-        }
+        let segmentation = Segmentation::default().with_rule(self.rule);
+        let [last, last_two] = segmentation.segments(&text.text).incomplete_bytes();
         // One sentence that is as long as this is cut where it happens to be.
-        let ends = [before + last, last, 0].map(|kept| text.text.len() - kept);
+        let ends = [last_two, last, 0].map(|kept| text.text.len() - kept);
         let end = ends.into_iter().find(|&end| end > 0).unwrap_or(0);
         let taken = trimmed + text.original(end);
         text.text.truncate(end);

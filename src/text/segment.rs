@@ -4,7 +4,7 @@ use std::iter::FusedIterator;
 
 use serde::Deserialize;
 
-use super::{clauses, original};
+use super::{clauses, original, white_space};
 
 /// The rule that cuts a text into sentences: `segmentation.rule` of a bundle's manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -68,6 +68,19 @@ impl<'t> Segments<'t> {
     /// The text not yet handed out: in the end the tail, if it is dropped.
     pub fn remainder(&self) -> &'t str {
         self.rest
+    }
+
+    /// Bytes of the last sentence that says something, and of the last two, with what says nothing
+    /// behind them. They may change if the text continues: a mark may need what follows it.
+    pub(crate) fn incomplete_bytes(self) -> [usize; 2] {
+        let [mut last, mut before] = [0; 2];
+        for piece in self {
+            match white_space::says_nothing(piece) {
+                true => last += piece.len(),
+                false => (before, last) = (last, piece.len()),
+            }
+        }
+        [last, before + last]
     }
 }
 
