@@ -108,8 +108,10 @@ pub struct ChatCompletion {
     created: u64,
     model: String,
     choices: Vec<ChatChoice>,
+    /// Null in the pieces of a stream that ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    #[schema(value_type = Option<Usage>)]
+    usage: Option<Option<Usage>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -164,11 +166,10 @@ pub async fn create(
         id: new_id("chatcmpl"),
         created: unix_seconds(),
         model: served.name().to_owned(),
+        include_usage,
     };
     if stream {
-        return Ok(sse::stream(|writer| {
-            write(writer, answered, form, n, include_usage)
-        }));
+        return Ok(sse::stream(|writer| write(writer, answered, form, n)));
     }
     let (answers, usage) = answered.collect(n).await?;
     let choices = answers.into_iter().enumerate();
@@ -182,7 +183,7 @@ pub async fn create(
         logprobs: None,
         finish_reason: Some(answer.end.openai()),
     });
-    let whole = form.completion("chat.completion", choices.collect(), Some(usage));
+    let whole = form.completion("chat.completion", choices.collect(), Some(Some(usage)));
     Ok(Json(whole).into_response())
 }
 
@@ -191,6 +192,8 @@ struct Form {
     id: String,
     created: u64,
     model: String,
+    /// Whether a stream ends with the usage.
+    include_usage: bool,
 }
 
 impl Form {
@@ -198,7 +201,7 @@ impl Form {
         &self,
         object: &'static str,
         choices: Vec<ChatChoice>,
-        usage: Option<Usage>,
+        usage: Option<Option<Usage>>,
     ) -> ChatCompletion {
         ChatCompletion {
             id: self.id.clone(),
@@ -218,17 +221,15 @@ impl Form {
             logprobs: None,
             finish_reason: end,
         };
-        self.completion("chat.completion.chunk", vec![choice], None)
+        self.completion(
+            "chat.completion.chunk",
+            vec![choice],
+            self.include_usage.then_some(None),
+        )
     }
 }
 
-async fn write(
-    writer: Arc<Writer>,
-    answered: Answered,
-    form: Form,
-    n: usize,
-    include_usage: bool,
-) -> Result<(), Gone> {
+async fn write(writer: Arc<Writer>, answered: Answered, form: Form, n: usize) -> Result<(), Gone> {
     for index in 0..n {
         let first = Said {
             role: Some("assistant"),
@@ -246,8 +247,8 @@ async fn write(
         }
         Piece::End(index, end) => form.piece(index, Said::default(), Some(end.openai())),
     };
-    let usage = |usage| form.completion("chat.completion.chunk", Vec::new(), Some(usage));
+    let usage = |usage| form.completion("chat.completion.chunk", Vec::new(), Some(Some(usage)));
     answered
-        .write(&writer, piece, include_usage.then_some(usage))
+        .write(&writer, piece, form.include_usage.then_some(usage))
         .await
 }

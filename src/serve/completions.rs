@@ -83,8 +83,10 @@ pub struct Completion {
     created: u64,
     model: String,
     choices: Vec<CompletionChoice>,
+    /// Null in the pieces of a stream that ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    #[schema(value_type = Option<Usage>)]
+    usage: Option<Option<Usage>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -131,6 +133,7 @@ pub async fn create(
         id: new_id("cmpl"),
         created: unix_seconds(),
         model: served.name().to_owned(),
+        include_usage,
     };
     let prompts = prompts.all;
     let choices = prompts.len() * n;
@@ -143,9 +146,7 @@ pub async fn create(
         n,
     };
     if stream {
-        return Ok(sse::stream(|writer| {
-            write(writer, answered, form, echoes, include_usage)
-        }));
+        return Ok(sse::stream(|writer| write(writer, answered, form, echoes)));
     }
     let (answers, usage) = answered.collect(choices).await?;
     let choices = answers.into_iter().enumerate();
@@ -155,7 +156,7 @@ pub async fn create(
         logprobs: None,
         finish_reason: Some(answer.end.openai()),
     });
-    Ok(Json(form.completion(choices.collect(), Some(usage))).into_response())
+    Ok(Json(form.completion(choices.collect(), Some(Some(usage)))).into_response())
 }
 
 /// The number of choices that is asked for.
@@ -245,10 +246,16 @@ struct Form {
     id: String,
     created: u64,
     model: String,
+    /// Whether a stream ends with the usage.
+    include_usage: bool,
 }
 
 impl Form {
-    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> Completion {
+    fn completion(
+        &self,
+        choices: Vec<CompletionChoice>,
+        usage: Option<Option<Usage>>,
+    ) -> Completion {
         Completion {
             id: self.id.clone(),
             object: "text_completion",
@@ -266,7 +273,7 @@ impl Form {
             logprobs: None,
             finish_reason,
         };
-        self.completion(vec![choice], None)
+        self.completion(vec![choice], self.include_usage.then_some(None))
     }
 }
 
@@ -275,7 +282,6 @@ async fn write(
     answered: Answered,
     form: Form,
     echoes: Echoes,
-    include_usage: bool,
 ) -> Result<(), Gone> {
     for index in 0..echoes.prompts.len() * echoes.n {
         let echo = echoes.of(index).to_owned();
@@ -286,8 +292,8 @@ async fn write(
         Piece::Text(index, text) => form.piece(index, text, None),
         Piece::End(index, end) => form.piece(index, String::new(), Some(end.openai())),
     };
-    let usage = |usage| form.completion(Vec::new(), Some(usage));
+    let usage = |usage| form.completion(Vec::new(), Some(Some(usage)));
     answered
-        .write(&writer, piece, include_usage.then_some(usage))
+        .write(&writer, piece, form.include_usage.then_some(usage))
         .await
 }

@@ -219,6 +219,8 @@ fn an_answer_has_what_openai_gives() {
     let last = events.last().unwrap();
     assert_eq!(last["choices"], json!([]));
     assert_eq!(&last["usage"], usage);
+    let before = events.split_last().unwrap().1;
+    assert!(before.iter().all(|event| event.get("usage") == Some(&Value::Null)));
 }
 
 #[test]
