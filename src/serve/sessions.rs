@@ -108,8 +108,10 @@ pub async fn describe(
     State(app): State<Arc<App>>,
     Name(id): Name,
 ) -> Result<Json<SessionInfo>, ApiError> {
-    let description = app.sessions.describe(&id)?;
-    Ok(Json(SessionInfo::new(&app, &id, &description)))
+    let (description, is_busy) = app.sessions.describe(&id)?;
+    let mut info = SessionInfo::new(&app, &id, &description);
+    info.busy = is_busy;
+    Ok(Json(info))
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -113,14 +113,14 @@ impl Store {
         self.check_size(2 * bytes.ok_or_else(|| ApiError::no_session(id))?)
     }
 
-    /// What a session is. One that a request uses is described as it was before.
-    pub fn describe(&self, id: &str) -> Result<Arc<Description>, ApiError> {
+    /// What a session is, and whether a request uses it: then it is described as it was before.
+    pub fn describe(&self, id: &str) -> Result<(Arc<Description>, bool), ApiError> {
         let mut entries = self.entries();
         let entry = entries
             .get_mut(id)
             .ok_or_else(|| ApiError::no_session(id))?;
         entry.used = Instant::now();
-        Ok(Arc::clone(&entry.description))
+        Ok((Arc::clone(&entry.description), entry.session.is_none()))
     }
 
     /// Refuse what would not fit if there was nothing else.

@@ -237,15 +237,14 @@ fn a_session_serves_one_request_at_a_time() {
     server.wait_for("sllm_batch_rows", 1.0);
     let answer = server.post(&format!("{path}/append"), &json!({"text": "x. "}));
     assert_eq!(answer.error(409)["code"], "session_busy");
-    assert_eq!(server.get(&path).json(200)["model"], "sllm-stories");
+    let told = || {
+        let session = server.get(&path).json(200);
+        let sentences = session["sentences"].as_array().unwrap().len();
+        (sentences, session["busy"].clone())
+    };
+    assert_eq!(told(), (2, json!(true)));
     Response::read(running).events();
-    assert_eq!(
-        server.get(&path).json(200)["sentences"]
-            .as_array()
-            .unwrap()
-            .len(),
-        62
-    );
+    assert_eq!(told(), (62, json!(false)));
 }
 
 /// What the session held before is not counted again.

@@ -75,16 +75,14 @@ export const forget = (id) => json("DELETE", session(id));
 
 /** Describe a session. One that a stopped request still uses is asked for again. */
 export async function describe(id) {
-  for (let tries = 0; ; tries += 1) {
-    try {
-      return await json("GET", session(id));
-    } catch (error) {
-      if (error.code !== "session_busy" || tries === 20) {
-        throw error;
-      }
-      await sleep(100 * (tries + 1));
+  for (let tries = 1; tries <= 20; tries += 1) {
+    const info = await json("GET", session(id));
+    if (!info.busy) {
+      return info;
     }
+    await sleep(100 * tries);
   }
+  throw new ServerError(409, { message: "Another request uses the session.", code: "session_busy" });
 }
 
 export async function snapshot(id) {

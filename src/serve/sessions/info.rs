@@ -27,6 +27,8 @@ pub struct SessionInfo {
     memory_bytes: usize,
     /// Seconds after its last use in which it is forgotten.
     ttl: u64,
+    /// Another request uses the session, which is told as it was before.
+    pub(super) busy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) appended: Option<AppendedInfo>,
 }
@@ -62,6 +64,7 @@ impl SessionInfo {
             remaining: description.remaining,
             memory_bytes: description.memory_bytes,
             ttl: app.sessions.ttl().as_secs(),
+            busy: false,
             appended: None,
         }
     }
