@@ -1,6 +1,8 @@
 //! `run`: continue a text.
 
+mod append;
 mod ending;
+mod report;
 mod timings;
 
 use std::{
@@ -13,7 +15,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use sllm_ort::{
-    Appended, CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
+    CancelHandle, Error, FinishReason, GenerateOptions, Generation, OverflowPolicy,
     SamplingOptions, Session, error::GraphError,
 };
 
@@ -21,6 +23,8 @@ use super::{
     ModelArgs, input, models, output, output_path, sampling::SamplingArgs, signals::Interruptible,
 };
 use crate::number::shown;
+use append::append;
+use report::Report;
 use timings::Timings;
 
 /// Headings of the help.
@@ -199,44 +203,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(remark) = ending::remark(reason, is_silent, model.config().kind) {
         output::warn(remark);
     }
+    let report = Report {
+        session: &session,
+        sampling: &sampling,
+        prompt_sentences,
+        sentences,
+        tokens,
+        reason,
+        timings,
+    };
     if args.model.is_json() {
-        let mut end = json!({
-            "finish_reason": reason.as_str(),
-            "prompt_sentences": prompt_sentences,
-            "sentences": sentences,
-            "tokens": tokens,
-            "timings": timings.json(tokens),
-        });
-        // What draws the same again.
-        if sampling.temperature() > 0.0 {
-            end["seed"] = sampling.seed().into();
-        }
-        if args.stats {
-            end["provider"] = model.provider().name().into();
-            end["nodes"] = output::provider_assignment(&model);
-        }
-        output::json(&end)?;
+        output::json(&report.json(args.stats))?;
     } else {
         output::line("")?;
     }
     if args.stats {
-        output::to_stderr(&format_args!(
-            "{}, {} on {} ({} of {} nodes), {}; {}; {prompt_sentences} + {sentences} sentences, {}; ended by {}; {}; KV caches {}",
-            model.config().name,
-            model.variant(),
-            model.provider(),
-            model.provider_assignment().of(model.provider()),
-            model.provider_assignment().total(),
-            output::count(model.threads(), "thread"),
-            match sampling.temperature() {
-                0.0 => "greedy".to_owned(),
-                temperature => format!("temperature {temperature}, seed {}", sampling.seed()),
-            },
-            output::count(tokens, "token"),
-            reason.as_str(),
-            timings.text(tokens),
-            output::size(session.memory_bytes() as f64),
-        ));
+        output::to_stderr(&report.text());
     }
     Ok(interruptible.status())
 }
@@ -277,46 +259,6 @@ fn check_best_of(best_of: usize, sampling: &SamplingOptions) -> sllm_ort::Result
         });
     }
     Ok(())
-}
-
-fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::Result<()> {
-    let appended = match session.append(prompt) {
-        // Kind opt counts its context in tokens, and does not have this option.
-        Err(Error::ContextFull {
-            unit: "sentences", ..
-        }) if when_full == Full::DropOldest => append_to_full(session, prompt)?,
-        appended => appended?,
-    };
-    if appended.truncated > 0 {
-        output::warn(&format!(
-            "only the beginning of {} of the prompt is taken",
-            output::count(appended.truncated, "sentence")
-        ));
-    }
-    output::warn_dropped(&appended.dropped);
-    Ok(())
-}
-
-/// Append a prompt after as many of the oldest sentences were dropped as it needs.
-fn append_to_full(session: &mut Session, prompt: &str) -> anyhow::Result<Appended> {
-    let pipeline = session.model().text_pipeline().clone();
-    let mut needed = 0;
-    for sentence in pipeline.sentences(prompt)? {
-        sentence?;
-        needed += 1;
-    }
-    let limit = session.len() + session.remaining();
-    if needed > limit {
-        bail!(
-            "the prompt has {needed} sentences, a context of this model holds {limit}: shorten it"
-        );
-    }
-    let dropped = needed - session.remaining();
-    session.drop_oldest(dropped)?;
-    output::warn(&format!(
-        "{dropped} of the oldest sentences were dropped for the prompt"
-    ));
-    Ok(session.append(prompt)?)
 }
 
 /// Print the continuation as it comes; returns why it ended. `is_silent` is false once there is text.

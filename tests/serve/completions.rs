@@ -220,7 +220,11 @@ fn an_answer_has_what_openai_gives() {
     assert_eq!(last["choices"], json!([]));
     assert_eq!(&last["usage"], usage);
     let before = events.split_last().unwrap().1;
-    assert!(before.iter().all(|event| event.get("usage") == Some(&Value::Null)));
+    assert!(
+        before
+            .iter()
+            .all(|event| event.get("usage") == Some(&Value::Null))
+    );
 }
 
 #[test]
