@@ -3,7 +3,7 @@
 
 use std::io::stdin;
 
-use sllm_ort::{GenerateOptions, LoadOptions, Model, Result, SamplingOptions, Session};
+use sllm_ort::{GenerateOptions, LoadOptions, Model, Result, Session};
 
 fn main() -> Result<()> {
     let model = Model::load("models/sllm-stories", LoadOptions::default())?;
@@ -20,10 +20,10 @@ fn main() -> Result<()> {
                     session.drop_oldest(50)?;
                 }
                 session.append(&(line + " "))?;
-                let sampling = SamplingOptions::default().with_temperature(0.7)?;
+                let sampling = model.sampling().clone().with_seed(turn as u64);
                 let options = GenerateOptions::default()
                     .with_max_sentences(3)
-                    .with_sampling(sampling.with_seed(turn as u64));
+                    .with_sampling(sampling);
                 let mut generation = session.generate(options);
                 for sentence in generation.by_ref() {
                     print!("{}", sentence?.text);

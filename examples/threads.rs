@@ -5,17 +5,16 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use sllm_ort::{GenerateOptions, LoadOptions, Model, Result, SamplingOptions};
+use sllm_ort::{GenerateOptions, LoadOptions, Model, Result};
 
 const HEROES: [&str; 4] = ["fox", "bear", "bird", "girl"];
 
 fn story(model: &Model, hero: &str, seed: u64) -> Result<String> {
     let mut session = model.session()?;
     session.append(&format!("Once upon a time, there was a little {hero}. "))?;
-    let sampling = SamplingOptions::default().with_temperature(0.7)?;
     let options = GenerateOptions::default()
         .with_max_sentences(6)
-        .with_sampling(sampling.with_seed(seed));
+        .with_sampling(model.sampling().clone().with_seed(seed));
     for sentence in session.generate(options) {
         sentence?;
     }

@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use support::program;
 
@@ -197,4 +200,43 @@ fn the_story_is_what_make_run_prints() {
         readme().contains(&whole),
         "README lacks the story:\n{whole}"
     );
+}
+
+/// The keys of a JSON value, but for those of objects whose keys are free.
+fn keys(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (key, value) in object {
+                found.insert(key.clone());
+                if key != "provenance" {
+                    keys(value, found);
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_page_of_bundles_has_every_key() {
+    let mut files = vec![PathBuf::from("models/sllm-stories/sllm.json")];
+    files.extend(
+        std::fs::read_dir("configs")
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
+    assert!(files.len() > 20, "{files:?}");
+    let mut found = BTreeSet::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).unwrap();
+        keys(&serde_json::from_str(&text).unwrap(), &mut found);
+    }
+    let page = std::fs::read_to_string("docs/bundle.md").unwrap();
+    let is_missing = |key: &&String| {
+        let ends = [format!("`{key}`"), format!(".{key}`")];
+        !ends.iter().any(|name| page.contains(name))
+    };
+    let missing: Vec<_> = found.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "docs/bundle.md lacks {missing:?}");
 }
