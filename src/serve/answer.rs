@@ -72,7 +72,7 @@ impl Answered {
                 }
                 Event::Started { .. } | Event::Described(_) => {}
                 Event::Text(text) => return Some(Ok(Piece::Text(choice, text))),
-                Event::Sentence(sentence) => {
+                Event::Sentence(sentence, _) => {
                     self.usage.completion_tokens += sentence.token_ids.len();
                 }
                 Event::Ended(end) => return Some(Ok(Piece::End(choice, end))),

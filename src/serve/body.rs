@@ -16,8 +16,8 @@ pub use json::{Fields, Neutral, Unsupported};
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// Bytes of a body besides its texts.
 const OVERHEAD_BYTES: usize = 1 << 20;
-/// Bytes of a body that is too large which are read nevertheless: a client that is still writing
-/// would not see the answer.
+/// Bytes of a body that is refused which are read nevertheless: a client that is still writing would
+/// not see the answer.
 const DISCARDED_BYTES: usize = 8 << 20;
 /// Most bytes that JSON takes for a byte of text: `\u0000`.
 const JSON_BYTES: usize = 6;
@@ -31,7 +31,7 @@ impl<T: Fields> FromRequest<Arc<App>> for Body<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         head::check_body(request.headers(), head::JSON)?;
         let limit = OVERHEAD_BYTES + JSON_BYTES * app.settings.max_prompt_bytes;
-        let bytes = read(request, limit, app).await?;
+        let bytes = read(request, limit, app, |_| Ok(())).await?;
         json::parse(&bytes).map(Self)
     }
 }
@@ -44,7 +44,7 @@ impl FromRequest<Arc<App>> for NoFields {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let checked = head::check_body(request.headers(), head::JSON);
-        let bytes = read(request, OVERHEAD_BYTES, app).await?;
+        let bytes = read(request, OVERHEAD_BYTES, app, |_| Ok(())).await?;
         if bytes.is_empty() {
             return Ok(Self);
         }
@@ -53,8 +53,13 @@ impl FromRequest<Arc<App>> for NoFields {
     }
 }
 
-/// The whole body, of at most `limit` bytes.
-pub async fn read(request: Request, limit: usize, app: &App) -> Result<Vec<u8>, ApiError> {
+/// The whole body, of at most `limit` bytes. `take` may refuse more bytes than there were before.
+pub async fn read(
+    request: Request,
+    limit: usize,
+    app: &App,
+    mut take: impl FnMut(usize) -> Result<(), ApiError>,
+) -> Result<Vec<u8>, ApiError> {
     let body = request.into_body();
     let most = limit.saturating_add(DISCARDED_BYTES);
     if body.size_hint().lower() > most as u64 {
@@ -63,20 +68,30 @@ pub async fn read(request: Request, limit: usize, app: &App) -> Result<Vec<u8>, 
     let mut chunks = body.into_data_stream();
     let whole = async {
         let (mut bytes, mut size) = (Vec::new(), 0);
+        // Why it is refused, and how much of it is read nevertheless.
+        let mut refused = None;
         while let Some(chunk) = chunks.next().await {
             let chunk =
                 chunk.map_err(|_| ApiError::malformed("the body could not be read to its end"))?;
             size += chunk.len();
-            match size {
-                size if size <= limit => bytes.extend_from_slice(&chunk),
-                size if size <= most => bytes = Vec::new(),
-                _ => break,
+            match refused {
+                Some((_, most)) if size > most => break,
+                Some(_) => continue,
+                None => {}
+            }
+            let taken = match size <= limit {
+                true => take(chunk.len()),
+                false => Err(ApiError::too_large(limit)),
+            };
+            match taken {
+                Ok(()) => bytes.extend_from_slice(&chunk),
+                Err(error) => {
+                    bytes = Vec::new();
+                    refused = Some((error, size.saturating_add(DISCARDED_BYTES)));
+                }
             }
         }
-        match size > limit {
-            true => Err(ApiError::too_large(limit)),
-            false => Ok(bytes),
-        }
+        refused.map_or(Ok(bytes), |(error, _)| Err(error))
     };
     let slowest = SLOWEST_BODY.min(app.settings.request_timeout);
     let whole = timeout(slowest, whole).await;

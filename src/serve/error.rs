@@ -251,6 +251,11 @@ impl ApiError {
         )
     }
 
+    /// Whether the server failed.
+    pub fn is_internal(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }

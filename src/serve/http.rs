@@ -9,7 +9,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::sleep};
 
 use super::{connection::Connection, write_timeout::WriteTimeout};
 
@@ -24,12 +24,15 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Wait after an accept that failed, such as for want of file descriptors.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Serve until `stop` is over, and then until the answers that have begun are sent.
+/// Serve until `stop` is over, and then until the answers that have begun are sent. Dropped, it ends
+/// all connections.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
+        while connections.try_join_next().is_some() {}
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
             (place, listener.accept().await)
@@ -54,7 +57,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
                 service,
             );
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }

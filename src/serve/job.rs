@@ -90,7 +90,8 @@ pub enum Event {
     },
     /// A piece of text, in whole characters.
     Text(String),
-    Sentence(Sentence),
+    /// A sentence, and when it was whole.
+    Sentence(Sentence, Instant),
     /// The session that a text was appended to, as it was given back.
     Described(Arc<Description>),
     /// It has ended well.

@@ -149,10 +149,10 @@ impl Gauges {
     fn write(&self, out: &mut String) -> fmt::Result {
         type Figure = (&'static str, &'static str, fn(&ModelGauges) -> f64);
         let figures: [Figure; 3] = [
-            ("batch_rows", "Rows in the batch.", |model| {
+            ("batch_rows", "Texts that are continued or read.", |model| {
                 model.rows as f64
             }),
-            ("queue_depth", "Rows that wait.", |model| {
+            ("queue_depth", "Texts that wait.", |model| {
                 model.waiting as f64
             }),
             ("model_load_seconds", "Time to load the model.", |model| {

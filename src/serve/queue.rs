@@ -159,9 +159,10 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// The number of jobs that wait.
-    pub fn waiting(&self) -> usize {
-        self.state().waiting.len()
+    /// Jobs that were taken and have not ended, and jobs that wait.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.running, state.waiting.len())
     }
 
     /// Refuse new requests and those that have not begun.

@@ -3,10 +3,7 @@
 mod worker;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -25,7 +22,6 @@ use worker::Worker;
 /// sentences.
 pub struct Scheduler {
     queue: Arc<Queue>,
-    rows: Arc<AtomicUsize>,
     post: Post,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -38,13 +34,11 @@ impl Scheduler {
     pub fn start(model: &Model, queue: Queue, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
         let scheduler = Self {
             queue: Arc::new(queue),
-            rows: Arc::default(),
             post: Post::start(),
             threads: Mutex::default(),
         };
         for number in 0..scheduler.queue.threads() {
-            let (queue, rows) = (Arc::clone(&scheduler.queue), Arc::clone(&scheduler.rows));
-            let worker = Worker::new(model, queue, rows, Arc::clone(metrics))?;
+            let worker = Worker::new(model, Arc::clone(&scheduler.queue), Arc::clone(metrics))?;
             let thread = thread::Builder::new()
                 .name(format!("batch {number}"))
                 .spawn(move || worker.run())?;
@@ -72,9 +66,9 @@ impl Scheduler {
         self.queue.push(jobs)
     }
 
-    /// Rows in the batches and jobs that wait.
+    /// Jobs that are worked on, and jobs that wait.
     pub fn counts(&self) -> (usize, usize) {
-        (self.rows.load(Ordering::Relaxed), self.queue.waiting())
+        self.queue.counts()
     }
 
     /// Refuse what has not begun, and end the others at this time after the sentence they are at.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,6 +28,8 @@ pub enum Origin {
 /// The sessions of all models. Each lives until it was not used for the time to live.
 pub struct Store {
     entries: Mutex<HashMap<String, Entry>>,
+    /// Bytes of the snapshots that are being restored.
+    restoring: AtomicUsize,
     ttl: Duration,
     max_bytes: usize,
 }
@@ -73,6 +78,7 @@ impl Store {
     pub fn new(ttl: Duration, max_bytes: usize) -> Self {
         Self {
             entries: Mutex::default(),
+            restoring: AtomicUsize::new(0),
             ttl,
             max_bytes,
         }
@@ -121,6 +127,14 @@ impl Store {
             .ok_or_else(|| ApiError::no_session(id))?;
         entry.used = Instant::now();
         Ok((Arc::clone(&entry.description), entry.session.is_none()))
+    }
+
+    /// Counts the bytes of a snapshot while it is restored.
+    pub fn restore(self: &Arc<Self>) -> Restored {
+        Restored {
+            store: Arc::clone(self),
+            bytes: 0,
+        }
     }
 
     /// Refuse what would not fit if there was nothing else.
@@ -201,6 +215,34 @@ impl Store {
 /// Memory of all sessions.
 fn total_bytes(entries: &HashMap<String, Entry>) -> usize {
     entries.values().map(|entry| entry.description.bytes).sum()
+}
+
+/// The bytes of a snapshot that is being restored.
+pub struct Restored {
+    store: Arc<Store>,
+    bytes: usize,
+}
+
+impl Restored {
+    /// Count more bytes; refuse those that do not fit beside the sessions and other snapshots.
+    pub fn add(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let entries = self.store.entries();
+        let others = self.store.restoring.load(Ordering::Relaxed);
+        if total_bytes(&entries) + others + bytes > self.store.max_bytes {
+            return Err(ApiError::session_memory(self.store.max_bytes));
+        }
+        self.store.restoring.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        self.store
+            .restoring
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A new session, whose id no client knows yet. Dropped before it is claimed, it is forgotten: its
@@ -284,5 +326,22 @@ impl Drop for Lease {
                 let _ = self.store.remove(&self.id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_that_are_restored_share_the_memory() {
+        let store = Arc::new(Store::new(Duration::MAX, 100));
+        let mut first = store.restore();
+        assert!(first.add(60).is_ok());
+        let mut second = store.restore();
+        assert!(second.add(40).is_ok());
+        assert_eq!(second.add(1).unwrap_err().status().as_u16(), 429);
+        drop(first);
+        assert!(second.add(60).is_ok());
     }
 }

@@ -21,7 +21,8 @@ fn a_context_that_is_too_long_is_refused() {
 #[test]
 fn a_full_queue_refuses() {
     let server = Server::stories(&["--max-batch", "1", "--max-queue", "1"]);
-    let long = json!({"prompt": PROMPT, "max_sentences": 100, "ignore_eos": true, "stream": true});
+    let long = json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "stream": true,
+        "best_of": 20, "temperature": 1});
     let running = server.begin("/v1/completions", &long);
     server.wait_for("sllm_batch_rows", 1.0);
     let waiting = server.begin("/v1/completions", &long);

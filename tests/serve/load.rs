@@ -69,7 +69,8 @@ fn a_long_prompt_among_others_is_continued_as_alone() {
     let long = json!({"prompt": "The fox saw a bird. The bird was red. ".repeat(50), "max_sentences": 4,
             "temperature": 0});
     let alone = server.complete(&long);
-    let other = json!({"prompt": PROMPT, "max_sentences": 60, "ignore_eos": true, "stream": true});
+    let other = json!({"prompt": PROMPT, "max_sentences": 60, "ignore_eos": true, "stream": true,
+        "best_of": 8, "temperature": 1});
     let running = server.begin("/v1/completions", &other);
     server.wait_for("sllm_batch_rows", 1.0);
     assert_eq!(server.complete(&long), alone);
@@ -172,10 +173,10 @@ fn five_hundred_disconnects_leave_nothing() {
 #[test]
 fn a_signal_lets_answers_end_whole() {
     let server = Server::stories(&["--max-batch", "2", "--grace", "60"]);
-    let long = json!({"prompt": PROMPT, "max_sentences": 40, "ignore_eos": true, "seed": 1,
-        "stream": true});
-    let expected = server
-        .complete(&json!({"prompt": PROMPT, "max_sentences": 40, "ignore_eos": true, "seed": 1}));
+    let mut long = json!({"prompt": PROMPT, "max_sentences": 60, "ignore_eos": true, "seed": 1,
+        "best_of": 8, "temperature": 1});
+    let expected = server.complete(&long);
+    long["stream"] = json!(true);
     let running: Vec<_> = (0..2)
         .map(|_| server.begin("/v1/completions", &long))
         .collect();

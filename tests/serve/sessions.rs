@@ -232,7 +232,7 @@ fn sessions_expire_and_have_a_limit() {
 fn a_session_serves_one_request_at_a_time() {
     let server = Server::stories(&[]);
     let path = create(&server, PROMPT);
-    let options = json!({"max_sentences": 60, "ignore_eos": true});
+    let options = json!({"max_sentences": 60, "ignore_eos": true, "best_of": 20, "temperature": 1});
     let running = server.begin(&format!("{path}/generate"), &options);
     server.wait_for("sllm_batch_rows", 1.0);
     let answer = server.post(&format!("{path}/append"), &json!({"text": "x. "}));

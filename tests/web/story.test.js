@@ -19,14 +19,12 @@ const generated = (page) => page.locator("#cards .card:not(.given):not(.growing)
 browserTest("a story grows while it streams, and stops", async ({ page, watch }) => {
   await set(page, { max_sentences: LONG, ignore_eos: true });
   watch.allow(/^failed: net::ERR_ABORTED .*\/generate$/);
-  // Stop as soon as there was a piece of a sentence, and a whole one. The model may be fast.
+  // Stop as soon as there is a whole sentence. The model may be fast.
   await page.evaluate(() => {
     const stop = document.getElementById("stop");
-    let piece = false;
     const observer = new MutationObserver(() => {
-      piece ||= Boolean(document.querySelector(".growing .sentence")?.textContent);
       const whole = document.querySelector("#cards .card:not(.given):not(.growing)");
-      if (piece && whole && !stop.disabled && document.getElementById("continue").disabled) {
+      if (whole && !stop.disabled && document.getElementById("continue").disabled) {
         observer.disconnect();
         stop.click();
       }
@@ -49,6 +47,32 @@ browserTest("a story grows while it streams, and stops", async ({ page, watch })
   await page.getByText("Done: 2 sentences").waitFor();
   await idle(page);
   assert.deepEqual((await texts(page)).slice(0, -2), stopped);
+});
+
+browserTest("a sentence grows while its text comes", async ({ page }) => {
+  // A stream that goes on when the test says so.
+  await page.evaluate(() => {
+    const { fetch } = window;
+    let stream;
+    window.tell = (piece) => stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(piece)}\n\n`));
+    window.fetch = (path, options) => {
+      if (!path.endsWith("/generate")) {
+        return fetch(path, options);
+      }
+      const body = new ReadableStream({ start: (controller) => (stream = controller) });
+      options.signal.addEventListener("abort", () => stream.error(options.signal.reason));
+      return Promise.resolve(new Response(body));
+    };
+  });
+  await page.locator("#start").click();
+  const growing = page.locator("#cards .growing .sentence");
+  await growing.waitFor({ state: "attached" });
+  for (const [piece, text] of [["The fo", "The fo"], ["x ran", "The fox ran"]]) {
+    await page.evaluate((said) => window.tell({ type: "text", text: said }), piece);
+    await growing.getByText(text, { exact: true }).waitFor();
+  }
+  await page.locator("#stop").click();
+  await page.getByText("Stopped.").waitFor();
 });
 
 browserTest("cards and counters show figures", async ({ page, watch }) => {

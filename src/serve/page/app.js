@@ -55,8 +55,15 @@ function show() {
   cards.show(current, busy, growing);
   showCounters(current, modelOf(current));
   showBranches(story.forest, busy, {
-    choose: (branch) => story.choose(branch),
-    close: (branch) => story.close(branch),
+    // What is said of one branch is not for another.
+    choose: (branch) => {
+      dismiss();
+      story.choose(branch);
+    },
+    close: (branch) => {
+      dismiss();
+      return story.close(branch);
+    },
   });
   byId("append-form").hidden = !current;
   enable({

@@ -48,6 +48,7 @@ export class Story {
       await work();
       return true;
     } catch (error) {
+      this.on.tell("");
       this.on.failed(error);
       return false;
     } finally {
@@ -96,8 +97,10 @@ export class Story {
       }
     } catch (error) {
       if (error.name !== "AbortError") {
-        this.on.tell("");
-        await this.describe(branch).catch(() => {});
+        // Where another request uses the session, nothing was done.
+        if (error.code !== "session_busy") {
+          await this.describe(branch).catch(() => {});
+        }
         throw error;
       }
       told = "Stopped.";
@@ -143,10 +146,17 @@ export class Story {
     return null;
   }
 
-  /** Ask for the numbers of tokens of the sentences from one on. */
+  /** Ask for the numbers of tokens of the sentences from one on. Without them all works as well. */
   async countTokens(branch, from) {
     const nodes = branch.path().slice(from);
-    const { sentences } = await api.segment(branch.model, nodes.map((node) => node.text).join(""));
+    let sentences = [];
+    try {
+      ({ sentences } = await api.segment(branch.model, nodes.map((node) => node.text).join("")));
+    } catch (error) {
+      if (!(error instanceof api.ServerError)) {
+        throw error;
+      }
+    }
     if (sentences.length === nodes.length) {
       nodes.forEach((node, index) => {
         node.tokens ??= sentences[index].token_ids.length;
@@ -158,8 +168,12 @@ export class Story {
   rewind(number) {
     return this.act(async () => {
       const branch = this.current;
-      const gone = branch.path().length - number;
-      branch.update(await api.rewind(branch.id, gone));
+      // An answer may have been lost: the session may have other sentences than are shown.
+      await this.describe(branch);
+      const gone = Math.max(0, branch.path().length - number);
+      if (gone > 0) {
+        branch.update(await api.rewind(branch.id, gone));
+      }
       this.on.tell(`Rewound by ${count(gone, "sentence")}.`);
     });
   }
@@ -168,10 +182,15 @@ export class Story {
   fork(number, model) {
     return this.act(async () => {
       const from = this.current;
-      const gone = from.path().length - number;
       let info = await api.fork(from.id);
+      const gone = info.sentences.length - number;
       if (gone > 0) {
-        info = await api.rewind(info.id, gone);
+        try {
+          info = await api.rewind(info.id, gone);
+        } catch (error) {
+          await api.forget(info.id).catch(() => {});
+          throw error;
+        }
       }
       const branch = this.forest.add(info, from);
       const same = isGreedy(model) ? " With temperature 0 it continues with the same text: choose a higher one." : "";

@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -31,7 +31,6 @@ pub struct Worker {
     batch: Batch,
     queue: Arc<Queue>,
     rows: HashMap<usize, Row>,
-    all_rows: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -45,22 +44,16 @@ struct Row {
 }
 
 impl Worker {
-    /// A worker without rows; `all_rows` is the number of rows of all workers.
+    /// A worker without rows.
     ///
     /// # Errors
     /// If the model cannot generate.
-    pub fn new(
-        model: &Model,
-        queue: Arc<Queue>,
-        all_rows: Arc<AtomicUsize>,
-        metrics: Arc<Metrics>,
-    ) -> sllm_ort::Result<Self> {
+    pub fn new(model: &Model, queue: Arc<Queue>, metrics: Arc<Metrics>) -> sllm_ort::Result<Self> {
         Ok(Self {
             batch: Batch::new(model)?,
             model: model.clone(),
             queue,
             rows: HashMap::new(),
-            all_rows,
             metrics,
         })
     }
@@ -108,8 +101,10 @@ impl Worker {
                 answer.send(Event::Ended(End::Appended));
             }
             (Err(error), _) => {
-                if answer.is_cancelled() {
-                    self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
+                match answer.is_cancelled() {
+                    true => count(&self.metrics.cancelled),
+                    false if error.is_internal() => count(&self.metrics.failed),
+                    false => {}
                 }
                 self.end(home, None);
                 answer.send(Event::Failed(error));
@@ -124,8 +119,6 @@ impl Worker {
         match self.batch.join(session, options) {
             Ok(id) => {
                 let row = self.rows.entry(id).or_insert(row);
-                // Not before: it may be refused.
-                self.all_rows.fetch_add(1, Ordering::Relaxed);
                 row.answer.send(started);
             }
             Err(refused) => {
@@ -160,7 +153,7 @@ impl Worker {
                 BatchEvent::Sentence(sentence) => {
                     if let Some(row) = rows.get_mut(&id) {
                         row.count(sentence.token_ids.len(), metrics);
-                        row.answer.send(Event::Sentence(sentence));
+                        row.answer.send(Event::Sentence(sentence, Instant::now()));
                     }
                 }
                 BatchEvent::Ended { session, result } => ended.push((id, session, result)),
@@ -184,44 +177,43 @@ impl Worker {
         let ids: Vec<usize> = unwanted.map(|(&id, _)| id).collect();
         for id in ids {
             let session = self.batch.leave(id);
-            let Some(row) = self.take_row(id) else {
-                continue;
-            };
-            if row.answer.is_cancelled() {
-                self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
+            if let Some(row) = self.rows.remove(&id) {
+                self.count_cancelled(&row);
+                self.close(row, session, Event::Ended(End::ShutDown));
             }
-            self.end(row.home, session);
-            row.answer.send(Event::Ended(End::ShutDown));
         }
-    }
-
-    fn take_row(&mut self, id: usize) -> Option<Row> {
-        let row = self.rows.remove(&id)?;
-        self.all_rows.fetch_sub(1, Ordering::Relaxed);
-        Some(row)
     }
 
     /// A row has left the batch.
     fn finish(&mut self, id: usize, session: Session, result: sllm_ort::Result<FinishReason>) {
-        let Some(row) = self.take_row(id) else {
+        let Some(row) = self.rows.remove(&id) else {
             return;
         };
         let event = match result {
             Ok(FinishReason::TimeLimit | FinishReason::Cancelled) => {
-                if row.answer.is_cancelled() {
-                    self.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
-                }
+                self.count_cancelled(&row);
                 Event::Failed(ApiError::timeout())
             }
             Ok(reason) => Event::Ended(End::Finished(reason)),
             Err(error) => {
-                self.metrics.failed.fetch_add(1, Ordering::Relaxed);
+                count(&self.metrics.failed);
                 Event::Failed(row.refused(&error))
             }
         };
-        // Before the client hears of it, who may use the session at once.
-        self.end(row.home, Some(session));
+        self.close(row, Some(session), event);
+    }
+
+    /// Let go of a row that has left the batch. The client, who may use the session at once, hears
+    /// of it last.
+    fn close(&self, row: Row, session: Option<Session>, event: Event) {
+        self.end(row.home, session);
         row.answer.send(event);
+    }
+
+    fn count_cancelled(&self, row: &Row) {
+        if row.answer.is_cancelled() {
+            count(&self.metrics.cancelled);
+        }
     }
 
     /// After a panic: what the batch holds is not to be trusted.
@@ -232,10 +224,9 @@ impl Worker {
         }
         let ids: Vec<usize> = self.rows.keys().copied().collect();
         for id in ids {
-            if let Some(row) = self.take_row(id) {
-                self.metrics.failed.fetch_add(1, Ordering::Relaxed);
-                self.end(row.home, None);
-                row.answer.send(Event::Failed(ApiError::internal()));
+            if let Some(row) = self.rows.remove(&id) {
+                count(&self.metrics.failed);
+                self.close(row, None, Event::Failed(ApiError::internal()));
             }
         }
     }
@@ -252,6 +243,10 @@ impl Worker {
         self.queue.ended();
         description
     }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The error of a job.

@@ -94,6 +94,7 @@ pub async fn generate(
     Name(id): Name,
     Body(request): Body<GenerateRequest>,
 ) -> Result<Response, ApiError> {
+    let arrived = Instant::now();
     app.sessions.check_memory()?;
     let lease = app.sessions.lease(&id)?;
     let served = Arc::clone(app.model(Some(lease.model()))?);
@@ -111,7 +112,7 @@ pub async fn generate(
         _ => return Err(ApiError::internal()),
     }
     let progress = Progress {
-        last: Instant::now(),
+        last: arrived,
         sentences: 0,
         tokens: 0,
         seed: generation.seed,
@@ -131,9 +132,9 @@ struct Progress {
 }
 
 impl Progress {
-    fn sentence(&mut self, sentence: Sentence) -> SentenceInfo {
-        let time = self.last.elapsed();
-        self.last = Instant::now();
+    fn sentence(&mut self, sentence: Sentence, at: Instant) -> SentenceInfo {
+        let time = at.saturating_duration_since(self.last);
+        self.last = at;
         self.sentences += 1;
         self.tokens += sentence.token_ids.len();
         SentenceInfo {
@@ -164,7 +165,7 @@ async fn write(
         let piece = match event {
             Event::Started { .. } | Event::Described(_) => continue,
             Event::Text(text) => Piece::Text { text },
-            Event::Sentence(sentence) => Piece::Sentence(progress.sentence(sentence)),
+            Event::Sentence(sentence, at) => Piece::Sentence(progress.sentence(sentence, at)),
             Event::Ended(end) => progress.end(end),
             Event::Failed(error) => return writer.error(&error).await,
         };
@@ -177,7 +178,7 @@ async fn collect(mut events: Events, mut progress: Progress) -> Result<Response,
     let mut sentences = Vec::new();
     while let Some((_, event)) = events.next().await {
         match event {
-            Event::Sentence(sentence) => sentences.push(progress.sentence(sentence)),
+            Event::Sentence(sentence, at) => sentences.push(progress.sentence(sentence, at)),
             Event::Ended(end) => {
                 let whole = Continuation {
                     sentences,

@@ -98,9 +98,12 @@ pub async fn restore(
     let served = app.model(query.model.as_deref())?;
     head::check_body(request.headers(), SNAPSHOT)?;
     app.sessions.check_memory()?;
-    let bytes = body::read(request, app.sessions.max_bytes(), &app).await?;
+    let mut restored = app.sessions.restore();
+    let take = |bytes| restored.add(bytes);
+    let bytes = body::read(request, app.sessions.max_bytes(), &app, take).await?;
     let work = move |model: &Model| {
         let session = Session::from_bytes(model, &bytes);
+        drop((bytes, restored));
         session.map_err(|error| ApiError::of_session(&error, "body", Origin::Snapshot))
     };
     let session = app.run(served, work).await?;

@@ -60,7 +60,9 @@ impl Worker {
                 return Err(refused);
             }
         };
-        self.metrics.time(Timer::Prefill, started.elapsed());
+        if !prompt.text.is_empty() {
+            self.metrics.time(Timer::Prefill, started.elapsed());
+        }
         let given = session.tokens().saturating_sub(held) as u64;
         self.metrics
             .prompt_tokens
