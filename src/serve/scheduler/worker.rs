@@ -123,8 +123,10 @@ impl Worker {
             }
             Err(refused) => {
                 let error = row.refused(&refused.error);
-                self.end(row.home, Some(refused.session));
-                row.answer.send(Event::Failed(error));
+                if error.is_internal() {
+                    count(&self.metrics.failed);
+                }
+                self.close(row, Some(refused.session), Event::Failed(error));
             }
         }
     }
