@@ -1,8 +1,8 @@
 """Make the pack that `gpu/check.sh` runs from on a machine with a GPU: `make gpu-pack`.
 
 The pack is some folders, each small enough to be sent alone, whose contents belong into one folder:
-`1` has the program, the exporter, configurations, the shipped model and the check, the others have
-parts of ONNX Runtime's libraries.
+`program` has the program, `1` the exporter, configurations, the shipped model and the check, the
+others have parts of ONNX Runtime's libraries.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def main() -> None:
     shutil.rmtree(out, ignore_errors=True)
     first = out / "1"
     first.mkdir(parents=True)
-    copy_files(first, given.binary)
+    copy_files(first)
+    program = out / "program" / "bin"
+    program.mkdir(parents=True)
+    shutil.copy2(given.binary, program / "sllm-ort")
     runtime = out / "runtime"
     if given.wheel is not None:
         unpack_wheel(given.wheel, runtime / "onnxruntime")
@@ -71,15 +74,13 @@ def main() -> None:
             sys.exit(f"{folder}: more than {MAX_PART >> 20} MiB")
 
 
-def copy_files(target: Path, binary: Path) -> None:
-    """Copy all but the libraries."""
+def copy_files(target: Path) -> None:
+    """Copy all but the program and the libraries."""
     ignored = shutil.ignore_patterns("__pycache__", "tests")
     shutil.copytree(ROOT / "gpu", target / "gpu", ignore=ignored)
     shutil.copytree(
         ROOT / "export" / "sllm_export", target / "export" / "sllm_export", ignore=ignored
     )
-    (target / "bin").mkdir()
-    shutil.copy2(binary, target / "bin" / "sllm-ort")
     (target / "configs").mkdir()
     for model in MODELS:
         shutil.copy(ROOT / "configs" / f"{model}.json", target / "configs")
