@@ -15,6 +15,7 @@ from torch import Tensor
 from sllm_export.config import Tokens
 
 from .corpus import Corpus
+from .soft_targets import TaughtSentences
 
 BACKBONE_GRIDS = 4
 SHORTEST_JOINED = 14
@@ -23,11 +24,13 @@ SHORTEST_JOINED = 14
 @dataclass
 class Window:
     """Consecutive sentences of one record; `ends` says whether the record ends with them.
-    `inserted` are the places of sentences that are not the text's own: they are no targets."""
+    `inserted` are the places of sentences that are not the text's own: they are no targets.
+    `taught` is what a teacher says of the sentences."""
 
     sentences: list[np.ndarray]
     ends: bool
     inserted: frozenset[int] = frozenset()
+    taught: TaughtSentences | None = None
 
     @property
     def tokens(self) -> int:
@@ -55,11 +58,10 @@ class Batch:
     """`groups` hold each sentence of the batch once; `joined` are long ones made of neighbours, to
     be reconstructed only. `grids` are the [records, sentences] shapes that the backbone runs on,
     records of similar length in one; `slots` [n] place the batch's sentences in all grids,
-    flattened and joined;
-    `predicted` [n] marks those that follow from the sentence before them; `inserted` [n] those that
-    are not the text's own; `left` [n] counts those
-    that come after them in their window; `continues` [n] is the stop head's target: 0 where the
-    record ends with that sentence, else 1."""
+    flattened and joined; `predicted` [n] marks those that follow from the sentence before them;
+    `inserted` [n] those that are not the text's own; `left` [n] counts those that come after them
+    in their window; `continues` [n] is the stop head's target: 0 where the record ends with that
+    sentence, else 1; `taught` is what a teacher says of the sentences."""
 
     groups: list[Group]
     joined: list[Group]
@@ -69,14 +71,21 @@ class Batch:
     inserted: Tensor
     left: Tensor
     continues: Tensor
+    taught: TaughtSentences | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`."""
-        groups = [group.to(device) for group in self.groups]
-        joined = [group.to(device) for group in self.joined]
-        numbers = (self.slots, self.predicted, self.inserted, self.left, self.continues)
-        moved = (x.to(device) for x in numbers)
-        return Batch(groups, joined, self.grids, *moved)
+        return Batch(
+            groups=[group.to(device) for group in self.groups],
+            joined=[group.to(device) for group in self.joined],
+            grids=self.grids,
+            slots=self.slots.to(device),
+            predicted=self.predicted.to(device),
+            inserted=self.inserted.to(device),
+            left=self.left.to(device),
+            continues=self.continues.to(device),
+            taught=self.taught and self.taught.to(device),
+        )
 
 
 class RecordStream:
@@ -167,9 +176,15 @@ def _repeat_block(window: Window, random: np.random.Generator) -> Window:
         return window
     start = int(random.integers(len(window.sentences) - block))
     after = start + block
-    repeated = window.sentences[start:after] * copies
-    sentences = [*window.sentences[:after], *repeated, *window.sentences[after:]]
-    return Window(sentences, window.ends, frozenset(range(after, after + len(repeated))))
+    order = [
+        *range(after),
+        *list(range(start, after)) * copies,
+        *range(after, len(window.sentences)),
+    ]
+    sentences = [window.sentences[number] for number in order]
+    inserted = frozenset(range(after, after + block * copies))
+    taught = window.taught and window.taught.select(torch.tensor(order))
+    return Window(sentences, window.ends, inserted, taught)
 
 
 def join_neighbours(
@@ -223,10 +238,18 @@ def collate(
             continues += [1] * (count - 1) + [0 if window.ends else 1]
             offset += width
     sentences = [s for w in windows for s in w.sentences]
-    groups = _groups(sentences, tokens, group_tokens)
-    extra = _groups(joined or [], tokens, group_tokens)
-    tensors = map(torch.tensor, (slots, predicted, inserted, left, continues))
-    return Batch(groups, extra, grids, *tensors)
+    taught = [window.taught for window in windows if window.taught is not None]
+    return Batch(
+        groups=_groups(sentences, tokens, group_tokens),
+        joined=_groups(joined or [], tokens, group_tokens),
+        grids=grids,
+        slots=torch.tensor(slots),
+        predicted=torch.tensor(predicted),
+        inserted=torch.tensor(inserted),
+        left=torch.tensor(left),
+        continues=torch.tensor(continues),
+        taught=TaughtSentences.joined(taught) if taught else None,
+    )
 
 
 def _groups(sentences: list[np.ndarray], tokens: Tokens, group_tokens: int) -> list[Group]:

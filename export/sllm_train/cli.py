@@ -43,7 +43,8 @@ from .loop import Trainer
 from .metrics import draw_windows
 from .options import Options, Setting
 from .processes import check_device, first_process_first, process_group, rank_and_world
-from .state import STATE_FILE
+from .state import STATE_FILE, WEIGHTS_FILE
+from .teacher import Teacher, check_teacher
 
 # Consecutive sentences of a record in a batch where the configuration says nothing of it.
 DEFAULT_SENTENCES = 64
@@ -114,6 +115,11 @@ def parser() -> argparse.ArgumentParser:
     add("--svae", type=Path, metavar="FILE", help=svae_help)
     opt_help = "OPT directory: tokenizer; layers that stage sllm begins with (default: none)"
     add("--opt", type=Path, metavar="DIR", help=opt_help)
+    teacher_help = (
+        "folder of a training of stage opt with the same tokenizer: its distributions are learned, "
+        "too (distillation, arXiv 1503.02531), in the stages joint and sllm (default: none)"
+    )
+    add("--teacher", type=Path, metavar="DIR", help=teacher_help)
     for field in fields(Options):
         setting: Setting = field.metadata["setting"]
         required = field.default is MISSING
@@ -204,6 +210,7 @@ def train(args: argparse.Namespace) -> int:
     check_trainable(config, args.config, options)
     if not args.substituted and options.substituted_copies != Options.substituted_copies:
         raise ExportError("--substituted-copies has no effect without --substituted")
+    check_teacher(args.teacher, options)
     for path in [*args.valid, *(path for path, _ in args.text + args.substituted)]:
         if not path.is_file():
             raise ExportError(f"{path}: no such file")
@@ -236,6 +243,8 @@ def train(args: argparse.Namespace) -> int:
                 ],
                 "valid": [[str(path), sha256(path)] for path in args.valid],
             }
+            if args.teacher:
+                settings["teacher"] = [str(args.teacher), sha256(args.teacher / WEIGHTS_FILE)]
             if initial:
                 files = {"svae": args.svae, "opt": args.opt, "checkpoint": args.initial}
                 named = {name: str(path) for name, path in files.items() if path}
@@ -261,7 +270,13 @@ def train(args: argparse.Namespace) -> int:
         for name, corpus in valid.items()
     }
     evaluation = Evaluation(config, windows, tokenizer, options.autocast())
-    report = Trainer(config, options, stream, args.out, evaluation, initial).run()
+    teacher = None
+    if args.teacher:
+        own_tokenizer = args.out / TOKENIZER_FILE
+        teacher = Teacher.of_training(
+            args.teacher, config, own_tokenizer, args.device, options.autocast()
+        )
+    report = Trainer(config, options, stream, args.out, evaluation, initial, teacher).run()
     if report:
         print(json.dumps(report))
     return 0

@@ -36,13 +36,14 @@ from .state import (
     save_weights,
 )
 from .stop import note_signals
+from .teacher import Teacher
 
 LOG_EVERY = 20
 
 
 class Trainer:
     """One training, resumed from `folder` where that holds a state, else begun with the `initial`
-    weights, if there are any."""
+    weights, if there are any. A `teacher` gives soft targets for the next sentence."""
 
     def __init__(
         self,
@@ -52,9 +53,10 @@ class Trainer:
         folder: Path,
         evaluate: Callable[[TrainedModel], dict[str, Any]],
         initial: InitialWeights | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.config, self.options, self.stream, self.folder = config, options, stream, folder
-        self.evaluate = evaluate
+        self.evaluate, self.teacher = evaluate, teacher
         self.rank, self.world = rank_and_world()
         self.stage = STAGES[options.stage](options)
         torch.manual_seed(options.seed)
@@ -138,6 +140,8 @@ class Trainer:
     def _step(self, lr: float) -> tuple[Sums, float]:
         options = self.options
         windows = self.stream.next_share(options.batch_tokens, self.rank, self.world)
+        if self.teacher:
+            windows = self.teacher.read(windows)
         random = np.random.default_rng((options.seed, 2, self.step, self.rank))
         batch = self.stage.batch(self.model, self.config, windows, random)
         scale = _total(self.stage.expected(batch))

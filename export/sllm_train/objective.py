@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,11 +11,11 @@ from torch.nn import functional as F
 from .batches import Batch, Group
 from .focal import focal_slope
 from .model import SentenceVae, Sllm
+from .output_loss import output_loss
 
 MIN_NEGATIVE_TOKENS = 4
 NEGATIVE_SHARE = 0.3
 MAX_LAG = 3
-MAX_NEGATIVE_PROBABILITY = 0.8
 
 
 @dataclass
@@ -26,12 +24,14 @@ class Weights:
     `reconstruction` is None. `unlikelihood` weighs the unlikelihood of repeating a sentence
     (arXiv 1908.04319, for whole sentences), with the following tokens as its unit.
     `condition_dropout` is the share of the next sentences that are predicted from zeros.
+    `distillation` is what a teacher's distributions weigh, the text's tokens the rest of 1.
     `focal_gamma` makes focal losses of those of tokens and stop head; 0 is cross-entropy."""
 
     reconstruction: float | None = 1.0
     reconstruction_share: float = 1.0
     latent_noise: float = 0.0
     condition_dropout: float = 0.0
+    distillation: float = 0.0
     following: float = 1.0
     stop: float = 0.1
     unlikelihood: float = 0.0
@@ -117,97 +117,6 @@ def decode_targets(
     return states[wanted].to(precision_of(states.device.type)), targets[wanted]
 
 
-class _LossContext(Protocol):
-    """What `OutputLoss` uses of PyTorch's context."""
-
-    needs_input_grad: tuple[bool, ...]
-
-    @property
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        """The tensors saved by `save_for_backward`."""
-
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        """Keep tensors for the backward pass."""
-
-
-class OutputLoss(torch.autograd.Function):
-    """Output projection and cross-entropy in one: the logits are written once, and the gradients
-    come from them in place. Returns the loss of each token; `factors` weigh their gradients.
-
-    The last tokens, numbered by `negatives` (which of the negative sentences each belongs to), have
-    the loss -n log(1 - P) with the probability P of the n tokens of their sentence (geometric
-    mean), weighed by their factor.
-    The gradients of the others are those of the focal loss with `gamma`.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: _LossContext,
-        states: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        targets: Tensor,
-        factors: Tensor,
-        negatives: Tensor,
-        gamma: float = 0.0,
-    ) -> Tensor:
-        logits = F.linear(states, weight.to(states.dtype), bias.to(states.dtype))
-        peak = logits.max(-1, keepdim=True).values
-        wanted = logits.gather(1, targets[:, None]).float()
-        exponents = logits.sub_(peak).exp_()
-        total = exponents.sum(-1, keepdim=True, dtype=torch.float32)
-        losses = (total.log() + peak.float() - wanted)[:, 0]
-        factors, others = factors.clone(), len(losses) - len(negatives)
-        if gamma:
-            factors[:others] *= focal_slope(losses[:others], gamma)
-        if len(negatives):
-            factors[others:] *= unlikelihood_slope(losses[others:], negatives)
-        gradient = exponents.mul_((factors[:, None] / total).to(exponents.dtype))
-        # In full precision: the difference of two close numbers is all that confident tokens have.
-        chosen = factors[:, None] * ((wanted - peak.float()).exp() / total - 1)
-        gradient.scatter_(1, targets[:, None], chosen.to(gradient.dtype))
-        ctx.save_for_backward(states, weight, gradient)
-        return losses
-
-    @staticmethod
-    def backward(ctx: _LossContext, *_: Tensor) -> tuple[Tensor | None, ...]:
-        states, weight, gradient = ctx.saved_tensors
-        to_states = gradient @ weight.to(gradient.dtype)
-        to_weight = to_bias = None
-        if ctx.needs_input_grad[1]:  # a frozen one's would be the largest product of all
-            to_weight = (gradient.mT @ states).to(weight.dtype)
-            to_bias = gradient.sum(0, dtype=torch.float32)
-        return to_states, to_weight, to_bias, None, None, None, None
-
-
-def output_loss(
-    states: Tensor,
-    output: tuple[Tensor, Tensor],
-    targets: Tensor,
-    factors: Tensor,
-    negatives: Tensor,
-    focal_gamma: float = 0.0,
-) -> Tensor:
-    """Cross-entropy of each token [tokens], nats; see `OutputLoss`.
-
-    `output` is the weight and the bias of the output projection.
-    """
-    apply: Callable[..., Tensor] = OutputLoss.apply
-    return apply(states, *output, targets, factors, negatives, focal_gamma)
-
-
-def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:
-    """Slope of -n log(1 - P) in each token's loss, with P = exp(-mean of its sentence's n losses).
-
-    The mean, not the sum: a sentence that greedy decoding says has a small probability as a whole.
-    """
-    count = int(sentences.max()) + 1
-    sums = losses.new_zeros(count).index_add_(0, sentences, losses)
-    probability = (-sums / sentences.bincount(minlength=count)).exp()
-    probability = probability.clamp(max=MAX_NEGATIVE_PROBABILITY)
-    return -(probability / (1 - probability))[sentences]
-
-
 def train_batch(
     model: Sllm, batch: Batch, weights: Weights, scale: Sums, amp: torch.autocast
 ) -> Sums:
@@ -261,7 +170,20 @@ def train_batch(
         numbers = torch.arange(len(again), device=targets.device)
         negatives = numbers.repeat_interleave(group.lengths[again] + 1)
         output = output_projection(model.svae)
-        losses = output_loss(states, output, targets, factors, negatives, weights.focal_gamma)
+        soft = None
+        if batch.taught:
+            taught = batch.taught.select(group.index[later])
+            soft = taught.soft_targets(group.lengths[later] + 1, first=tokens[0])
+        losses = output_loss(
+            states,
+            output,
+            targets,
+            factors,
+            negatives,
+            weights.focal_gamma,
+            soft,
+            weights.distillation,
+        )
         losses.sum().backward()
         reconstruction, following, _ = losses.detach().split(tokens)
         sums.reconstruction += float(reconstruction.sum())

@@ -125,6 +125,13 @@ class Options:
         high=1,
         stages=WITH_BACKBONE,
     )
+    distillation_weight: float = _setting(
+        "weight of the distributions of --teacher in the loss of the next sentence; the text's own "
+        "tokens have the rest of 1",
+        0.5,
+        high=_ABOVE_ONE,
+        stages=WITH_BACKBONE,
+    )
     joined_share: float = _setting(
         "tokens of long sentences made of neighbours, to be reconstructed only, per token of text",
         0.0,

@@ -76,7 +76,7 @@ def _replace(
             inserted[window].add(place)
         active = [active[number] for number in ended]
     return [
-        Window(replaced, window.ends, frozenset(places))
+        Window(replaced, window.ends, frozenset(places), window.taught)
         for replaced, window, places in zip(sentences, windows, inserted, strict=True)
     ]
 

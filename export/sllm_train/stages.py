@@ -59,6 +59,7 @@ class _SentenceStage(Generic[ModelT]):
             reconstruction_share=options.reconstruction_share,
             latent_noise=options.latent_noise,
             condition_dropout=options.condition_dropout,
+            distillation=options.distillation_weight,
             unlikelihood=options.unlikelihood_weight,
             focal_gamma=_focal_gamma(options),
         )

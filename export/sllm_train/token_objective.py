@@ -13,7 +13,8 @@ from torch import Tensor
 from sllm_export.config import Tokens
 
 from .batches import Window
-from .objective import Sums, output_loss, precision_of
+from .objective import Sums, precision_of
+from .output_loss import output_loss
 from .token_model import TokenModel
 
 

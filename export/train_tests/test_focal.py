@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sllm_train.focal import focal_slope
-from sllm_train.objective import OutputLoss
+from sllm_train.output_loss import OutputLoss
 
 NONE = torch.zeros(0, dtype=torch.long)
 

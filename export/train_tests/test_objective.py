@@ -13,15 +13,8 @@ from sllm_export.config import parse_config
 from sllm_train import objective
 from sllm_train.batches import Window, collate
 from sllm_train.model import Sllm
-from sllm_train.objective import (
-    OutputLoss,
-    Sums,
-    Weights,
-    choose_lags,
-    expected_sums,
-    train_batch,
-    unlikelihood_slope,
-)
+from sllm_train.objective import Sums, Weights, choose_lags, expected_sums, train_batch
+from sllm_train.output_loss import OutputLoss, unlikelihood_slope
 
 FP32 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=False)
 RECONSTRUCTION = 2.0

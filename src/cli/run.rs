@@ -149,7 +149,6 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let prompt = args.prompt()?;
     let bundle = models::open(args.model.bundle.model.as_deref())?;
     let sampling = args.sampling.apply(bundle.generation.sampling.clone())?;
-    check_best_of(args.best_of, &sampling)?;
     let started = Instant::now();
     let model = args
         .model
@@ -245,20 +244,6 @@ fn time_limit(seconds: f64) -> sllm_ort::Result<Duration> {
         value: shown(seconds),
         allowed: "0 or more seconds".into(),
     })
-}
-
-/// Refuse to decode each sentence several times where all of them are the same.
-fn check_best_of(best_of: usize, sampling: &SamplingOptions) -> sllm_ort::Result<()> {
-    if best_of > 1 && sampling.temperature() == 0.0 {
-        return Err(Error::InvalidOption {
-            option: "best-of",
-            value: best_of.to_string(),
-            allowed: "1 at temperature 0, where all candidates are the same: set --temperature \
-                above 0"
-                .into(),
-        });
-    }
-    Ok(())
 }
 
 /// Print the continuation as it comes; returns why it ended. `is_silent` is false once there is text.

@@ -167,7 +167,7 @@ impl GenerateOptions {
 
     /// Decode each sentence so many times, all together, and take the one with the highest mean
     /// log-probability of its tokens; 1 to 256. Its text is given out when it is chosen. Only in kind
-    /// `sllm`, and only where tokens are drawn does it make a difference.
+    /// `sllm`; at temperature 0 generation refuses it, as all candidates are the same there.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -293,6 +293,18 @@ impl GenerateOptions {
         match self.stop_texts.iter().find(crosses) {
             Some(text) => Err(stop_text::refused(text, stop_text::ONE_SENTENCE)),
             None => Ok(()),
+        }
+    }
+
+    /// Refuse to decode a sentence several times where all candidates are the same.
+    pub(crate) fn check_best_of(&self) -> Result<()> {
+        match self.best_of == 1 || self.sampling().temperature > 0.0 {
+            true => Ok(()),
+            false => Err(Error::InvalidOption {
+                option: "best-of",
+                value: self.best_of.to_string(),
+                allowed: "1 at temperature 0, where all candidates are the same".into(),
+            }),
         }
     }
 

@@ -51,7 +51,10 @@ impl<C: DerefMut<Target = SentenceContext>> RowLoop<C> for SentenceRows<C> {
             return Err((context, Error::EmptyContext));
         }
         let shared = self.model.shared();
-        if let Err(error) = options.check_stop_texts(&shared.pipeline) {
+        let checked = options
+            .check_best_of()
+            .and_then(|()| options.check_stop_texts(&shared.pipeline));
+        if let Err(error) = checked {
             return Err((context, error));
         }
         let tokens = shared.special_tokens();

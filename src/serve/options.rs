@@ -57,7 +57,8 @@ pub struct Generation {
     /// The same seed gives the same text. Choice i of a request has this seed plus i.
     #[schema(minimum = 0)]
     pub seed: Option<u64>,
-    /// Decode each sentence so many times, and keep the likeliest.
+    /// Decode each sentence so many times, and keep the likeliest. Above 1 the temperature must be
+    /// above 0.
     #[schema(minimum = 1, maximum = 20)]
     pub best_of: Option<usize>,
     /// Texts to stop before, 4 at most.

@@ -137,8 +137,15 @@ fn a_field_has_one_range() {
         let message = message(&server, "stop", &json!(vec!["x"; texts]));
         assert!(message.ends_with("at most 4 are allowed"), "{message}");
     }
-    let body = json!({"prompt": "hello world. ", "n": 10, "best_of": 20, "max_sentences": 1});
+    let body = json!({"prompt": "hello world. ", "n": 10, "best_of": 20, "max_sentences": 1,
+        "temperature": 1});
     server.ok("/v1/completions", &body);
+    for greedy in [json!({}), json!({"temperature": 0})] {
+        let mut body = json!({"prompt": "hello world. ", "best_of": 2});
+        body.as_object_mut().unwrap().extend(greedy.as_object().unwrap().clone());
+        let error = server.post("/v1/completions", &body).error(400);
+        assert_eq!(error["param"], "best_of");
+    }
 }
 
 /// A number is what it is, and not what 32 bits make of it.

@@ -79,7 +79,7 @@ fn more_texts_than_the_server_holds_are_refused() {
         assert!(message.contains("at most 3 texts"), "{message}");
     }
     for body in [
-        json!({"prompt": prompt, "n": 3, "best_of": 20, "max_sentences": 1}),
+        json!({"prompt": prompt, "n": 3, "best_of": 20, "max_sentences": 1, "temperature": 1}),
         json!({"prompt": vec![prompt; 3], "max_sentences": 1}),
     ] {
         server.ok(completions, &body);
@@ -109,7 +109,8 @@ fn a_fork_that_could_never_be_held_is_refused() {
 fn a_request_ends_at_its_time() {
     let server = Server::stories(&["--request-timeout", "0.05"]);
     let mut body =
-        json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "best_of": 20});
+        json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "best_of": 20,
+            "temperature": 1});
     let error = server.post("/v1/completions", &body).error(504);
     assert_eq!(error["code"], "request_timeout");
     server.wait_for("sllm_batch_rows", 0.0);

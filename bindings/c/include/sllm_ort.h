@@ -835,7 +835,7 @@ SllmStatus sllm_options_add_stop(SllmOptions *options, const char *stop);
 /**
  * Decode each sentence so many times, and take the likeliest; 1 to 256.
  *
- * Its text is given out when it is chosen. Default: 1.
+ * Its text is given out when it is chosen. Above 1 the temperature must be above 0. Default: 1.
  *
  * Errors: INVALID_INPUT.
  */

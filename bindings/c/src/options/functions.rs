@@ -225,7 +225,7 @@ pub unsafe extern "C" fn sllm_options_add_stop(
 
 /// Decode each sentence so many times, and take the likeliest; 1 to 256.
 ///
-/// Its text is given out when it is chosen. Default: 1.
+/// Its text is given out when it is chosen. Above 1 the temperature must be above 0. Default: 1.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
