@@ -68,7 +68,7 @@ impl Rows {
     /// Continue all contexts to their ends.
     ///
     /// # Errors
-    /// That of the first prompt that cannot be appended; no context is continued then.
+    /// That of the first context that is refused; none is continued then.
     pub fn run(
         &mut self,
         model: &Model,
@@ -88,6 +88,7 @@ impl Rows {
             };
             sessions.push((lease, prompt));
         }
+        let mut refusal = None;
         for (index, (session, appended)) in sessions.into_iter().enumerate() {
             let (slot, session) = match session {
                 Ok(lease) => match lease.into_parts() {
@@ -96,7 +97,7 @@ impl Rows {
                 },
                 Err(session) => (None, session),
             };
-            let mut row = Row {
+            let row = Row {
                 slot,
                 appended,
                 sentences: Vec::new(),
@@ -106,12 +107,16 @@ impl Rows {
                 Ok(_) => self.indices.push(index),
                 Err(refused) => {
                     row.give_back(refused.session);
-                    row.result = Err(refused.error);
+                    refusal.get_or_insert(of_row(index, refused.error));
                 }
             }
             self.rows.push(row);
         }
         let batch = self.batch.insert(batch);
+        // Their sessions go back before anything is generated.
+        if let Some(error) = refusal {
+            return Err(error);
+        }
         while !batch.is_empty() {
             batch.step(|id, event| {
                 let row = &mut self.rows[self.indices[id]];

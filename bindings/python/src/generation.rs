@@ -204,8 +204,8 @@ impl Generation {
 
     /// Why it ended; None while it has not, or if it ended with an error.
     ///
-    /// ``stop``, ``max_sentences``, ``context_full``, ``stop_text``, ``cancelled`` or
-    /// ``time_limit``.
+    /// ``stop``, ``max_sentences``, ``max_tokens``, ``context_full``, ``stop_text``, ``cancelled``
+    /// or ``time_limit``.
     #[getter]
     fn finish_reason(&self) -> Option<&'static str> {
         self.progress().finish_reason.map(FinishReason::as_str)

@@ -85,8 +85,8 @@ impl Session {
 
     /// Continue the context: an iterator over its new sentences.
     ///
-    /// Keywords that are left out, or None, have the value of the model's bundle. ``on_text`` is
-    /// called with each piece of text as it is decoded.
+    /// A keyword that is None, as most are by default, has the value of the model's bundle.
+    /// ``on_text`` is called with each piece of text as it is decoded.
     #[pyo3(
         signature = (**options),
         text_signature = "($self, *, max_sentences=16, max_tokens=None, temperature=None, guidance_scale=None, top_k=None, top_p=None, min_p=None, repetition_penalty=None, dry_multiplier=None, dry_base=None, dry_allowed_length=None, no_repeat_ngram=None, seed=None, stop=None, best_of=1, ignore_eos=False, avoid_repeats=None, time_limit=None, overflow='stop', log_probabilities=False, on_text=None)"

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Axis, concatenate, s};
 use numpy::{IntoPyArray, PyArray2, PyReadonlyArray2};
-use pyo3::{prelude::*, types::PyList};
+use pyo3::{prelude::*, pybacked::PyBackedStr, types::PyList};
 use sllm_ort::{CancelHandle, Error, Model, Reconstruction, text::TextSentence};
 
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     interrupt, values, warnings,
 };
 
-/// Texts that are encoded together, as on the command line.
-const ENCODED_TOGETHER: usize = 1024;
+/// Texts that are encoded together.
+const ENCODED_TOGETHER: usize = 64;
 /// Vectors that are decoded together, as in the library.
 const DECODED_TOGETHER: usize = 32;
 
@@ -62,16 +62,10 @@ pub fn reconstruct<'py>(
     model: &Model,
     Texts(texts): Texts,
 ) -> PyResult<Bound<'py, PyList>> {
-    let pipeline = model.text_pipeline();
+    let sentences = sentences(py, model, &texts)?;
     let mut reconstructed: Vec<Reconstruction> = Vec::new();
-    in_parts(py, texts.chunks(DECODED_TOGETHER), |texts| {
-        let mut sentences: Vec<TextSentence<'_>> = Vec::new();
-        for text in texts {
-            for sentence in pipeline.one_sentence(text)? {
-                sentences.push(sentence?);
-            }
-        }
-        reconstructed.extend(model.reconstruct(&sentences)?);
+    in_parts(py, sentences.chunks(DECODED_TOGETHER), |sentences| {
+        reconstructed.extend(model.reconstruct(sentences)?);
         Ok(())
     })?;
     warnings::of_texts(py, model, &texts)?;
@@ -79,6 +73,38 @@ pub fn reconstruct<'py>(
         .into_iter()
         .map(|value| values::reconstruction(py, value));
     PyList::new(py, values.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// Each text as one sentence.
+///
+/// # Errors
+/// `ArgumentError` for a text that is none, or more than one.
+fn sentences<'t>(
+    py: Python<'_>,
+    model: &Model,
+    texts: &'t [PyBackedStr],
+) -> PyResult<Vec<TextSentence<'t>>> {
+    let pipeline = model.text_pipeline();
+    let mut sentences = Vec::with_capacity(texts.len());
+    let mut wrong = None;
+    let numbered = texts.iter().enumerate();
+    in_parts(py, numbered, |(index, text)| {
+        let mut parts = pipeline.one_sentence(text)?;
+        match (parts.next().transpose()?, parts.next()) {
+            (Some(sentence), None) => sentences.push(sentence),
+            (None, _) => {
+                wrong.get_or_insert((index, "empty"));
+            }
+            (Some(_), Some(_)) => {
+                wrong.get_or_insert((index, "longer than a sentence of this model"));
+            }
+        }
+        Ok(())
+    })?;
+    match wrong {
+        Some((index, problem)) => Err(refused(&format!("texts[{index}]"), problem, "one sentence")),
+        None => Ok(sentences),
+    }
 }
 
 /// Do a part of the work at a time, until all is done or Ctrl-C.

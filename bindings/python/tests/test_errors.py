@@ -105,6 +105,18 @@ ROWS: list[tuple[Callable[[Any], object], type[Exception], type[Exception], str]
         "vector 40 has a number that is not finite",
     ),
     (
+        lambda m: m.reconstruct(["Tom had a ball. ", ""]),
+        sllm_ort.ArgumentError,
+        ValueError,
+        r"texts\[1\] is empty, allowed is one sentence",
+    ),
+    (
+        lambda m: m.reconstruct(["Tom had a ball. ", "and then " * 100, ""]),
+        sllm_ort.ArgumentError,
+        ValueError,
+        r"texts\[1\] is longer than a sentence of this model",
+    ),
+    (
         lambda m: m.interpolate("A.", "B.", 1),
         sllm_ort.ArgumentError,
         ValueError,
@@ -288,13 +300,14 @@ def test_a_file_error_names_its_file(tiny: sllm_ort.Model, tmp_path: Path) -> No
     assert (again.filename, again.errno) == (tmp_path / "none", 2)
 
 
-def test_a_failed_row_leaves_the_sessions(tiny: sllm_ort.Model) -> None:
+def test_a_refused_row_leaves_the_sessions(tiny: sllm_ort.Model) -> None:
     good, empty = tiny.session(PROMPT), tiny.session()
     before = len(good)
     with pytest.raises(sllm_ort.ArgumentError, match="context 1 of the batch"):
         tiny.generate_batch([good, empty], max_sentences=1, ignore_eos=True)
-    assert len(good) == before + 1
-    assert len(empty) == 0
+    assert (len(good), len(empty)) == (before, 0)
     with pytest.raises(sllm_ort.ContextFullError, match="context 1 of the batch"):
         tiny.generate_batch([good, "A dog ran. " * 10_000])
+    assert len(good) == before
+    tiny.generate_batch([good], max_sentences=1, ignore_eos=True)
     assert len(good) == before + 1

@@ -176,8 +176,8 @@ class Session:
     ) -> Generation:
         """Continue the context: an iterator over its new sentences.
 
-        Keywords that are left out, or None, have the value of the model's bundle. ``on_text`` is
-        called with each piece of text as it is decoded.
+        A keyword that is None, as most are by default, has the value of the model's bundle.
+        ``on_text`` is called with each piece of text as it is decoded.
         """
     def fork(self) -> Session:
         """A session of its own with the same context."""
