@@ -56,7 +56,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file is larger than anything of its sort should be.
-    #[error("{} has {bytes} bytes, at most {limit} are allowed: it is not the file it should be, export the bundle again", .path.display())]
+    #[error("{} has {bytes} bytes, at most {limit} are allowed: check that it is the right file", .path.display())]
     FileTooLarge {
         /// The file.
         path: PathBuf,

@@ -104,6 +104,23 @@ fn a_model_needs_as_much_memory_as_itself() {
     assert!(number(&found, "peak_memory_bytes") > 1e6, "{found}");
 }
 
+/// A variable is for the model, not for the baseline, whose memory another process measures.
+#[test]
+fn variables_do_not_reach_the_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    support::copy_bundle(SLLM, &bundle);
+    support::edit_manifest(&bundle, |manifest| {
+        manifest["variants"][0]["name"] = "mine".into();
+    });
+    let mut command = support::program();
+    command.arg("bench").args(SMALL).args(["--baseline", OPT]);
+    command.args(["--repetitions", "1", "--model"]).arg(&bundle);
+    let found = &support::json_lines(command.env("SLLM_ORT_VARIANT", "mine"))[0];
+    assert_eq!(found["variant"], "mine");
+    assert_eq!(found["baseline"]["variant"], "cpu-int8");
+}
+
 #[test]
 fn without_a_baseline_there_are_no_ratios() {
     let found = figures(&SMALL);

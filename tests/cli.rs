@@ -13,6 +13,9 @@ mod no_text;
 mod options;
 #[path = "cli/providers.rs"]
 mod providers;
+#[cfg(target_os = "linux")]
+#[path = "cli/results.rs"]
+mod results;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/saved.rs"]

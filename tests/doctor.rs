@@ -178,3 +178,25 @@ fn text_has_a_line_for_each_finding() {
     let fits = |line: &str| line.chars().count() <= 80 || line.trim().split(' ').count() == 1;
     assert!(lines.all(fits), "{short}");
 }
+
+/// What is told of the model in JSON is told in text, too.
+#[test]
+fn warnings_of_the_model_are_shown() {
+    let options = [
+        "doctor",
+        "--variant",
+        "portable",
+        "--matmul-kernel",
+        "plain",
+    ];
+    let found = tiny(&[&options[..], &["--format", "json"]].concat()).output();
+    let found: Value = serde_json::from_slice(&found.unwrap().stdout).unwrap();
+    let warning = found["run"]["warnings"][0].as_str().unwrap();
+    let output = tiny(&options).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert!(
+        words.join(" ").contains(&format!("[!!] warning {warning}")),
+        "{text}"
+    );
+}

@@ -186,7 +186,19 @@ fn a_state_of_something_else_is_refused() {
 
     let right: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     let mut newer = right.clone();
-    newer["format_version"] = 3.into();
+    newer["format_version"] = 99.into();
+    // Two ways of computing are not mixed.
+    for (key, other, expected) in [
+        ("provider", json!("cuda"), "execution provider"),
+        ("matmul_kernel", json!("other"), "matmul kernel"),
+        ("program_version", json!("0.0.0"), "program version"),
+    ] {
+        let mut state = right.clone();
+        assert!(state["subject"].get(key).is_some(), "{state}");
+        state["subject"][key] = other;
+        folder.file("state", state.to_string());
+        assert_eq!(mismatch(run(&tiny, &text, &options)), expected);
+    }
     let mut beyond = right.clone();
     beyond["progress"]["position"]["offset"] = 1000.into();
     let mut contradicting = right.clone();

@@ -124,7 +124,13 @@ fn the_command_prints_a_table() {
 fn the_command_fails_with_one_line() {
     let folder = Folder::new();
     let state = folder.file("state", "no state");
-    let rows: [(&[u8], &[&str], &str); 3] = [
+    let large = folder.file("large", " ".repeat((1 << 20) + 1));
+    let rows: [(&[u8], &[&str], &str); 4] = [
+        (
+            b"Hello, ",
+            &["--state", large.to_str().unwrap()],
+            "at most 1048576 are allowed: check that it is the right file",
+        ),
         (b" \n", &[], "holds no sentence"),
         (b"One. \n \xc3(", &[], "not UTF-8 text at byte 7 (line 2)"),
         (

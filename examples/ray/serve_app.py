@@ -81,7 +81,7 @@ def completion_of(body: dict[str, Any]) -> Completion:
         top_p=top_p,
         seed=field(body, "seed", int, None),
     )
-    return Completion(field(body, "prompt", str), sampling)
+    return Completion(encodable("prompt", field(body, "prompt", str)), sampling)
 
 
 def texts_of(body: dict[str, Any]) -> list[str]:
@@ -93,7 +93,16 @@ def texts_of(body: dict[str, Any]) -> list[str]:
         raise RequestError("input must be a text or a list of texts")
     if not 1 <= len(texts) <= MAX_TEXTS:
         raise RequestError(f"input must hold 1 to {MAX_TEXTS} texts, not {len(texts)}")
-    return texts
+    return [encodable("input", text) for text in texts]
+
+
+def encodable(name: str, text: str) -> str:
+    """Refuse a text with half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"{name} has a lone surrogate at character {error.start}") from error
+    return text
 
 
 def known_fields(body: dict[str, Any], known: set[str]) -> None:
@@ -118,7 +127,10 @@ def field(body: dict[str, Any], name: str, kind: type, default: Any = REQUIRED) 
     allowed = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) or not isinstance(value, allowed):
         raise RequestError(f"{name} must be of type {kind.__name__}, not {json.dumps(value)}")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError as error:
+        raise RequestError(f"{name} is too large") from error
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -143,7 +155,7 @@ def each_alone(items: list[T], work: Callable[[T], Any]) -> list[Any]:
     for item in items:
         try:
             results.append(work(item))
-        except sllm_ort.Error as error:
+        except Exception as error:
             results.append(error)
     return results
 
@@ -211,7 +223,7 @@ class Sentences:
         options = {name: value for name, value in vars(sampling).items() if value is not None}
         try:
             done = iter(self.model.generate_batch(good, **options) if good else [])
-        except sllm_ort.Error as error:
+        except Exception as error:
             return [error if isinstance(s, sllm_ort.Session) else s for s in sessions]
         return [
             completion_answer(next(done)) if isinstance(session, sllm_ort.Session) else session
@@ -222,7 +234,7 @@ class Sentences:
         """Embed texts, each one sentence. A request that is refused fails alone."""
         try:
             vectors = self.model.encode([text for texts in requests for text in texts])
-        except sllm_ort.Error:
+        except Exception:
             return each_alone(requests, lambda texts: vector_answer(self.model.encode(texts)))
         answers: list[dict[str, Any] | Exception] = []
         start = 0

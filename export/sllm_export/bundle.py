@@ -84,7 +84,9 @@ def write_bundle(
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (work / MANIFEST).write_text(text, encoding="utf-8")
-        card = source.card or write_card(source.config, manifest, entries).encode()
+        card = source.card
+        if card is None:
+            card = write_card(source.config, manifest, entries).encode()
         (work / CARD).write_bytes(card)
 
 

@@ -26,7 +26,7 @@ from sllm_export.errors import ExportError
 from sllm_export.fitting import check_fits
 from sllm_export.generation import parse_generation
 from sllm_export.model_card import CardEntry
-from sllm_export.opt_config import check_opt_config
+from sllm_export.opt_config import check_opt_config, has_opt_config
 from sllm_export.opt_directory import find_opt_weights, open_opt
 from sllm_export.tokenizer import find_tokenizer
 from sllm_export.variants import VARIANTS, in_place_problem, select_variants, stored_in_half
@@ -93,7 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         json.dumps({"temperature": 0.7, "top_p": 0.9})
     )
     add("--generation", type=parse_generation, default={}, metavar="JSON", help=generation_help)
-    add("--data", metavar="TEXT", help="what the model was trained on, for the manifest and card")
+    add(
+        "--data",
+        type=_text,
+        metavar="TEXT",
+        help="what the model was trained on, for the manifest and card",
+    )
     return parser
 
 
@@ -107,8 +112,22 @@ def _seed(text: str) -> int:
     return value
 
 
+def _text(value: str) -> str:
+    """Refuses what cannot be written as UTF-8."""
+    shown = _escaped(value)
+    if shown != value:
+        raise argparse.ArgumentTypeError(f"{shown} (allowed: UTF-8)")
+    return value
+
+
+def _escaped(text: str) -> str:
+    """The text with an escape for what is not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _bundle(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
+    _check_opt(arguments, config)
     variants = select_variants(arguments.variant, config)
     check_out(arguments.out, arguments.force)
     if arguments.half_weights:
@@ -141,6 +160,26 @@ def _bundle(arguments: argparse.Namespace) -> None:
         ignored_tensors=ignored,
     )
     write_bundle(source, arguments.out, arguments.force, _report)
+
+
+def _check_opt(arguments: argparse.Namespace, config: ModelConfig) -> None:
+    """Refuses an --opt that is no directory, or that nothing would be read from."""
+    opt: Path | None = arguments.opt
+    if opt is None:
+        return
+    if not opt.is_dir():
+        raise ExportError(f"{opt}: no such directory")
+    takes_weights = arguments.checkpoint is None and arguments.random is None
+    if (
+        arguments.tokenizer is None
+        or (config.kind == "opt" and takes_weights)
+        or (config.kind != "svae" and has_opt_config(opt))
+    ):
+        return
+    rest = "kind svae needs nothing else of it"
+    if config.kind != "svae":
+        rest = "it has no config.json to be compared"
+    raise ExportError(f"--opt {opt} has no effect: --tokenizer gives the tokenizer, and {rest}")
 
 
 def _notes(arguments: argparse.Namespace, config: ModelConfig) -> list[str]:
@@ -183,11 +222,17 @@ def _weights(
         state_dict, ignored = open_opt(checkpoint)
     else:
         state_dict, ignored = open_checkpoint(checkpoint), frozenset[str]()
-    named: dict[str, Any] = {"file": checkpoint.name, "sha256": sha256(checkpoint)}
+    named: dict[str, Any] = _file_entry(checkpoint)
     if checkpoint.name.endswith(INDEX_SUFFIX):
         shards = (checkpoint.with_name(name) for name in shard_names(checkpoint))
-        named["shards"] = [{"file": path.name, "sha256": sha256(path)} for path in shards]
+        named["shards"] = [_file_entry(path) for path in shards]
     return state_dict, {"checkpoint": named}, ignored
+
+
+def _file_entry(path: Path) -> dict[str, str]:
+    if _escaped(path.name) != path.name:
+        raise ExportError(f"{_escaped(str(path))}: its name is not UTF-8; rename it")
+    return {"file": path.name, "sha256": sha256(path)}
 
 
 def _train(arguments: list[str]) -> int:

@@ -124,9 +124,9 @@ def load_config(path: Path) -> ModelConfig:
         raise ConfigError(str(path), [f"is longer than {MAX_CONFIG_BYTES} bytes"])
     try:
         raw = json.loads(data, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return parse_config(raw, str(path))
     except (ValueError, RecursionError) as error:
         raise ConfigError(str(path), [f"is not valid JSON: {error}"]) from error
-    return parse_config(raw, str(path))
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -58,13 +58,14 @@ class Fields:
 
     def label(self, key: str, max_bytes: int) -> str:
         """A string that is not empty and stays on one line."""
-        allowed = f"a string of 1 to {max_bytes} bytes without control characters"
+        allowed = f"a string of 1 to {max_bytes} bytes of UTF-8 without control characters"
         found, value = self._take(key, allowed)
         if not found:
             return ""
         if (
             not isinstance(value, str)
-            or not 1 <= len(value.encode(errors="replace")) <= max_bytes
+            or not 1 <= len(value.encode(errors="surrogatepass")) <= max_bytes
+            or any("\ud800" <= c <= "\udfff" for c in value)
             or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value)
         ):
             self.problem(key, value, allowed)

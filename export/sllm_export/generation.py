@@ -16,7 +16,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dry_multiplier": (0, 10),
     "dry_base": (1, 10),
 }
-_COUNTS = {"top_k": None, "no_repeat_ngram": None, "dry_allowed_length": 50}
+_COUNTS = {"top_k": 2**32 - 1, "no_repeat_ngram": 2**32 - 1, "dry_allowed_length": 50}
 _FLAGS = ("avoid_repeats",)
 
 
@@ -27,11 +27,11 @@ def parse_generation(text: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+        if not isinstance(values, dict):
+            raise argparse.ArgumentTypeError(f"{text[:80]} (allowed: a JSON object)")
+        problems = [problem for key, value in values.items() if (problem := _problem(key, value))]
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise argparse.ArgumentTypeError(f"{text} (allowed: a JSON object)")
-    problems = [problem for key, value in values.items() if (problem := _problem(key, value))]
     if problems:
         raise argparse.ArgumentTypeError("; ".join(problems))
     return values
@@ -45,8 +45,8 @@ def _problem(key: str, value: Any) -> str | None:
         good, allowed = number and low <= value <= high, f"a number from {low:g} to {high:g}"
     elif key in _COUNTS:
         most = _COUNTS[key]
-        good = number and isinstance(value, int) and 1 <= value <= (most or value)
-        allowed = "a whole number, " + (f"1 to {most}" if most else "1 or more")
+        good = number and isinstance(value, int) and 1 <= value <= most
+        allowed = f"a whole number, 1 to {most}"
     elif key in _FLAGS:
         good, allowed = isinstance(value, bool), "true or false"
     else:

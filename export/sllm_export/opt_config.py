@@ -19,9 +19,9 @@ _MAX_BYTES = 2**20
 
 def check_opt_config(directory: Path, config: ModelConfig) -> None:
     """Raises CheckpointError that lists every difference; a directory without the file has none."""
-    path = directory / _FILE
-    if not path.is_file():
+    if not has_opt_config(directory):
         return
+    path = directory / _FILE
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(_MAX_BYTES))
@@ -36,6 +36,11 @@ def check_opt_config(directory: Path, config: ModelConfig) -> None:
     ]
     if problems:
         raise CheckpointError(str(path), problems)
+
+
+def has_opt_config(directory: Path) -> bool:
+    """Whether `check_opt_config` reads anything there."""
+    return (directory / _FILE).is_file()
 
 
 def _word_embed_size(config: ModelConfig) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sllm_export.errors import ExportError
 from .text import entities, original
 from .text.split import split_words
 from .text.white_space import canonical_pieces
+from .zst import ZstFile, decoded_bytes
 
 RECORD_END = "<|endoftext|>"
 RULES: dict[str, Callable[[str], list[str]]] = {
@@ -26,7 +28,6 @@ RULES: dict[str, Callable[[str], list[str]]] = {
     "clauses": canonical_pieces,
 }
 ARRAYS = ("tokens", "sentence_starts", "record_starts")
-_FRAME_HEADER_BYTES = 18
 
 
 def sample_records(path: Path, max_bytes: int | None) -> Iterator[str]:
@@ -43,15 +44,13 @@ def sample_records(path: Path, max_bytes: int | None) -> Iterator[str]:
 
 
 def text_bytes(path: Path) -> int:
-    """Bytes of text in a corpus file; 0 if a compressed one does not say."""
+    """Bytes of text in a corpus file."""
     if path.suffix != ".zst":
         return path.stat().st_size
-    with path.open("rb") as file:
-        try:
-            size = zstandard.frame_content_size(file.read(_FRAME_HEADER_BYTES))
-        except zstandard.ZstdError as error:
-            raise ExportError(f"{path}: cannot be read: {error}") from error
-    return max(int(size), 0)
+    try:
+        return decoded_bytes(path)
+    except zstandard.ZstdError as error:
+        raise ExportError(f"{path}: cannot be read: {error}") from error
 
 
 def read_records(path: Path) -> Iterator[str]:
@@ -75,8 +74,7 @@ def read_records(path: Path) -> Iterator[str]:
 def _open_text(path: Path) -> TextIO:
     if path.suffix != ".zst":
         return path.open(encoding="utf-8")
-    file: TextIO = zstandard.open(path, "rt", encoding="utf-8")
-    return file
+    return io.TextIOWrapper(io.BufferedReader(ZstFile(path)), encoding="utf-8")
 
 
 @dataclass

@@ -72,11 +72,13 @@ def obtain_tokenizer(
     config: ModelConfig,
     rule: str,
     max_bytes: int | None,
+    teacher: Path | None,
 ) -> Tokenizer:
     """The folder's tokenizer; if it has none yet, `given`, that of the directory `opt`, or one
     trained on `texts` is put there.
 
-    Raises ExportError if it is not the one given, or does not fit the configuration.
+    Raises ExportError if it is not the one given, or that of the training `teacher`, or does not
+    fit the configuration.
     """
     kept = folder / TOKENIZER_FILE
     content = find_tokenizer(given, opt) if given or opt else None
@@ -95,6 +97,11 @@ def obtain_tokenizer(
         trained = train_tokenizer(_sample(texts, rule, max_bytes), config.vocab_size, rule)
         content = trained.to_str(pretty=True).encode()
     check_tokenizer(content, config)
+    if teacher and content != (teacher / TOKENIZER_FILE).read_bytes():
+        raise ExportError(
+            f"{teacher}: its {TOKENIZER_FILE} is another than that of this training; begin one "
+            f"with --tokenizer {teacher / TOKENIZER_FILE}"
+        )
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_file(kept, content)
@@ -106,7 +113,7 @@ def obtain_tokenizer(
 
 def _sample(texts: list[WeightedPath], rule: str, max_bytes: int | None) -> Iterator[str]:
     """Sentences of the corpora in proportion to their weights, as many as there are."""
-    sizes = [text_bytes(path) or path.stat().st_size for path, _ in texts]
+    sizes = [text_bytes(path) for path, _ in texts]
     densities = [
         weight / max(1, min(size, max_bytes or size))
         for (_, weight), size in zip(texts, sizes, strict=True)
@@ -124,43 +131,54 @@ def _sample(texts: list[WeightedPath], rule: str, max_bytes: int | None) -> Iter
 
 
 def claim_folder(folder: Path, config: ModelConfig, settings: dict[str, Any]) -> None:
-    """Writes `training.json`, unless the folder's state belongs to another configuration, stage or
-    tokenizer: then ExportError. A state without `training.json` is taken as it is."""
+    """Writes `training.json`, unless the folder's state belongs to another configuration, stage,
+    tokenizer or text: then ExportError. A state without `training.json` is taken as it is."""
     path = folder / TRAINING_FILE
     tokenizer = hashlib.sha256((folder / TOKENIZER_FILE).read_bytes()).hexdigest()
     entry = {"config": config.raw, "tokenizer_sha256": tokenizer, **settings}
     if path.exists() and (folder / STATE_FILE).exists():
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-            before, tokenizer_before = dict(stored["config"]), stored["tokenizer_sha256"]
-            options_before = dict(stored.get("options", {}))
-        except (ValueError, KeyError, TypeError) as error:
+            other = _difference(stored, entry)
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ExportError(f"{path}: is damaged: {error!r}") from error
-        keys = sorted({*before, *config.raw})
-        changed = [key for key in keys if before.get(key) != config.raw.get(key)]
-        if changed:
-            raise ExportError(
-                f"{folder}: its state belongs to another configuration (other: "
-                f"{', '.join(changed)}); choose another --out"
-            )
-        if tokenizer_before != tokenizer:
-            raise ExportError(f"{folder}: its state belongs to another {TOKENIZER_FILE}")
-        defaults = {option.name: option.default for option in fields(Options)}
-        for name in STATE_OPTIONS:
-            value = options_before.get(name, defaults[name])
-            if value != settings["options"][name]:
-                flag = "--" + name.replace("_", "-")
-                raise ExportError(
-                    f"{folder}: its state belongs to another {flag} ({json.dumps(value)}); choose "
-                    "another --out"
-                )
-        texts_before = [entry[1:] for entry in stored["text"]]
-        if texts_before != [entry[1:] for entry in settings["text"]]:
-            raise ExportError(
-                f"{folder}: its state belongs to other --text or --substituted files, shares or "
-                "copies; choose another --out"
-            )
+        if other:
+            raise ExportError(f"{folder}: its state belongs to {other}; choose another --out")
         # What the state began with, whatever stands on this command line.
         if "initial" in stored:
             entry["initial"] = stored["initial"]
-    write_file(path, (json.dumps(entry, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
+    # A path need not be UTF-8.
+    write_file(path, text.encode(errors="backslashreplace"))
+
+
+def _difference(stored: dict[str, Any], now: dict[str, Any]) -> str:
+    """What a state cannot be resumed with; empty if there is nothing. Folders of earlier versions
+    lack some of the keys."""
+    before, config = dict(stored["config"]), now["config"]
+    keys = sorted({*before, *config})
+    changed = [key for key in keys if before.get(key) != config.get(key)]
+    if changed:
+        return f"another configuration (other: {', '.join(changed)})"
+    if stored["tokenizer_sha256"] != now["tokenizer_sha256"]:
+        return f"another {TOKENIZER_FILE}"
+    options = dict(stored.get("options", {}))
+    defaults = {option.name: option.default for option in fields(Options)}
+    for name in STATE_OPTIONS:
+        value = options.get(name, defaults[name])
+        if value != now["options"][name]:
+            return f"another --{name.replace('_', '-')} ({json.dumps(value)})"
+    if _unnamed(stored["text"]) != _unnamed(now["text"]):
+        return "other --text or --substituted files, shares or copies"
+    # The best loss of the state is that of this text.
+    if "valid" in stored and _unnamed(stored["valid"][:1]) != _unnamed(now["valid"][:1]):
+        return f"another first --valid ({stored['valid'][0][0]})"
+    records = stored.get("valid_records", now["valid_records"])
+    if records != now["valid_records"]:
+        return f"another --valid-records ({json.dumps(records)})"
+    return ""
+
+
+def _unnamed(files: list[list[Any]]) -> list[list[Any]]:
+    """Entries of files without their paths."""
+    return [entry[1:] for entry in files]

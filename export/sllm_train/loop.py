@@ -221,15 +221,18 @@ class Trainer:
         path = self.folder / STATE_FILE
         try:
             self.model.load_state_dict(state["model"])
-            self.ema = {k: v.to(self.options.device) for k, v in state["ema"].items()}
+            for name, average in self.ema.items():
+                average.copy_(state["ema"][name])
             self.optimizer.restore(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise ExportError(f"{path}: belongs to another configuration") from error
         try:
             self.stream.restore(state["stream"])
         except ValueError as error:
             before = len(state["stream"]["cursors"])
             raise ExportError(f"{path}: needs as many --text as before: {before}") from error
+        except (LookupError, TypeError) as error:
+            raise ExportError(f"{path}: is no state of a training") from error
         self.step, self.tokens = state["step"], state["tokens"]
         self.best_loss, self.decaying = state["best_loss"], state["decaying"]
         self.clock = Clock(self.options.device, state["seconds"])

@@ -13,16 +13,17 @@ from torch.nn import functional as F
 @dataclass
 class SoftTargets:
     """The teacher's distributions for some of the tokens of a loss: `places` [m] of those among
-    them, and its `states` [m, E] there, before its output projection `output` [V, E]."""
+    them, and its `states` [m, E] there, before its output projection (see `TaughtSentences`)."""
 
     places: Tensor
     states: Tensor
     output: Tensor
+    bias: Tensor
 
     def less_text(self, targets: Tensor) -> Tensor:
         """One-hot `targets` [tokens] minus the teacher's distributions, [m, V]: what the gradients
         of the logits gain when the teacher's distribution takes the place of the text's token."""
-        probabilities = F.linear(self.states, self.output).softmax(-1)
+        probabilities = F.linear(self.states, self.output, self.bias).softmax(-1)
         ones = torch.ones_like(self.places, dtype=probabilities.dtype)[:, None]
         return probabilities.neg_().scatter_add_(1, targets[self.places, None], ones)
 
@@ -31,17 +32,20 @@ class SoftTargets:
 class TaughtSentences:
     """A teacher's states for sentences: those of sentence i are `states[starts[i]:starts[i + 1]]`,
     one for each of its tokens, fewer where the teacher's positions end, and none for eos. `output`
-    [V, E] is the teacher's output projection."""
+    [V, E] and `bias` [V] are the teacher's output projection; the bias is -inf for special tokens:
+    a teacher's eos is the end of a text, that of a sentence-level model the end of a sentence."""
 
     states: Tensor
     starts: Tensor
     output: Tensor
+    bias: Tensor
 
     @classmethod
     def joined(cls, parts: list[TaughtSentences]) -> TaughtSentences:
         """The sentences of all parts, which are of one teacher."""
         counts = torch.cat([part.starts.diff() for part in parts])
-        return cls(torch.cat([part.states for part in parts]), _starts(counts), parts[0].output)
+        states = torch.cat([part.states for part in parts])
+        return cls(states, _starts(counts), parts[0].output, parts[0].bias)
 
     def to(self, device: torch.device) -> TaughtSentences:
         """The same on `device`."""
@@ -51,14 +55,14 @@ class TaughtSentences:
         """These sentences, by their numbers [n]."""
         counts = self.starts.diff()[sentences]
         rows = self.starts[sentences].repeat_interleave(counts) + _within(counts)
-        return TaughtSentences(self.states[rows], _starts(counts), self.output)
+        return TaughtSentences(self.states[rows], _starts(counts), self.output, self.bias)
 
     def soft_targets(self, tokens: Tensor, first: int) -> SoftTargets:
         """For a loss whose token `first` is the first of these sentences, each of which has
         `tokens` [n] tokens there, eos included."""
         counts = self.starts.diff()
         places = first + (tokens.cumsum(0) - tokens).repeat_interleave(counts) + _within(counts)
-        return SoftTargets(places, self.states, self.output)
+        return SoftTargets(places, self.states, self.output, self.bias)
 
 
 def _starts(counts: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,11 @@ STABLE_FILE = "stable.pt"
 """The state before the learning rate began to fall, which a longer training resumes from."""
 WEIGHTS_FILE = "model.safetensors"
 METRICS_FILE = "metrics.jsonl"
+_PARTS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("model", "ema", "optimizer", "stream"), dict),
+    **dict.fromkeys(("step", "tokens", "seconds", "best_loss"), (int, float)),
+    "decaying": bool,
+}
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -43,14 +47,21 @@ def save_state(folder: Path, state: dict[str, Any], name: str = STATE_FILE) -> N
 
 
 def load_state(folder: Path, name: str = STATE_FILE) -> dict[str, Any] | None:
-    """Read the last saved state of `folder`, or None if there is none."""
+    """Read the last saved state of `folder`, or None if there is none. Raises ExportError if it is
+    damaged, or is something else."""
     path = folder / name
     if not path.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # PyTorch raises whatever the damaged bytes lead to.
         raise ExportError(f"{path}: is damaged") from error
+    if not isinstance(state, dict) or not all(
+        isinstance(state.get(key), kind) for key, kind in _PARTS.items()
+    ):
+        raise ExportError(f"{path}: is no state of a training")
     return state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor
 
 from sllm_export.config import ModelConfig, parse_config
-from sllm_export.digest import sha256
 from sllm_export.errors import ExportError
 
 from .batches import Window
@@ -32,22 +32,29 @@ class Teacher:
     def __init__(self, model: TokenModel, config: ModelConfig, amp: torch.autocast) -> None:
         self.model, self.config, self.amp = model.eval().requires_grad_(False), config, amp
         self.positions = config.require_backbone().max_positions
+        self.bias = torch.zeros(config.vocab_size, device=model.output.device)
+        self.bias[list(vars(config.tokens).values())] = -math.inf
 
     @classmethod
-    def of_training(
-        cls, folder: Path, student: ModelConfig, tokenizer: Path, device: str, amp: torch.autocast
-    ) -> Teacher:
-        """The model of a training of stage `opt`; refused where its vocabulary is not that of the
-        `student`, whose `tokenizer.json` is `tokenizer`."""
+    def of_training(cls, folder: Path, student: ModelConfig, options: Options) -> Teacher:
+        """The model of a training of stage `opt`; refused where its vocabulary, special tokens or
+        sentences are not those of the `student`. The tokenizer is `obtain_tokenizer`'s to check."""
         path = folder / TRAINING_FILE
         try:
-            config = parse_config(json.loads(path.read_text(encoding="utf-8"))["config"], str(path))
-        except (ValueError, KeyError, TypeError) as error:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            config = parse_config(stored["config"], str(path))
+            rule = dict(stored.get("options", {})).get("segmentation", Options.segmentation)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ExportError(f"{path}: is damaged: {error!r}") from error
         if config.kind != "opt":
             raise ExportError(f"{folder}: is no training of --stage opt, its kind is {config.kind}")
-        if sha256(folder / TOKENIZER_FILE) != sha256(tokenizer):
-            raise ExportError(f"{folder}: its {TOKENIZER_FILE} is another than {tokenizer}")
+        if rule != options.segmentation:
+            raise ExportError(
+                f"{folder}: its --segmentation is {json.dumps(rule)}, that of this training "
+                f"{json.dumps(options.segmentation)}"
+            )
+        if config.tokens != student.tokens:
+            raise ExportError(f"{folder}: its special tokens are not the configuration's")
         if config.vocab_size != student.vocab_size:
             raise ExportError(
                 f"{folder}: its vocab_size is {config.vocab_size}, the configuration's "
@@ -55,7 +62,7 @@ class Teacher:
             )
         model = TokenModel(config)
         InitialWeights.of_checkpoint(config, folder / WEIGHTS_FILE).fill(model)
-        return cls(model.to(device), config, amp)
+        return cls(model.to(options.device), config, options.autocast())
 
     @property
     def output(self) -> Tensor:
@@ -76,7 +83,7 @@ class Teacher:
                 lengths = torch.tensor([len(sentence) for sentence in windows[number].sentences])
                 ends = lengths.cumsum(0).clamp(max=len(row))
                 starts = torch.cat([ends.new_zeros(1), ends]).to(row.device)
-                said = TaughtSentences(row[: int(ends[-1])], starts, self.output)
+                said = TaughtSentences(row[: int(ends[-1])], starts, self.output, self.bias)
                 taught[number] = replace(windows[number], taught=said)
         return taught
 
@@ -100,6 +107,8 @@ def check_teacher(folder: Path | None, options: Options) -> None:
     if options.stage not in WITH_BACKBONE:
         allowed = " or ".join(f"--stage {stage}" for stage in WITH_BACKBONE)
         raise ExportError(f"--teacher has no effect in --stage {options.stage} (only {allowed})")
+    if options.distillation_weight == 0:
+        raise ExportError("--teacher has no effect with --distillation-weight 0")
     if options.loss == "focal":
         raise ExportError("--teacher has no effect with --loss focal")
     for name in (WEIGHTS_FILE, TRAINING_FILE, TOKENIZER_FILE):

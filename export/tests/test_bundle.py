@@ -97,6 +97,13 @@ def test_model_card_can_be_given(config, tmp_path):
     assert segmentation == {"tail": "drop", "long_sentence": "truncate"}
 
 
+def test_an_empty_model_card_stays_empty(config, tmp_path):
+    card, out = tmp_path / "card.md", tmp_path / "bundle"
+    card.touch()
+    assert export(config, out, "--model-card", card, "--variant", "portable") == 0
+    assert (out / "MODEL_CARD.md").read_bytes() == b""
+
+
 def test_golden_bundles_are_small():
     size = sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file())
     assert size < 3_000_000

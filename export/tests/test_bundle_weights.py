@@ -1,6 +1,7 @@
 """A checkpoint is recovered from a bundle."""
 
 import json
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,15 +64,65 @@ def test_what_is_no_bundle_is_refused(config, tmp_path):
         BundleWeights(bundle)
     assert export(config, bundle, "--variant", "portable", "--force") == 0
     graph = bundle / "portable" / "encoder.onnx"
-    whole = graph.read_bytes()
-    graph.write_bytes(whole[: len(whole) // 2])
+    graph.write_bytes(b"no graph")
+    manifest = json.loads((bundle / "sllm.json").read_text())
+    del manifest["variants"][0]["graphs"]["encoder"]["sha256"]
+    (bundle / "sllm.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="no bundle"):
         BundleWeights(bundle)
     graph.unlink()
     with pytest.raises(CheckpointError, match=r"encoder\.onnx: No such file"):
         BundleWeights(bundle)
-    manifest = json.loads((bundle / "sllm.json").read_text())
     manifest["model"]["hidden_size"] = -1
     (bundle / "sllm.json").write_text(json.dumps(manifest))
     with pytest.raises(ConfigError, match="hidden_size"):
         BundleWeights(bundle)
+
+
+@pytest.mark.parametrize("name", ["portable/backbone.onnx", "portable/decoder.onnx.data"])
+def test_damaged_files_are_refused(name, config, tmp_path, monkeypatch):
+    if name.endswith(".data"):
+        monkeypatch.setattr("sllm_export.graph.builder.MAX_EMBEDDED_BYTES", 1000)
+    bundle = tmp_path / "bundle"
+    assert export(config, bundle, "--variant", "portable") == 0
+    BundleWeights(bundle)
+    for file in (bundle / name, bundle / "tokenizer.json"):
+        whole = file.read_bytes()
+        for damaged in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1]):
+            file.write_bytes(damaged)
+            with pytest.raises(CheckpointError) as caught:
+                BundleWeights(bundle)
+            assert str(caught.value).startswith(f"{file}: is damaged: its SHA-256 is not that in")
+        file.write_bytes(whole)
+    manifest = json.loads((bundle / "sllm.json").read_text())
+    del manifest["tokenizer"]
+    (bundle / "sllm.json").write_text(json.dumps(manifest))
+    BundleWeights(bundle)
+
+
+MALFORMED: dict[str, dict[str, Any]] = {
+    "graphs are a list": {"variants": [{"name": "portable", "graphs": []}]},
+    "graphs are null": {"variants": [{"name": "portable", "graphs": None}]},
+    "graph is a list": {"variants": [{"name": "portable", "graphs": {"encoder": []}}]},
+    "graph is text": {"variants": [{"name": "portable", "graphs": {"encoder": "a"}}]},
+    "variant is a list": {"variants": [[]]},
+    "no variants": {"variants": []},
+    "external data": {
+        "variants": [{"name": "portable", "graphs": {"encoder": {"external_data": [1]}}}]
+    },
+    "tokenizer is a list": {"variants": [{"name": "portable", "graphs": {}}], "tokenizer": []},
+    "no graphs": {"variants": [{"name": "portable", "graphs": {}}]},
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_manifests(name, tmp_path):
+    (tmp_path / "sllm.json").write_text(json.dumps({"model": tiny(), **MALFORMED[name]}))
+    with pytest.raises(CheckpointError, match="is no bundle with the variant portable"):
+        BundleWeights(tmp_path)
+
+
+def test_a_manifest_that_is_too_deep(tmp_path):
+    (tmp_path / "sllm.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="is no bundle with the variant portable"):
+        BundleWeights(tmp_path)

@@ -1,12 +1,14 @@
 """Errors of the command line: a status, and one line that says what to do."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
 from bundle_command import export, left_over, refusal
-from helpers import DATA, TOKENIZER, run_cli
+from helpers import DATA, TOKENIZER, random_weights, run_cli, tiny, tiny_opt
+from safetensors.numpy import save_file
 
 from sllm_export import cli
 
@@ -48,6 +50,11 @@ def test_failures_are_one_line(config, tmp_path, capsys, arguments, message):
         (["bundle", "--config", "c", "--out", "o", "--random", "-1"], 2, "--random"),
         (["bundle", "--config", "c", "--out", "o", "--random", "abc"], 2, "--random: abc (allowed"),
         (["bundle", "--config", "c", "--out", "o", "--segmentation", "x"], 2, "--segmentation"),
+        (
+            ["bundle", "--config", "c", "--out", "o", "--data", os.fsdecode(b"\xff")],
+            2,
+            "--data: \\udcff (allowed: UTF-8)",
+        ),
         (["bundle", "--config", "none.json", "--out", "o"], 1, "none.json: cannot be read"),
     ],
 )
@@ -87,3 +94,45 @@ def test_names_that_cannot_be_written(config, tmp_path, monkeypatch, capsys):
         assert export(config, out, "--force") == 1
         refusal(capsys)
     assert left_over(tmp_path, config.name) == ["one", "other"]
+
+
+OPT_WITHOUT_EFFECT = {
+    "absent": (tiny(), "none", ["--random", "0"], "none: no such directory"),
+    "file": (tiny(), "file", ["--random", "0"], "file: no such directory"),
+    "svae": (
+        tiny(kind="svae", backbone=None),
+        "opt",
+        ["--random", "0"],
+        "kind svae needs nothing else of it",
+    ),
+    "sllm": (tiny(), "bare", ["--random", "0"], "it has no config.json to be compared"),
+    "opt, random": (tiny_opt(), "bare", ["--random", "0"], "it has no config.json"),
+    "opt, checkpoint": (tiny_opt(), "bare", ["--checkpoint", "x.pth"], "it has no config.json"),
+}
+
+
+@pytest.mark.parametrize("name", OPT_WITHOUT_EFFECT)
+def test_an_opt_directory_without_effect(config, tmp_path, capsys, name):
+    raw, opt, weights, message = OPT_WITHOUT_EFFECT[name]
+    config.write_text(json.dumps(raw))
+    (tmp_path / "file").touch()
+    for folder in ("opt", "bare"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "opt" / "config.json").write_text('{"model_type": "opt"}')
+    out = tmp_path / "bundle"
+    assert export(config, out, "--opt", tmp_path / opt, *weights) == 1
+    error = refusal(capsys)
+    assert message in error
+    assert "no such directory" in error or "--tokenizer gives the tokenizer" in error
+    assert not out.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names of any bytes")
+def test_a_checkpoint_whose_name_is_not_utf8(config, tmp_path, capsys):
+    _, weights = random_weights(tiny())
+    path = tmp_path / os.fsdecode(b"\xff.safetensors")
+    stored = tmp_path / "a.safetensors"
+    save_file({name: weights.load(name) for name in weights.shapes}, stored)
+    stored.rename(path)
+    assert export(config, tmp_path / "bundle", "--checkpoint", path) == 1
+    assert "\\udcff.safetensors: its name is not UTF-8; rename it" in refusal(capsys)

@@ -31,6 +31,7 @@ REFUSED = [
     ("string for number", tiny(vocab_size="64"), 'vocab_size is "64"'),
     ("too large", tiny(vocab_size=2**40), "vocab_size is 1099511627776"),
     ("empty name", tiny(name=""), 'name is ""'),
+    ("lone surrogate", tiny(name="a\ud800"), r'name is "a\ud800" (allowed: a string of 1 to'),
     ("name of two lines", tiny(name="a\nb"), r'name is "a\nb"'),
     ("token beyond vocabulary", tiny(**{"tokens.bos": 64}), "tokens.bos is 64"),
     ("negative token", tiny(**{"tokens.eos": -1}), "tokens.eos is -1"),
@@ -136,3 +137,11 @@ def test_shipped_configurations():
 def test_a_generated_sentence_is_masked_as_it_has_bos_unless_said_otherwise(bos):
     assert parse_config(tiny(reencode_bos=bos)).reencode_mask is bos
     assert parse_config(tiny(reencode_bos=bos, reencode_mask=True)).reencode_mask
+
+
+def test_deep_nesting(tmp_path):
+    path = tmp_path / "c.json"
+    for depth in [*range(900, 1000), 100_000]:
+        path.write_text(f'{{"name": {"[" * depth}{"]" * depth}}}')
+        with pytest.raises(ConfigError, match=r"c\.json: "):
+            load_config(path)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_training import Case
 
 from sllm_export import cli
 from sllm_export.digest import sha256
-from sllm_train.cli import parser, weighted_path
+from sllm_train.arguments import parser, weighted_path
 from sllm_train.metrics import Tally
 from sllm_train.options import Options
 
@@ -111,6 +112,9 @@ OPTIONS = [
     ("--ema", "-0.1"),
     ("--precision", "fp16"),
     ("--seed", "-1"),
+    ("--seed", str(2**63)),
+    ("--steps", str(2**63)),
+    ("--valid-records", "9" * 400),
     ("--valid-records", "0"),
     ("--text", "a.txt=0"),
     ("--text", "a.txt=inf"),
@@ -139,6 +143,7 @@ def test_what_a_training_leaves(trained):
     assert told["options"]["steps"] == 1
     assert told["text"] == [[str(trained.text), 1.0, sha256(trained.text)]]
     assert told["valid"] == [[str(trained.valid), sha256(trained.valid)]]
+    assert told["valid_records"] == 60
 
 
 def test_a_state_of_another_training_is_refused(resumable, capsys):
@@ -204,6 +209,33 @@ def test_a_damaged_state(resumable, capsys):
     state.write_bytes(state.read_bytes()[:1000])
     assert resumable.run("--steps", "2") == 1
     assert "state.pt: is damaged" in error(capsys)
+
+
+def test_a_file_that_is_no_state(resumable, capsys):
+    """Another object, a part of another type or without its parts, and bytes of anything."""
+    path = resumable.out / "state.pt"
+    state = torch.load(path, weights_only=True)
+    message = "state.pt: is no state of a training"
+    others: list[Any] = [{"a": 1}, [], None, 3, torch.zeros(2), {**state, "step": "1"}]
+    others += [{key: value for key, value in state.items() if key != gone} for gone in state]
+    others += [{**state, "stream": {}}, {**state, "stream": {"cursors": 1, "drawn": [1]}}]
+    cases = [(other, message) for other in others]
+    for key, value in {"model": {}, "ema": {}, "optimizer": {"momentum": 1, "adam": 2}}.items():
+        cases.append(({**state, key: value}, "state.pt: belongs to another configuration"))
+    weights = (resumable.out / "model.safetensors").read_bytes()
+    for other, expected in cases:
+        torch.save(other, path)
+        assert resumable.run("--steps", "2") == 1
+        assert expected in error(capsys), other
+    for content in (b"", b"\x80\x02", b"{}", bytes(range(256))):
+        path.write_bytes(content)
+        assert resumable.run("--steps", "2") == 1
+        assert "state.pt: is damaged" in error(capsys), content
+    assert (resumable.out / "model.safetensors").read_bytes() == weights
+
+
+def test_the_largest_seed(case):
+    assert case.run("--seed", str(2**63 - 1)) == 0
 
 
 @pytest.mark.parametrize("text", ["Only one sentence.", "One.\n<|endoftext|>\nTwo."])

@@ -43,7 +43,9 @@ def plain_distributions(teacher, record):
     text = [w for place, w in enumerate(record.sentences) if place not in record.inserted]
     bos = teacher.config.tokens.bos
     ids = torch.from_numpy(np.concatenate([[bos], *text]).astype(np.int64))[None, :24]
-    probabilities = teacher.model(ids)[0].softmax(-1)
+    logits = teacher.model(ids)[0]
+    logits[:, list(vars(teacher.config.tokens).values())] = -torch.inf
+    probabilities = logits.softmax(-1)
     parts = []
     for sentence in text:
         parts.append(probabilities[: len(sentence)])
@@ -55,9 +57,11 @@ def test_output_loss_of_a_mixture():
     states, weight = torch.randn(9, 6), torch.randn(11, 6)
     bias, factors, targets = torch.randn(11), torch.rand(9), torch.randint(11, (9,))
     inputs = [x.requires_grad_() for x in (states, weight, bias)]
-    soft = SoftTargets(torch.tensor([1, 2, 7]), torch.randn(3, 4), torch.randn(11, 4))
+    soft = SoftTargets(
+        torch.tensor([1, 2, 7]), torch.randn(3, 4), torch.randn(11, 4), torch.randn(11)
+    )
     mixture = F.one_hot(targets, 11).float()
-    taught = (soft.states @ soft.output.T).softmax(-1)
+    taught = (soft.states @ soft.output.T + soft.bias).softmax(-1)
     mixture[soft.places] = (1 - DISTILLATION) * mixture[soft.places] + DISTILLATION * taught
     logits = F.linear(*inputs)
     expected = F.cross_entropy(logits, mixture, reduction="none")
@@ -75,7 +79,8 @@ def test_a_teacher_reads_each_window_to_its_last_position(teacher, config):
         assert taught.sentences is record.sentences
         for number, expected in enumerate(plain_distributions(teacher, record)):
             one = taught.taught.select(torch.tensor([number]))
-            found = F.linear(one.states, one.output).softmax(-1)
+            found = F.linear(one.states, one.output, one.bias).softmax(-1)
+            assert not found[:, config.tokens.eos].any()
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -151,26 +156,74 @@ def test_a_training_with_a_teacher(tmp_path, teacher_training):
     assert (case.out / "model.safetensors").read_bytes() != weights
 
 
-def test_refusals(tmp_path, teacher_training, capsys):
+@pytest.fixture
+def damaged(teacher_training, tmp_path):
+    """Copies of the teacher, each with one thing changed, by what is refused of it."""
+
+    def changed(name, change):
+        folder = tmp_path / name
+        shutil.copytree(teacher_training, folder)
+        path = folder / "training.json"
+        told = json.loads(path.read_text())
+        change(told)
+        path.write_text(json.dumps(told))
+        return folder
+
+    return {
+        "training.json: is damaged": changed("bare", lambda told: told.clear()),
+        "training.json: is damaged: ": changed("list", lambda told: told.update(options=3)),
+        'its --segmentation is "clauses", that of this training "original"': changed(
+            "clauses", lambda told: told["options"].update(segmentation="clauses")
+        ),
+        "its special tokens are not": changed(
+            "tokens", lambda told: told["config"]["tokens"].update(eos=1)
+        ),
+        "model.safetensors: ": changed(
+            "shapes", lambda told: told["config"]["backbone"].update(ffn_size=44)
+        ),
+    }
+
+
+def test_refusals(tmp_path, teacher_training, damaged, monkeypatch, capsys):
+    """Before any text is read, and before anything is written."""
+    monkeypatch.setattr("sllm_train.cli.obtain_tokenizer", None)
     case = Case(tmp_path)
     teacher = ["--teacher", str(teacher_training)]
-    sentence_level = Case(tmp_path / "other")
-    assert sentence_level.run() == 0
-    shaped = tmp_path / "tokenizer.json"
-    shaped.write_text(json.dumps(json.loads((teacher_training / "tokenizer.json").read_text())))
+    sentence_level = tmp_path / "other"
+    shutil.copytree(teacher_training, sentence_level)
+    told = json.loads((teacher_training / "training.json").read_text())
+    (sentence_level / "training.json").write_text(json.dumps({**told, "config": tiny_trained()}))
     for arguments, message in [
         (["--distillation-weight", "0.7"], "has no effect without --teacher"),
+        ([*teacher, "--distillation-weight", "0"], "no effect with --distillation-weight 0"),
         ([*teacher, "--loss", "focal"], "no effect with --loss focal"),
         (["--teacher", str(tmp_path)], "no such file"),
-        (["--teacher", str(sentence_level.out)], "no training of --stage opt"),
-        ([*teacher, "--tokenizer", str(shaped)], "its tokenizer.json is another"),
+        (["--teacher", str(sentence_level)], "no training of --stage opt"),
+        *((["--teacher", str(folder)], message) for message, folder in damaged.items()),
     ]:
-        capsys.readouterr()
-        shutil.rmtree(case.out, ignore_errors=True)
-        assert case.run(*arguments) != 0
+        assert case.run(*arguments) == 1
         assert message in capsys.readouterr().err
-    shutil.rmtree(case.out)
+        assert not case.out.exists()
     case.write_config(vocab_size=300)
-    tokenizer = ["--tokenizer", str(teacher_training / "tokenizer.json")]
-    assert case.run(*teacher, *tokenizer) != 0
+    assert case.run(*teacher) == 1
     assert "vocab_size is 259, the configuration's 300" in capsys.readouterr().err
+    assert not case.out.exists()
+
+
+def test_a_teacher_with_another_tokenizer(tmp_path, teacher_training, monkeypatch, capsys):
+    """A folder stays as it was: without a tokenizer, or with the training that is in it."""
+    other = tmp_path / "tokenizer.json"
+    other.write_text(json.dumps(json.loads((teacher_training / "tokenizer.json").read_text())))
+    case = Case(tmp_path)
+    arguments = ["--tokenizer", str(other)]
+    teacher = ["--teacher", str(teacher_training)]
+    with monkeypatch.context() as patch:
+        patch.setattr("sllm_train.cli.load_tokenized", None)
+        assert case.run(*arguments, *teacher) == 1
+        assert "its tokenizer.json is another" in capsys.readouterr().err
+        assert not case.out.exists()
+    assert case.run(*arguments) == 0
+    before = (case.out / "training.json").read_bytes()
+    assert case.run("--steps", "2", *teacher) == 1
+    assert "its tokenizer.json is another" in capsys.readouterr().err
+    assert (case.out / "training.json").read_bytes() == before

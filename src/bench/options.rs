@@ -58,8 +58,8 @@ impl BenchOptions {
         Ok(self)
     }
 
-    /// Continuations of the prompt that are generated together, at least 1; more than one only by a
-    /// model of kind `sllm`.
+    /// Continuations of the prompt that are generated together, at least 1; more than one only by
+    /// models of kind `sllm` and `opt`.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].

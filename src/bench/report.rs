@@ -30,7 +30,7 @@ pub struct BenchReport {
     pub threads: usize,
     /// How long a thread without work looks for some, in microseconds.
     pub spin_micros: u64,
-    /// What ranks the vocabulary, if that is large and of 4 bits.
+    /// The kernel of all products with weights of 4 and 8 bits, where the variant has such weights.
     pub matmul_kernel: Option<&'static str>,
     /// Rounds before those that count.
     pub warmup: usize,

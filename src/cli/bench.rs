@@ -1,15 +1,14 @@
 //! `bench`: speed and memory of models, measured in turn.
 
+mod memory;
+
 use std::{
-    env,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     thread,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde::Deserialize;
 use serde_json::json;
 use sllm_ort::{
     bench::{Bench, BenchOptions, BenchReport, Ratios, write_svg},
@@ -17,6 +16,7 @@ use sllm_ort::{
 };
 
 use super::{ModelArgs, models, output, output_path, pass_warnings, progress};
+use memory::Memory;
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
@@ -102,34 +102,26 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Some(_) => (&reports[..reports.len() - 1], reports.last()),
         None => (&reports[..], None),
     };
-    if args.model.is_json() {
-        for model in models {
-            output::json(&line(model, baseline)?)?;
+    let printed = match args.model.is_json() {
+        true => {
+            let lines = models.iter().map(|model| line(model, baseline));
+            let lines = lines.collect::<anyhow::Result<Vec<_>>>()?;
+            lines.iter().try_for_each(output::json)
         }
-    } else {
-        for line in output::table(&table(&reports, baseline)) {
-            output::line(&line)?;
-        }
-    }
+        false => output::lines(&output::table(&table(&reports, baseline))),
+    };
     // Last, so that a drawing that cannot be written does not cost what was measured.
     if let Some(path) = &args.svg {
         write_svg(&reports, path)?;
     }
-    Ok(())
+    Ok(printed?)
 }
 
 /// A bundle to measure, and which variant of it.
-struct Subject {
+pub struct Subject {
     dir: PathBuf,
     variant: Option<String>,
     batch: usize,
-}
-
-/// What another process found of a bundle.
-#[derive(Deserialize)]
-struct Memory {
-    peak_memory_bytes: Option<u64>,
-    measured_bytes_per_token: Option<f64>,
 }
 
 impl BenchArgs {
@@ -169,34 +161,6 @@ impl BenchArgs {
         let bench = Bench::load(&subject.dir, load_options, options)?;
         pass_warnings(bench.model());
         Ok(bench)
-    }
-
-    /// Memory of a bundle in a process that does nothing else.
-    fn memory_alone(&self, subject: &Subject) -> anyhow::Result<Memory> {
-        let mut command = Command::new(env::current_exe()?);
-        command.args(["bench", "--format", "json", "--repetitions", "1"]);
-        command.arg("--model").arg(&subject.dir);
-        let mut option = |name: &str, value: &dyn ToString| {
-            command.arg(name).arg(value.to_string());
-        };
-        option("--prompt-tokens", &self.prompt_tokens);
-        option("--sentence-tokens", &self.sentence_tokens);
-        option("--sentences", &self.sentences);
-        option("--batch", &subject.batch);
-        option("--warmup", &self.warmup);
-        command.args(self.model.load.arguments(subject.variant.as_deref()));
-        let output = command.stderr(Stdio::piped()).output()?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let line = said.lines().last().unwrap_or_default();
-            let line = line.trim_start_matches("sllm-ort: error: ").to_owned();
-            // Of wrong usage this process says the same, with the status for it.
-            if output.status.code() == Some(i32::from(super::USAGE)) {
-                self.load(subject, false)?;
-            }
-            bail!(line);
-        }
-        serde_json::from_slice(&output.stdout).context("measuring memory in another process")
     }
 }
 

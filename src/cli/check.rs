@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use sllm_ort::{
-    Appended, FinishReason, GenerateOptions, Model, SamplingOptions, Sentence, eval::Degeneration,
+    Appended, Error, FinishReason, GenerateOptions, Model, SamplingOptions, Sentence,
+    error::ErrorKind, eval::Degeneration,
 };
 
 use super::{
@@ -30,26 +31,45 @@ pub struct CheckArgs {
     sampling: SamplingArgs,
 }
 
-pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
+/// Print what is found; returns whether every prompt was continued.
+pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
+    if args.max_sentences == 0 {
+        return Err(Error::InvalidOption {
+            option: "max-sentences",
+            value: "0".into(),
+            allowed: "1 or more".into(),
+        }
+        .into());
+    }
     args.sampling.apply(SamplingOptions::default())?;
     let prompts = input::items(&[], Some(&args.file), Blank::LeftOut)?;
     let model = args.model.load()?;
     let sampling = args.sampling.apply(model.sampling().clone())?;
     args.sampling.warn_without_effect(&sampling);
     let json = args.model.is_json();
-    let (mut checked, mut degenerate) = (0u64, 0u64);
+    let samples = sampling.temperature() > 0.0;
+    let (mut checked, mut degenerate, mut skipped) = (0u64, 0u64, 0usize);
     for prompt in prompts {
         let Item {
             text: prompt,
             place,
         } = prompt?;
         // Each its own seed, so that one draw does not decide on all.
-        let seed = sampling.seed().wrapping_add(checked) & MAX_SEED;
+        let seed = sampling.seed().wrapping_add(checked + skipped as u64) & MAX_SEED;
         let options = GenerateOptions::default()
             .with_max_sentences(args.max_sentences)
             .with_sampling(sampling.clone().with_seed(seed));
-        let (sentences, reason) =
-            continue_prompt(&model, &prompt, &place, options).with_context(|| place.clone())?;
+        let (sentences, reason) = match continue_prompt(&model, &prompt, &place, options) {
+            Err(error) if error.kind() == ErrorKind::TooLong => {
+                output::warn(&format!(
+                    "{place} is skipped: {}",
+                    output::with_cause(&error)
+                ));
+                skipped += 1;
+                continue;
+            }
+            continued => continued.with_context(|| place.clone())?,
+        };
         let kind = Degeneration::of(sentences.iter().map(|sentence| sentence.text.as_str()));
         checked += 1;
         degenerate += u64::from(kind.is_some());
@@ -63,7 +83,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
                 "degenerate": kind,
             });
             // What `run` draws the same with.
-            if sampling.temperature() > 0.0 {
+            if samples {
                 line["seed"] = seed.into();
             }
             output::json(&line)?;
@@ -71,21 +91,27 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
             output::line(&format!("{kind}: {prompt:?} -> {text:?}"))?;
         }
     }
-    let share = degenerate as f64 / checked as f64;
+    let share = (checked > 0).then(|| degenerate as f64 / checked as f64);
     if json {
-        output::json(&json!({
-            "prompts": checked,
-            "degenerate": degenerate,
-            "share": share,
-            "seed": sampling.seed(),
-        }))?;
+        let mut summary = json!({"prompts": checked, "degenerate": degenerate, "skipped": skipped});
+        if let Some(share) = share {
+            summary["share"] = share.into();
+        }
+        if samples {
+            summary["seed"] = sampling.seed().into();
+        }
+        output::json(&summary)?;
     } else {
-        let shown = percent(share);
+        let shown = share.map_or(String::new(), |share| format!(" ({})", percent(share)));
+        let skipped = match skipped {
+            0 => String::new(),
+            skipped => format!("; {} skipped", output::count(skipped, "prompt")),
+        };
         output::line(&format!(
-            "{degenerate} of {checked} continuations are degenerate ({shown})"
+            "{degenerate} of {checked} continuations are degenerate{shown}{skipped}"
         ))?;
     }
-    Ok(())
+    Ok(skipped == 0)
 }
 
 /// Warn of what the model does not see of a prompt.

@@ -2,9 +2,12 @@
 
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 use sllm_ort::{
@@ -38,7 +41,8 @@ pub struct EvalArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     baseline_variant: Option<String>,
-    /// Keep the progress in a file, and go on from there if it exists; removed in the end
+    /// Keep the progress in a file, and continue from there if it exists; removed once the result is
+    /// printed
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     #[command(flatten)]
@@ -63,7 +67,9 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let model = args.model.load()?;
     let Some(baseline) = baseline else {
         let found = measure(&model, args, &text, args.state.as_deref())?;
-        return print(args, &[found]);
+        print(args, &[found])?;
+        remove_states(args.state.iter());
+        return Ok(());
     };
     let baseline = args
         .model
@@ -72,17 +78,27 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
         measure(&model, args, &text, args.state.as_deref())?,
         measure(&baseline, args, &text, baseline_state.as_deref())?,
     ];
-    for state in args.state.iter().chain(&baseline_state) {
-        std::fs::remove_file(state)
-            .with_context(|| format!("cannot remove {}", state.display()))?;
+    print(args, &found)?;
+    remove_states(args.state.iter().chain(&baseline_state));
+    Ok(())
+}
+
+/// Remove state files that are of no use any more.
+fn remove_states<'s>(states: impl Iterator<Item = &'s PathBuf>) {
+    for state in states {
+        match std::fs::remove_file(state) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                output::warn(&format!("cannot remove {}: {error}", state.display()));
+            }
+            _ => {}
+        }
     }
-    print(args, &found)
 }
 
 impl EvalArgs {
     fn options(&self) -> sllm_ort::Result<EvalOptions> {
-        // Of two models, what the first one gave is kept until the second one is done.
-        let options = EvalOptions::default().with_keep_state(self.baseline.is_some());
+        // The states are kept until the result is printed.
+        let options = EvalOptions::default().with_keep_state(true);
         match self.limit {
             Some(limit) => options.with_limit(limit),
             None => Ok(options),

@@ -1,6 +1,7 @@
 //! Text from arguments, files and stdin.
 
 mod checks;
+mod hyphen;
 mod lines;
 mod seekable;
 
@@ -19,6 +20,7 @@ use sllm_ort::text::{MAX_TEXT_BYTES, is_blank, with_line_feeds, without_byte_ord
 use super::{output, wrong_usage::WrongUsage};
 use checks::{RecordEnds, check_no_device, utf8};
 pub use checks::{check_prompt, check_text};
+pub use hyphen::unmarked;
 use lines::Lines;
 pub use seekable::{Seekable, seekable};
 
@@ -27,34 +29,15 @@ const STDIN: &str = "-";
 /// What messages call it.
 const STDIN_NAME: &str = "standard input";
 
-/// Stands in front of an argument that begins with a hyphen and is a text; of private use.
-const HYPHEN_TEXT: char = '\u{e000}';
-
-/// The arguments of the program, in which a text that begins with a hyphen is told from an option:
-/// with white space, and no `=` before it, it can be nothing else.
-pub fn arguments() -> impl Iterator<Item = OsString> {
-    let mut options_ended = false;
-    env::args_os().map(move |argument| {
-        options_ended |= argument == "--";
-        match argument.to_str() {
-            Some(text) if !options_ended && is_hyphen_text(text) => {
-                format!("{HYPHEN_TEXT}{text}").into()
-            }
-            _ => argument,
-        }
-    })
-}
-
-fn is_hyphen_text(text: &str) -> bool {
-    let head = text.split(char::is_whitespace).next().unwrap_or_default();
-    text.starts_with('-') && head.len() < text.len() && !head.contains('=')
+/// The arguments of the program, in which a text that begins with a hyphen is told from an option.
+pub fn arguments(program: &clap::Command) -> Vec<OsString> {
+    hyphen::marked(env::args_os(), program)
 }
 
 /// A text among the arguments, without a byte order mark, its line breaks as LF.
 #[allow(clippy::unnecessary_wraps)] // So clap wants it.
 pub fn text_argument(text: &str) -> Result<String, Infallible> {
-    let text = text.strip_prefix(HYPHEN_TEXT).unwrap_or(text);
-    Ok(plain(text))
+    Ok(plain(unmarked(text)))
 }
 
 /// A text without the byte order mark in front of it, its line breaks as LF.
@@ -156,19 +139,42 @@ pub fn is_pipe_or_device(path: &Path) -> bool {
         .is_ok_and(|data| !data.is_file() && !data.is_dir())
 }
 
-/// Refuse to put the results in the place of the text that they are made of.
+/// Refuse to put the results in the place of the text that they are made of; `-` stands for stdin.
 pub fn check_kept(text: Option<&Path>, output: &Path) -> anyhow::Result<()> {
     let place = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
-    if let Some(text) = text
-        && let Some(output) = place(output)
-        && place(text).as_ref() == Some(&output)
-    {
+    let Some(text) = text else {
+        return Ok(());
+    };
+    let is_same = match text == Path::new(STDIN) {
+        true => is_stdin(output),
+        false => place(output).is_some_and(|output| place(text) == Some(output)),
+    };
+    if is_same {
         bail!(
             "the results would replace the text {}: name another file for them",
-            text.display()
+            match text == Path::new(STDIN) {
+                true => format!("{} on {STDIN_NAME}", output.display()),
+                false => text.display().to_string(),
+            }
         );
     }
     Ok(())
+}
+
+/// Whether stdin is this file.
+#[cfg(unix)]
+fn is_stdin(path: &Path) -> bool {
+    use rustix::fs::{FileType, fstat, stat};
+    let (Ok(given), Ok(found)) = (fstat(io::stdin()), stat(path)) else {
+        return false;
+    };
+    FileType::from_raw_mode(given.st_mode) == FileType::RegularFile
+        && (given.st_dev, given.st_ino) == (found.st_dev, found.st_ino)
+}
+
+#[cfg(not(unix))]
+fn is_stdin(_: &Path) -> bool {
+    false
 }
 
 fn open(path: &Path) -> anyhow::Result<File> {
@@ -295,19 +301,4 @@ pub fn in_batches(
         texts.peek()?;
         Some(texts.by_ref().take(size).collect())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_that_begin_with_a_hyphen() {
-        for text in ["- a list", "-5 degrees outside", "--- it began", "-\nnew"] {
-            assert!(is_hyphen_text(text), "{text}");
-        }
-        for other in ["-", "-x", "--seed", "--stop=a b", "a - b", " - a", "-n3"] {
-            assert!(!is_hyphen_text(other), "{other}");
-        }
-    }
 }

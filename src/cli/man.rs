@@ -40,11 +40,13 @@ pub fn run(args: &ManArgs, program: Command) -> anyhow::Result<()> {
     for (path, _) in &pages {
         output_path::check(path)?;
     }
+    let mut printed = Ok(());
     for (path, page) in pages {
         write(dir, &path, &page).with_context(|| format!("cannot write {}", path.display()))?;
-        output::line(&path.display().to_string())?;
+        // All pages are written, whoever reads their names.
+        printed = printed.and_then(|()| output::line(&path.display().to_string()));
     }
-    Ok(())
+    Ok(printed?)
 }
 
 fn page(man: &Man) -> io::Result<Vec<u8>> {

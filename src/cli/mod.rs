@@ -100,7 +100,7 @@ impl Command {
             Self::Embed(args) => embed::run(args),
             Self::Segment(args) => segment::run(args),
             Self::Eval(args) => eval::run(args),
-            Self::Check(args) => check::run(args),
+            Self::Check(args) => return check::run(args).map(status),
             Self::Bench(args) => bench::run(args),
             Self::Stats(args) => stats::run(args),
             Self::Info(args) => info::run(args, verbose),
@@ -185,7 +185,9 @@ fn pass_warnings(model: &Model) {
 /// Run the program: parse, dispatch, report.
 pub fn main() -> ExitCode {
     let command = wrong_usage::with_negative_numbers(without_empty_variables(Cli::command()));
-    let matches = command.clone().try_get_matches_from(input::arguments());
+    let matches = command
+        .clone()
+        .try_get_matches_from(input::arguments(&command));
     let matches = match matches {
         Ok(matches) => matches,
         Err(error) => return wrong_usage::shown(&wrong_usage::explained(error, command)),

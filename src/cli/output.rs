@@ -33,6 +33,10 @@ pub fn line(text: &str) -> io::Result<()> {
     to_stdout(format!("{text}\n").as_bytes())
 }
 
+pub fn lines(lines: &[String]) -> io::Result<()> {
+    lines.iter().try_for_each(|text| line(text))
+}
+
 /// Write at once; a reader who does not read is waited for until a signal comes.
 fn to_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();

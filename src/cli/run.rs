@@ -120,7 +120,7 @@ Examples:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Full {
     Stop,
-    /// Drop the oldest quarter of the sentences
+    /// Drop the oldest quarter of the sentences; for a prompt, only as many as it needs
     DropOldest,
 }
 
@@ -143,7 +143,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         input::check_readable(path)?;
     }
     if let Some(path) = args.save_path() {
-        input::check_kept(args.file.as_deref(), path)?;
+        input::check_kept(args.text_path(), path)?;
         output_path::check(path)?;
     }
     let prompt = args.prompt()?;
@@ -314,17 +314,29 @@ impl RunArgs {
         self.load_path().is_some()
     }
 
+    /// The prompt among the arguments.
+    fn given(&self) -> Option<&str> {
+        self.prompt.as_deref().or(self.prompt_option.as_deref())
+    }
+
+    /// The file that the prompt is read from, `-` for stdin.
+    fn text_path(&self) -> Option<&Path> {
+        match (self.given(), self.file.as_deref()) {
+            (Some("-"), _) => Some(Path::new("-")),
+            (None, None) if !self.goes_on() => Some(Path::new("-")),
+            (_, file) => file,
+        }
+    }
+
     fn continues_without_text(&self) -> bool {
-        let text = self.prompt.as_deref().or(self.prompt_option.as_deref());
-        text.is_none() && self.file.is_none() && self.goes_on()
+        self.given().is_none() && self.file.is_none() && self.goes_on()
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
         if self.continues_without_text() {
             return Ok(String::new());
         }
-        let prompt = self.prompt.as_deref().or(self.prompt_option.as_deref());
-        let text = input::text(prompt, self.file.as_deref(), "the prompt")?;
+        let text = input::text(self.given(), self.file.as_deref(), "the prompt")?;
         input::check_prompt(&text, self.goes_on())?;
         Ok(text)
     }

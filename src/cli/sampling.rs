@@ -118,10 +118,10 @@ impl SamplingArgs {
     }
 }
 
-/// A seed of 32 bits, short enough to be typed.
 /// The largest seed that the option takes.
 pub const MAX_SEED: u64 = i64::MAX as u64;
 
+/// A seed of 32 bits, short enough to be typed.
 fn random_seed() -> u64 {
     rand::random::<u32>().into()
 }

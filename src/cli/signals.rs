@@ -23,11 +23,25 @@ pub fn survive_large_files() -> io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, received).map(|_| ())
 }
 
+/// Whether whoever started this program has it ignore the signal.
+#[cfg(unix)]
+fn is_ignored(number: std::ffi::c_int) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action this only writes the present one to `action`, and a zeroed
+    // `sigaction` is a valid one.
+    let action = unsafe {
+        libc::sigaction(number, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
 /// Work that signals interrupt.
 pub struct Interruptible(());
 
 impl Interruptible {
     /// From now on the first signal cancels `handle`, and the second one ends the program at once.
+    /// A signal that is ignored stays so.
     ///
     /// # Errors
     /// If the system takes no handler, or starts no thread.
@@ -40,7 +54,10 @@ impl Interruptible {
                 iterator::Signals,
                 low_level::exit,
             };
-            let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+            let mut all = vec![SIGHUP, SIGINT, SIGTERM];
+            // As under `nohup`.
+            all.retain(|&number| !is_ignored(number));
+            let mut signals = Signals::new(all)?;
             std::thread::Builder::new()
                 .spawn(move || {
                     for number in signals.forever() {

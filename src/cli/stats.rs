@@ -42,19 +42,15 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<()> {
     let text = input::seekable(&args.file)?;
     let bundle = Bundle::open(args.bundle.dir()?)?;
     let found = count(&bundle, &text, &args.file)?;
-    match args.bundle.format {
-        Format::Json => output::json(&found)?,
-        Format::Text => {
-            for line in table(&found) {
-                output::line(&line)?;
-            }
-        }
-    }
+    let printed = match args.bundle.format {
+        Format::Json => output::json(&found),
+        Format::Text => output::lines(&table(&found)),
+    };
     // Last, so that a drawing that cannot be written does not cost what was counted.
     if let Some(path) = &args.svg {
         found.write_svg(path)?;
     }
-    Ok(())
+    Ok(printed?)
 }
 
 fn count(bundle: &Bundle, text: &Seekable, file: &Path) -> anyhow::Result<TextStats> {

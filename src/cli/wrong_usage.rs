@@ -14,6 +14,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use super::input::unmarked;
+
 /// Wrong usage that clap does not see.
 #[derive(Debug)]
 pub struct WrongUsage(&'static str);
@@ -129,10 +131,12 @@ fn with_hint(mut error: Error) -> Error {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
         return error;
     };
+    let argument = unmarked(argument).to_owned();
     if argument.starts_with('-') {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(argument));
         return error;
     }
-    let hint = match Path::new(argument).is_file() {
+    let hint = match Path::new(&argument).is_file() {
         true => format!("a file is named by an option: --file '{argument}'"),
         false => "a text of several words stands between quotes: \"Tom had a ball.\"".to_owned(),
     };

@@ -36,7 +36,7 @@ pub enum StateError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A saved evaluation is of another model, text or option.
+    /// A saved evaluation is of another model, text or option, or was computed in another way.
     #[error("{}: is of an evaluation with another {what} ({found}, not {expected}): name another file, or remove it to begin anew", .path.display())]
     EvalMismatch {
         /// The file.

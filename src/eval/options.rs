@@ -45,8 +45,9 @@ impl EvalOptions {
         Ok(self)
     }
 
-    /// Keep the sums and the place in the text in this file, and go on from there if it exists. It
-    /// is removed in the end.
+    /// Keep the sums and the place in the text in this file, and continue from there if it exists. It
+    /// is removed in the end. It is refused for another model, variant, text or limit, execution
+    /// provider, matmul kernel or version of this crate: figures of two would be mixed.
     #[must_use]
     pub fn with_state(mut self, path: impl Into<PathBuf>) -> Self {
         self.state = Some(path.into());

@@ -12,7 +12,7 @@ use crate::{
     model::Model,
 };
 
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 /// Largest state file, in bytes.
 const MAX_STATE_BYTES: u64 = 1 << 20;
 
@@ -26,6 +26,9 @@ pub struct Subject {
     text_sha256: String,
     text_bytes: u64,
     limit: Option<u64>,
+    provider: String,
+    matmul_kernel: Option<String>,
+    program_version: String,
 }
 
 /// How far it is.
@@ -67,6 +70,9 @@ impl Subject {
             text_sha256,
             text_bytes,
             limit,
+            provider: model.provider().name().into(),
+            matmul_kernel: model.matmul_kernel().map(|kernel| kernel.name().into()),
+            program_version: env!("CARGO_PKG_VERSION").into(),
         })
     }
 
@@ -113,6 +119,7 @@ impl Subject {
                 .limit
                 .map_or("none".into(), |records| records.to_string())
         };
+        let kernel = |subject: &Self| subject.matmul_kernel.clone().unwrap_or("none".into());
         let describe = |subject: &Self| {
             [
                 ("model", subject.model.clone()),
@@ -120,6 +127,9 @@ impl Subject {
                 ("size of the text", subject.text_bytes.to_string()),
                 ("SHA-256 of the text", subject.text_sha256.clone()),
                 ("limit of records", limit(subject)),
+                ("execution provider", subject.provider.clone()),
+                ("matmul kernel", kernel(subject)),
+                ("program version", subject.program_version.clone()),
             ]
         };
         for ((what, found), (_, expected)) in describe(found).into_iter().zip(describe(self)) {
@@ -150,8 +160,11 @@ impl Subject {
 
 /// Remove a state file that is of no use any more.
 pub fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Write {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }

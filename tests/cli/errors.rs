@@ -18,7 +18,7 @@ fn errors_are_one_clear_line() {
             "too long",
             &on_tiny,
             long.as_bytes(),
-            "more sentences than fit",
+            "sentences, a context of this model holds 12: shorten it",
         ),
         (
             "not UTF-8",

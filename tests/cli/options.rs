@@ -38,6 +38,7 @@ fn wrong_usage_is_status_2() {
         &["run", "a", "--threads", "0"],
         &["run", "a", "--stop", ""],
         &["run", "a", "--provider", "gpu"],
+        &["check", "-f", "README.md", "-n", "0"],
         &["run", "a", "--max-sentences", "x"],
         &["fly"],
     ] {
@@ -222,9 +223,9 @@ fn options_without_effect_are_said() {
     for (arguments, greedy, warned) in [
         (&["run", text, "-n", "0"][..], &["--greedy"][..], 4),
         (&["run", text, "-n", "0"], &["-t", "1"], 0),
-        (&["check", "-f", "-", "-n", "0"], &["--greedy"], 4),
-        (&["check", "-f", "-", "-n", "0"], &["-t", "0"], 4),
-        (&["check", "-f", "-", "-n", "0"], &["-t", "1"], 0),
+        (&["check", "-f", "-", "-n", "1"], &["--greedy"], 4),
+        (&["check", "-f", "-", "-n", "1"], &["-t", "0"], 4),
+        (&["check", "-f", "-", "-n", "1"], &["-t", "1"], 0),
     ] {
         let mut command = tiny(&[arguments, greedy, &options].concat());
         if arguments.contains(&"check") {

@@ -1,6 +1,7 @@
 //! `run`: what is printed, sampling, stop texts, signals.
 
 use predicates::{prelude::*, str::contains};
+use serde_json::Value;
 
 use super::PROMPT;
 use crate::support::{self, failure, json_lines, program, tiny};
@@ -127,25 +128,14 @@ fn a_signal_ends_a_run_between_sentences() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("session");
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
-        let mut child = std::process::Command::new(program().get_program())
-            .args([
-                "run",
-                PROMPT,
-                "--ignore-stop",
-                "--max-sentences",
-                "100000000",
-            ])
-            .args([
-                "--when-full",
-                "drop-oldest",
-                "--model",
-                support::TINY,
-                "--save",
-            ])
-            .arg(&saved)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = std::process::Command::new(program().get_program());
+        command
+            .args(["run", PROMPT, "--ignore-stop", "-n", "100000000"])
+            .args(["--when-full", "drop-oldest", "-m", support::TINY, "--save"])
+            .arg(&saved);
+        #[cfg(target_os = "linux")]
+        let mut command = super::streams::heeding_signals(&command);
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(1500));
         let id = child.id().to_string();
         std::process::Command::new("kill")
@@ -262,4 +252,35 @@ fn nothing_is_written_to_the_home_folder() {
     run.assert().success();
     let found: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// A prompt that does not fit is no reason to leave out the others.
+#[test]
+fn a_prompt_that_is_too_long_is_skipped() {
+    let long = "a hat. ".repeat(20);
+    for (prompts, sampled, checked) in [
+        (format!("the cat.\n{long}\nthe hat.\n"), "0", 2),
+        (format!("the cat.\n{long}\nthe hat.\n"), "1", 2),
+        (long, "0", 0),
+    ] {
+        let check = |more: &[&str]| {
+            let mut check = tiny(&["check", "-n", "1", "-f", "-", "-t", sampled]);
+            let check = check.args(more).write_stdin(prompts.clone()).assert();
+            let output = check.code(1).stderr(contains("is skipped: ").count(1));
+            String::from_utf8(output.get_output().stdout.clone()).unwrap()
+        };
+        let text = check(&[]);
+        assert!(text.trim_end().ends_with("; 1 prompt skipped"), "{text}");
+        assert!(
+            text.contains(&format!(" of {checked} continuations")),
+            "{text}"
+        );
+        let lines = check(&["--format", "json"]);
+        assert_eq!(lines.lines().count(), checked + 1);
+        let summary: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!(summary["prompts"], checked);
+        assert_eq!(summary["skipped"], 1);
+        assert_eq!(summary.get("share").is_some(), checked > 0, "{summary}");
+        assert_eq!(summary.get("seed").is_some(), sampled == "1", "{summary}");
+    }
 }

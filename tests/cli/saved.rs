@@ -63,6 +63,19 @@ fn a_prompt_for_a_full_session_replaces_its_oldest_sentences() {
     assert!(full.status.success());
     let refused = run(&["--load", saved, "Two. Three. "]);
     assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    for said in [
+        "the prompt has 2 sentences, and the session holds 12 of at most 12",
+        "--when-full drop-oldest",
+    ] {
+        assert!(message.contains(said), "{message}");
+    }
+    let one = run(&["--load", saved, "Two. ", "--when-full", "drop-oldest"]);
+    let message = String::from_utf8_lossy(&one.stderr).into_owned();
+    assert!(
+        message.contains("the oldest sentence was dropped"),
+        "{message}"
+    );
     let dropped = run(&[
         "--load",
         saved,
@@ -75,7 +88,7 @@ fn a_prompt_for_a_full_session_replaces_its_oldest_sentences() {
     let message = String::from_utf8_lossy(&dropped.stderr).into_owned();
     assert!(dropped.status.success(), "{message}");
     assert!(
-        message.contains("2 of the oldest sentences were dropped"),
+        message.contains("the oldest 2 sentences were dropped"),
         "{message}"
     );
     let long = "One. ".repeat(13);

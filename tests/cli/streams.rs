@@ -15,7 +15,7 @@ use crate::support::{failure, program, tiny};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn full() -> Stdio {
+pub fn full() -> Stdio {
     File::options()
         .write(true)
         .open("/dev/full")
@@ -24,7 +24,7 @@ fn full() -> Stdio {
 }
 
 /// The command, whose streams can be set.
-fn std_command(arguments: &[&str]) -> Command {
+pub fn std_command(arguments: &[&str]) -> Command {
     let of_tests = tiny(arguments);
     let mut command = Command::new(of_tests.get_program());
     command.args(of_tests.get_args());
@@ -37,8 +37,16 @@ fn std_command(arguments: &[&str]) -> Command {
     command
 }
 
+/// The command, which heeds signals that whoever runs the tests ignores, as under `nohup`.
+pub fn heeding_signals(command: &Command) -> Command {
+    let mut heeding = Command::new("env");
+    heeding.arg("--default-signal=HUP,INT,TERM");
+    heeding.arg(command.get_program()).args(command.get_args());
+    heeding
+}
+
 /// Wait for the end of a program, and end it where it does not.
-fn ended(child: &mut Child) -> ExitStatus {
+pub fn ended(child: &mut Child) -> ExitStatus {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -115,6 +123,30 @@ fn a_full_stdout_is_named() {
     }
 }
 
+/// A program that was started with `nohup` outlives its terminal.
+#[test]
+fn signals_that_are_ignored_stay_so() {
+    let mut run = std_command(&["run", "hello world. ", "--ignore-stop", "-n", "100000"]);
+    run.args(["--when-full", "drop-oldest"]);
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP INT; trap - TERM; exec \"$@\"", "sh"])
+        .arg(run.get_program())
+        .args(run.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 16]).unwrap();
+    for ignored in [Signal::HUP, Signal::INT] {
+        kill_process(Pid::from_child(&child), ignored).unwrap();
+        thread::sleep(Duration::from_millis(500));
+        assert!(child.try_wait().unwrap().is_none(), "{ignored:?}");
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(ended(&mut child).code(), Some(143));
+}
+
 /// One signal is enough, and the session is kept.
 #[test]
 fn a_reader_who_does_not_read_is_left() {
@@ -123,8 +155,8 @@ fn a_reader_who_does_not_read_is_left() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let mut command = std_command(&["run", "hello world. ", "--ignore-stop", "-n", "100000"]);
         command.args(["--when-full", "drop-oldest", "--format", "json", "--save"]);
-        let mut child = command
-            .arg(&saved)
+        command.arg(&saved);
+        let mut child = heeding_signals(&command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -169,34 +201,6 @@ fn one_signal_ends_the_wait_for_a_pipe() {
     let status = ended(&mut child);
     stdout.read_to_string(&mut line).unwrap();
     assert_eq!((status.code(), status.signal()), (Some(143), None));
-}
-
-#[test]
-fn results_do_not_go_where_others_go() {
-    let run = ["run", "hello world. ", "-n", "1"];
-    for (target, expected) in [
-        ("-", "./-"),
-        ("/dev/stdout", "where stdout goes"),
-        ("absent/", "cannot write absent/"),
-        ("absent/.", "cannot write absent/."),
-    ] {
-        let mut command = tiny(&run);
-        let said = failure(command.args(["--save", target]));
-        assert!(said.contains(expected), "{target}: {said}");
-        let said = failure(tiny(&["stats", "--file", "README.md"]).args(["--svg", target]));
-        assert!(said.contains(expected), "{target}: {said}");
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let both = folder.path().join("both");
-    let mut command = std_command(&run);
-    command
-        .arg("--save")
-        .arg(&both)
-        .stdin(Stdio::null())
-        .stdout(File::create(&both).unwrap());
-    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(said.contains("where stdout goes"), "{said}");
-    assert_eq!(fs::metadata(&both).unwrap().len(), 0);
 }
 
 /// Limits that a shell sets for the program.

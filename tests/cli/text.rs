@@ -78,6 +78,45 @@ fn texts_come_from_arguments_files_and_stdin_alike() {
     tiny(&["run", "--hallo"]).assert().code(2);
 }
 
+/// Only a text may begin with a hyphen: the value of an option is never the prompt.
+#[test]
+fn values_with_white_space_are_those_of_their_options() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("my story.txt"), PROMPT).unwrap();
+    std::fs::write(folder.path().join("-my story.txt"), PROMPT).unwrap();
+    let model = std::path::absolute(support::TINY).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = program();
+        command
+            .current_dir(folder.path())
+            .arg("run")
+            .args(arguments);
+        let output = command.arg("--model").arg(&model).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), output.stdout, error)
+    };
+    let expected = run(&[PROMPT]);
+    assert_eq!(expected.0, Some(0));
+    let short = format!("-p{PROMPT}");
+    for arguments in [
+        &["-fmy story.txt"][..],
+        &["-vf", "my story.txt", "--log", "off"],
+        &["--file", "-my story.txt"],
+        &["-f", "-my story.txt"],
+        &[&short],
+        &[PROMPT, "--save", "-my s.sess"],
+    ] {
+        assert_eq!(run(arguments), expected, "{arguments:?}");
+    }
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.contains(&"-my s.sess".into()), "{names:?}");
+    assert_eq!(names.len(), 3, "{names:?}");
+    let (status, _, error) = run(&["- a. ", "- b. "]);
+    assert_eq!(status, Some(2));
+    assert!(error.contains("'- b. '"), "{error}");
+}
+
 #[test]
 fn places_of_bad_lines_are_named() {
     for command in ["embed", "reconstruct"] {

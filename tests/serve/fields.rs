@@ -142,7 +142,9 @@ fn a_field_has_one_range() {
     server.ok("/v1/completions", &body);
     for greedy in [json!({}), json!({"temperature": 0})] {
         let mut body = json!({"prompt": "hello world. ", "best_of": 2});
-        body.as_object_mut().unwrap().extend(greedy.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(greedy.as_object().unwrap().clone());
         let error = server.post("/v1/completions", &body).error(400);
         assert_eq!(error["param"], "best_of");
     }

@@ -108,8 +108,7 @@ fn a_fork_that_could_never_be_held_is_refused() {
 #[test]
 fn a_request_ends_at_its_time() {
     let server = Server::stories(&["--request-timeout", "0.05"]);
-    let mut body =
-        json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "best_of": 20,
+    let mut body = json!({"prompt": PROMPT, "max_sentences": 120, "ignore_eos": true, "best_of": 20,
             "temperature": 1});
     let error = server.post("/v1/completions", &body).error(504);
     assert_eq!(error["code"], "request_timeout");

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ import sllm_ort
 from conftest import MODEL, Nodes
 from ray import serve
 
-from serve_app import app
+from serve_app import Completion, Sampling, Sentences, app
 
+DIGITS = b"9" * 400
 PROMPT = "Once upon a time, there was a little fox. "
 
 
@@ -104,12 +105,16 @@ def test_embeddings(url: str, model: sllm_ort.Model) -> None:
         ("completions", b'{"prompt": "A.", "temperature": NaN}', 400, "temperature"),
         ("completions", b'{"prompt": "A.", "top_k": -1}', 400, "top_k"),
         ("completions", b'{"prompt": "A.", "seed": -1}', 400, "seed"),
+        ("completions", b'{"prompt": "A.", "top_k": ' + DIGITS + b"}", 400, "top_k"),
+        ("completions", b'{"prompt": "A.", "top_p": ' + DIGITS + b"}", 400, "top_p is too large"),
+        ("completions", b'{"prompt": "A \\ud800"}', 400, "prompt has a lone surrogate at char"),
         ("completions", b'{"prompt": "A.", "stream": true}', 400, 'unknown field "stream"'),
         ("completions", b'{"prompt": "' + b"One fox. " * 500 + b'"}', 400, "sentences"),
         ("completions", b" " * (1 << 21), 413, "longer than"),
         ("completions", None, 405, "takes POST"),
         ("embeddings", b'{"input": []}', 400, "1 to 256 texts"),
         ("embeddings", b'{"input": [1]}', 400, "a text or a list of texts"),
+        ("embeddings", b'{"input": ["A.", "\\udc00."]}', 400, "input has a lone surrogate at char"),
         ("elsewhere", b"{}", 404, "the endpoints are"),
     ],
 )
@@ -117,6 +122,40 @@ def test_refusals(url: str, path: str, data: bytes | None, status: int, message:
     found, answer = ask(f"{url}/{path}", data=data)
     assert found == status, answer
     assert message in answer["error"]
+
+
+class Picky:
+    """A model that fails on some texts as no error of `sllm_ort` tells."""
+
+    def encode(self, texts: list[str]) -> Any:
+        if "bad" in texts:
+            raise UnicodeEncodeError("utf-8", "bad", 0, 1, "surrogates not allowed")
+        return np.zeros((len(texts), 2), np.float32)
+
+    def session(self, text: str) -> str:
+        self.encode([text])
+        return text
+
+    def generate_batch(self, sessions: list[str], **options: Any) -> list[Any]:
+        raise OverflowError(options)
+
+
+@pytest.fixture
+def replica() -> Any:
+    """A replica of that model, without Ray."""
+    made = cast(Any, Sentences).func_or_class.__new__(cast(Any, Sentences).func_or_class)
+    made.model = Picky()
+    return made
+
+
+def test_an_unknown_error_fails_alone(replica: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, bad, last = replica.embedded([["good"], ["good", "bad"], ["good", "good"]])
+    assert (first, last) == ({"vectors": [[0, 0]]}, {"vectors": [[0, 0]] * 2})
+    assert isinstance(bad, UnicodeEncodeError)
+    monkeypatch.setattr(sllm_ort, "Session", str)
+    requests = [Completion("good", Sampling()), Completion("bad", Sampling(top_k=1))]
+    errors = [type(answer) for answer in replica.completed(requests)]
+    assert errors == [OverflowError, UnicodeEncodeError]
 
 
 def test_health(url: str) -> None:

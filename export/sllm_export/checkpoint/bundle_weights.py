@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,10 +20,21 @@ from onnx.checker import ValidationError
 from sllm_export.checkpoint.expected import OPT_PREFIX, POSITION_OFFSET, expected_shapes
 from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 from sllm_export.config import ModelConfig, parse_config
+from sllm_export.digest import sha256
 from sllm_export.errors import CheckpointError
 
 MANIFEST = "sllm.json"
 VARIANT = "portable"
+# What reading raises where a value has another type, or a graph other tensors.
+_MALFORMED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    DecodeError,
+    ValidationError,
+)
 Doubles = NDArray[np.float64]
 
 
@@ -30,18 +42,24 @@ class BundleWeights(StateDict):
     """The tensors of the variant `portable`, in the names of a checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        """Reads all graphs. Raises CheckpointError, ConfigError."""
+        """Reads all graphs. Raises CheckpointError, also where a file of these, or the tokenizer,
+        is not the one that the manifest tells of; ConfigError."""
         self.source = str(folder)
         try:
             manifest = json.loads((folder / MANIFEST).read_bytes())
             self.config = parse_config(manifest["model"], f"{folder / MANIFEST}, model")
-            graphs = {variant["name"]: variant["graphs"] for variant in manifest["variants"]}
-            files = [folder / graph["file"] for graph in graphs[VARIANT].values()]
+            variants = {variant["name"]: variant["graphs"] for variant in manifest["variants"]}
+            graphs = list(variants[VARIANT].values())
+            for graph in graphs:
+                _check_digests(folder, [graph, *graph.get("external_data", [])])
+            if "tokenizer" in manifest:
+                _check_digests(folder, [manifest["tokenizer"]])
+            files = [folder / graph["file"] for graph in graphs]
             self._tensors = _unfold(self.config, _initializers(files))
         except OSError as error:
             name, problem = error.filename, error.strerror
             raise CheckpointError(self.source, [f"{name}: {problem or error}"]) from error
-        except (ValueError, KeyError, TypeError, DecodeError, ValidationError) as error:
+        except _MALFORMED as error:
             problem = f"is no bundle with the variant {VARIANT} of this exporter: {error}"
             raise CheckpointError(self.source, [problem]) from error
 
@@ -51,6 +69,15 @@ class BundleWeights(StateDict):
 
     def load(self, name: str) -> Floats:
         return self._tensors[name]
+
+
+def _check_digests(folder: Path, entries: list[Mapping[str, Any]]) -> None:
+    """Raises CheckpointError for a file whose SHA-256 is not that of its entry in the manifest, if
+    there is one."""
+    for entry in entries:
+        path = folder / entry["file"]
+        if "sha256" in entry and sha256(path) != entry["sha256"]:
+            raise CheckpointError(str(path), [f"is damaged: its SHA-256 is not that in {MANIFEST}"])
 
 
 def _initializers(files: list[Path]) -> dict[str, Floats]:

@@ -61,13 +61,18 @@ pub fn lines(findings: &Value) -> Vec<String> {
     if let Some(problem) = findings["run"]["problem"].as_str() {
         lines.extend(marked(false, "run", problem));
     }
+    let warnings = findings["run"]["warnings"].as_array().into_iter().flatten();
+    lines.extend(warnings.flat_map(|warning| with_mark("[!!]", "warning", &text(warning))));
     lines.push("-v shows the details".into());
     lines
 }
 
 /// A finding with a mark, in as many lines as it takes. A word is never cut: it may be a path.
 fn marked(works: bool, name: &str, told: &str) -> Vec<String> {
-    let mark = if works { "[ok]" } else { "[--]" };
+    with_mark(if works { "[ok]" } else { "[--]" }, name, told)
+}
+
+fn with_mark(mark: &str, name: &str, told: &str) -> Vec<String> {
     let width = |text: &str| text.chars().count();
     let mut lines = vec![format!("{mark} {name:<13}")];
     let mut begun = false;

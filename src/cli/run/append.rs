@@ -12,7 +12,7 @@ pub fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::R
         // Kind opt counts its context in tokens, and does not have this option.
         Err(Error::ContextFull {
             unit: "sentences", ..
-        }) if when_full == Full::DropOldest => append_to_full(session, prompt)?,
+        }) => append_to_full(session, prompt, when_full)?,
         appended => appended?,
     };
     if appended.truncated > 0 {
@@ -25,8 +25,12 @@ pub fn append(session: &mut Session, prompt: &str, when_full: Full) -> anyhow::R
     Ok(())
 }
 
-/// Append a prompt after as many of the oldest sentences were dropped as it needs.
-fn append_to_full(session: &mut Session, prompt: &str) -> anyhow::Result<Appended> {
+/// Append a prompt after as many of the oldest sentences were dropped as it needs, if they may be.
+fn append_to_full(
+    session: &mut Session,
+    prompt: &str,
+    when_full: Full,
+) -> anyhow::Result<Appended> {
     let pipeline = session.model().text_pipeline().clone();
     let mut needed = 0;
     for sentence in pipeline.sentences(prompt)? {
@@ -40,9 +44,18 @@ fn append_to_full(session: &mut Session, prompt: &str) -> anyhow::Result<Appende
         );
     }
     let dropped = needed - session.remaining();
+    if when_full == Full::Stop {
+        bail!(
+            "the prompt has {}, and the session holds {} of at most {limit}: shorten the prompt, \
+             or let --when-full drop-oldest drop the oldest {dropped}",
+            output::count(needed, "sentence"),
+            session.len()
+        );
+    }
     session.drop_oldest(dropped)?;
-    output::warn(&format!(
-        "{dropped} of the oldest sentences were dropped for the prompt"
-    ));
+    output::warn(&match dropped {
+        1 => "the oldest sentence was dropped for the prompt".to_owned(),
+        _ => format!("the oldest {dropped} sentences were dropped for the prompt"),
+    });
     Ok(session.append(prompt)?)
 }
