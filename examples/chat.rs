@@ -14,10 +14,7 @@ fn main() -> Result<()> {
             ("", _) => break,
             ("/back", _) => session.rewind(std::mem::take(&mut said))?,
             ("/save", file) => session.save(file)?,
-            ("/load", file) => {
-                session = Session::load(&model, file)?;
-                said = 0;
-            }
+            ("/load", file) => (session, said) = (Session::load(&model, file)?, 0),
             _ => {
                 if session.len() > 100 {
                     session.drop_oldest(50)?;
