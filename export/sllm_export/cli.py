@@ -237,6 +237,9 @@ def _file_entry(path: Path) -> dict[str, str]:
 
 def _train(arguments: list[str]) -> int:
     try:
+        # First, so that it is what is missed where nothing of the extra is installed.
+        import torch  # noqa: F401
+
         from sllm_train.cli import main as train_main
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("sllm_"):
