@@ -839,7 +839,8 @@ SllmStatus sllm_options_add_stop(SllmOptions *options, const char *stop);
  *
  * Errors: INVALID_INPUT.
  */
-SllmStatus sllm_options_set_best_of(SllmOptions *options, size_t best_of);
+SllmStatus sllm_options_set_best_of(SllmOptions *options,
+                                    size_t best_of);
 
 /**
  * Continue where the model predicts the end of the text; default: false.
