@@ -1,4 +1,4 @@
-//! Contexts of one model that are continued in the same runs.
+//! Batches: contexts of one model that are continued in the same graph runs.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ pub enum BatchEvent<'e> {
 pub struct JoinError {
     /// The session, as it was.
     pub session: Session,
-    /// Why.
+    /// Why it could not join.
     pub error: Error,
 }
 
@@ -127,11 +127,12 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Add a session, from the next step on. Returns the id of its row, which is never used again.
+    /// Add a session, which takes part from the next step on. Returns the id of its row; ids are
+    /// never reused.
     ///
     /// # Errors
     /// [`Error::EmptyContext`], [`Error::MixedModels`], [`Error::InvalidOption`] for an option that
-    /// the model's kind does not have, [`Error::Graph`]; with the session.
+    /// the model's kind does not have, [`Error::Graph`]. [`JoinError`] gives the session back.
     #[expect(clippy::result_large_err, reason = "the session is given back")]
     pub fn join(
         &mut self,
@@ -162,8 +163,9 @@ impl Batch {
         Ok(id)
     }
 
-    /// Generate one sentence for each row; in kind `opt` run until a row has one. `on_event` gets
-    /// what happens, with the id of the row.
+    /// Generate one sentence for each row; in kind `opt`, run until a row has completed one.
+    ///
+    /// `on_event` receives each event with the id of its row.
     pub fn step(&mut self, mut on_event: impl FnMut(usize, BatchEvent<'_>)) {
         let model = &self.model;
         match &mut self.rows {
@@ -279,9 +281,10 @@ impl Session {
 }
 
 impl Model {
-    /// Continue each of the prompts, all together; see [`Session::generate_batch`]. Where tokens are
-    /// drawn, the first prompt has the seed of `options` and each later one the next number, so that
-    /// the same prompt twice gives two texts.
+    /// Continue several prompts together; see [`Session::generate_batch`].
+    ///
+    /// When sampling, the first prompt uses the seed of `options` and each later one the next
+    /// number, so that equal prompts give different texts.
     ///
     /// # Errors
     /// Those of [`Session::append`] for a prompt, and of [`Session::generate_batch`].

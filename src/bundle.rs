@@ -118,8 +118,8 @@ impl GraphFile {
         data.collect()
     }
 
-    /// Checks that `graph`, the content of this file, refers to listed external data only, and the
-    /// hashes of all that is listed. ONNX takes such references relative to the graph's own
+    /// Checks that `graph`, the content of this file, refers only to listed external data, and
+    /// checks the hashes of all listed files. ONNX resolves such references relative to the graph's
     /// directory.
     ///
     /// # Errors
@@ -161,8 +161,8 @@ impl Variant {
     }
 }
 
-/// A model that is not loaded: its manifest was read and every file that it names is there. The
-/// content of files is checked when it is read.
+/// A model that is not loaded. Its manifest was read, and every file that the manifest names
+/// exists. File contents are checked when they are read.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Bundle {
@@ -172,14 +172,14 @@ pub struct Bundle {
     pub config: ModelConfig,
     /// How text is cut for this model.
     pub segmentation: Segmentation,
-    /// How text is generated where a caller does not say; greedy if the manifest says nothing.
+    /// Generation options where a caller sets none; greedy if the manifest has none.
     pub generation: GenerationDefaults,
     /// The tokenizer's file.
     pub tokenizer: BundleFile,
-    /// The file of the template that makes a prompt of chat messages, if the model has one: Jinja, as
-    /// in Hugging Face's `chat_template.jinja`. Only the server uses it.
+    /// The chat template, if the model has one: a Jinja file that turns chat messages into a
+    /// prompt, like Hugging Face's `chat_template.jinja`. Only the server uses it.
     pub chat_template: Option<BundleFile>,
-    /// At least one; the order is the order of preference.
+    /// The variants, at least one, in order of preference.
     pub variants: Vec<Variant>,
     /// Where the model came from, as its exporter wrote it; may be empty.
     pub provenance: Map<String, Value>,
@@ -192,9 +192,9 @@ impl Bundle {
     /// [`BundleError::NotFound`], [`BundleError::NotDirectory`], [`BundleError::ManifestMissing`]
     /// if there is no bundle; [`BundleError::FileOutside`], [`BundleError::ManifestNotFile`],
     /// [`BundleError::LfsPointer`], [`Error::Read`], [`TextError::NotUtf8`],
-    /// [`Error::FileTooLarge`], [`Error::Json`],
-    /// [`BundleError::FormatVersion`], [`Error::Schema`] if its manifest is not in order;
-    /// [`BundleError::FileOutside`], [`BundleError::MissingFile`] if a file that it names is not.
+    /// [`Error::FileTooLarge`], [`Error::Json`], [`BundleError::FormatVersion`], [`Error::Schema`]
+    /// if its manifest is invalid; [`BundleError::FileOutside`], [`BundleError::MissingFile`] for a
+    /// file that the manifest names.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = || dir.to_owned();
@@ -225,7 +225,7 @@ impl Bundle {
     /// Checks `text` as the manifest of the bundle in `dir`, whose own manifest is not read.
     ///
     /// # Errors
-    /// Those of [`Bundle::open`] for a manifest that is not in order.
+    /// Those of [`Bundle::open`] for an invalid manifest.
     pub fn from_manifest(dir: impl AsRef<Path>, text: &str) -> Result<Self> {
         let dir = dir.as_ref();
         Self::read(dir, &Files::directory(dir)?, text)
@@ -239,8 +239,8 @@ impl Bundle {
     /// static content is copied only if it is external data.
     ///
     /// # Errors
-    /// [`BundleError::ManifestMissing`], and those of [`Bundle::open`] for a manifest that is not
-    /// in order or a file that is absent. They call the directory `<memory>`.
+    /// [`BundleError::ManifestMissing`], and those of [`Bundle::open`] for an invalid manifest or a
+    /// missing file. They name the directory `<memory>`.
     ///
     /// # Example
     /// ```
@@ -315,12 +315,12 @@ impl Bundle {
 
     /// The variant named `variant`, or else the first one made for the execution provider.
     ///
-    /// A named variant is taken even if it was made for other providers: whoever names one wants
-    /// that one.
+    /// A named variant is returned even if it was made for other providers, since the caller asked
+    /// for it.
     ///
     /// # Errors
-    /// [`BundleError::UnknownVariant`] or [`BundleError::NoVariantForProvider`], which list what
-    /// there is.
+    /// [`BundleError::UnknownVariant`] or [`BundleError::NoVariantForProvider`], which list the
+    /// available variants.
     pub fn select_variant(&self, provider: &str, variant: Option<&str>) -> Result<&Variant> {
         let origin = || self.dir.join(MANIFEST_NAME).display().to_string();
         let available = || {

@@ -1,11 +1,13 @@
-//! Ending a continuation from elsewhere.
+//! Cancellation of continuations.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Ends the continuations that were given it, from any thread; clones are the same handle.
+/// Cancels the continuations that were given this handle, from any thread.
+///
+/// Clones are the same handle.
 #[derive(Clone, Debug, Default)]
 pub struct CancelHandle {
     cancelled: Arc<AtomicBool>,
@@ -19,7 +21,7 @@ impl CancelHandle {
         Self::default()
     }
 
-    /// A handle that is cancelled with this one, and can be cancelled alone.
+    /// A child handle: it is cancelled with this one, and can be cancelled alone.
     #[must_use]
     pub fn child(&self) -> Self {
         Self {
@@ -28,13 +30,15 @@ impl CancelHandle {
         }
     }
 
-    /// End the continuations: each after the run of a graph that it is in, at
-    /// [`FinishReason::Cancelled`](crate::FinishReason::Cancelled). It stays cancelled.
+    /// Cancel the continuations.
+    ///
+    /// Each ends after its current graph run, with
+    /// [`FinishReason::Cancelled`](crate::FinishReason::Cancelled). The handle stays cancelled.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was cancelled.
+    /// Whether the handle was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         let parent = self.parent.as_deref();

@@ -23,16 +23,16 @@ pub use memory::KvBytes;
 pub use parameters::Parameters;
 pub use validate::*;
 
-/// What a sentence of the prompt sees while the prompt is prefilled. Generated sentences always see
-/// only the past.
+/// Which sentences a sentence of the prompt attends to during prefill. Generated sentences always
+/// attend only to the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PrefillAttention {
-    /// Every sentence of the prompt, later ones too: what checkpoints of the original were trained
-    /// with.
+    /// All sentences of the prompt, later ones included. Checkpoints of the original were trained
+    /// this way.
     Bidirectional,
-    /// The sentences up to itself.
+    /// The sentence itself and those before it.
     Causal,
 }
 
@@ -63,7 +63,7 @@ impl SpecialTokens {
 pub struct SvaeConfig {
     /// Transformer layers of the encoder.
     pub layers: usize,
-    /// Transformer layers of the decoder, where it has another number.
+    /// Transformer layers of the decoder, if their number differs from `layers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decoder_layers: Option<usize>,
     /// Attention heads; they divide `hidden_size`.
@@ -72,15 +72,15 @@ pub struct SvaeConfig {
     pub ffn_size: usize,
     /// Width of the token embeddings; projected to `hidden_size` where it differs.
     pub word_embed_size: usize,
-    /// Whether the encoder weighs each token by a learned scalar before it sums.
+    /// Whether the encoder weights each token by a learned scalar before summing.
     pub learnable_add: bool,
-    /// Whether layer norms stand before attention and feed-forward, with one more after the last
-    /// layer; after them in the paper.
+    /// Whether layer norms come before attention and feed-forward, with one more after the last
+    /// layer. In the paper they come after.
     #[serde(default, skip_serializing_if = "is_false")]
     pub norm_first: bool,
-    /// With 1, as in the paper, the encoder sums token states and the decoder attends to the whole
-    /// vector. With more, attention pools the token states into so many parts of the vector, and the
-    /// decoder attends to the whole and to each part.
+    /// Slots of the sentence vector. With 1, as in the paper, the encoder sums token states and the
+    /// decoder attends to the whole vector. With more, attention pools the token states into that
+    /// many parts of the vector, and the decoder attends to the whole and to each part.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub slots: usize,
 }
@@ -118,7 +118,7 @@ pub struct BackboneConfig {
     pub heads: usize,
     /// Width of the feed-forward network.
     pub ffn_size: usize,
-    /// Whether layer norms stand before (OPT-125M, -1.3B) or after (OPT-350M) attention and
+    /// Whether layer norms come before (OPT-125M, -1.3B) or after (OPT-350M) attention and
     /// feed-forward.
     pub norm_first: bool,
     /// Number of learned positions.
@@ -156,13 +156,13 @@ pub struct ModelConfig {
     /// Backbone; absent in a model of kind `svae`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<BackboneConfig>,
-    /// How a generated sentence is encoded again: `true` as bos and its tokens, as in training,
-    /// `false` as the decoder gave it (no bos, with eos), as the original does. It matters in kind
-    /// `sllm`; `false` where absent.
+    /// How a generated sentence is encoded again. `true`: bos and its tokens, as in training.
+    /// `false`, the default: the output tokens (no bos, with eos), as in the original. Only kind
+    /// `sllm` uses it.
     pub reencode_bos: bool,
-    /// Whether a generated sentence is encoded again with a mask of its tokens. The original gives
+    /// Whether a generated sentence is encoded again with an attention mask. The original passes
     /// none, and its encoder then sets all positions to 0: each generated sentence gets the vector
-    /// of an empty one, whatever it says. As `reencode_bos` where absent.
+    /// of an empty one, whatever its text. Defaults to `reencode_bos`.
     pub reencode_mask: bool,
 }
 
@@ -178,8 +178,7 @@ impl ModelConfig {
         Self::from_json_str(&text, &path.display().to_string())
     }
 
-    /// Reads and checks a configuration; `origin` is what an error calls the text, such as a file's
-    /// name.
+    /// Reads and checks a configuration; `origin`, such as a file's name, names the text in errors.
     ///
     /// # Errors
     /// [`Error::Json`] for a text that is not JSON, [`LfsPointer`](crate::error::BundleError) for one

@@ -18,15 +18,15 @@ pub(crate) use tokens::TokenContext;
 /// Sentences that are appended in one run where the model is causal.
 const PREFILL_SENTENCES: usize = 256;
 
-/// What [`Session::append`](crate::Session::append) took of a text.
+/// What [`Session::append`](crate::Session::append) added to the context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
     /// Sentences that were added to the context.
     pub sentences: usize,
-    /// How many of them were cut short, as the bundle's segmentation has it.
+    /// How many of them were truncated by the bundle's segmentation.
     pub truncated: usize,
-    /// The end of the text that was dropped, as the bundle's segmentation has it; else empty.
+    /// The end of the text, if the bundle's segmentation dropped it; else empty.
     pub dropped: String,
 }
 

@@ -29,11 +29,11 @@ pub struct Reconstruction {
     pub output: String,
     /// The output tokens: without bos, with eos if it was generated.
     pub output_ids: Vec<u32>,
-    /// Whether the output tokens are the input's, and then eos.
+    /// Whether the output tokens are the input tokens followed by eos.
     pub exact: bool,
 }
 
-/// The cosine of the angle between two vectors: -1 to 1, and 0 if one of them has no length.
+/// The cosine of the angle between two vectors: -1 to 1, and 0 if one of them is zero.
 ///
 /// # Panics
 /// If their lengths differ.
@@ -51,10 +51,9 @@ pub fn cosine_similarity(one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -
 impl Model {
     /// Encode texts to sentence vectors `[texts, hidden]`; each text is taken as one sentence.
     ///
-    /// A bundle whose segmentation truncates cuts a text short that is too long; this is logged as a
-    /// warning, and
-    /// [`TextPipeline::truncated_tokens`](crate::text::TextPipeline::truncated_tokens) tells it
-    /// beforehand.
+    /// If the bundle's segmentation truncates, a text that is too long is cut short and a warning
+    /// is logged; [`TextPipeline::truncated_tokens`](crate::text::TextPipeline::truncated_tokens)
+    /// shows it in advance.
     ///
     /// # Errors
     /// [`Error::WrongKind`] for a model of kind `opt`, [`TextError::SentenceTooLong`] for a text

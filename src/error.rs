@@ -34,8 +34,8 @@ pub type BoxedError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// What went wrong, with what was expected and what was found.
 ///
-/// The message of a variant is one line that says what failed, where, and what to do. A lower cause
-/// is in [`source`](std::error::Error::source) and not repeated in the message.
+/// The message of a variant is one line that says what failed, where, and what to do. The cause is
+/// in [`source`](std::error::Error::source) and not repeated in the message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -55,7 +55,7 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A file is larger than anything of its sort should be.
+    /// A file is larger than its type allows.
     #[error("{} has {bytes} bytes, at most {limit} are allowed: check that it is the right file", .path.display())]
     FileTooLarge {
         /// The file.
@@ -90,7 +90,7 @@ pub enum Error {
     /// A bundle is incomplete or damaged, or has no variant that fits.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A text cannot be used, or tokens are no text.
+    /// A text cannot be used, or tokens cannot be decoded.
     #[error(transparent)]
     Text(#[from] TextError),
     /// ONNX Runtime or an execution provider is missing, or does not start.
@@ -124,16 +124,14 @@ pub enum Error {
         limit: usize,
     },
     /// A vector is not a sentence vector of this model.
-    #[error(
-        "a vector of {found} numbers is no sentence vector of this model, which have {expected}"
-    )]
+    #[error("a vector has {found} numbers, a sentence vector of this model has {expected}")]
     VectorSize {
         /// Its length.
         found: usize,
         /// The model's hidden size.
         expected: usize,
     },
-    /// A vector that was handed in has NaN or infinity in it.
+    /// A vector passed by the caller contains NaN or infinity.
     #[error("vector {row} has a number that is not finite: correct it before it is decoded")]
     VectorNotFinite {
         /// The index of the vector, from 0.
@@ -150,13 +148,13 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
-    /// A run that several contexts had in common failed: each of them has this error.
+    /// A run shared by several contexts failed; each of them gets this error.
     #[error(transparent)]
     Shared(Arc<Error>),
-    /// A continuation without anything to continue.
+    /// An empty context cannot be continued.
     #[error("there is nothing to continue: give a prompt of at least one sentence")]
     EmptyContext,
-    /// Contexts of different models were to go on together.
+    /// A batch has contexts of different models.
     #[error("the sessions of a batch belong to several models: give those of one")]
     MixedModels,
     /// The text does not fit into the context.

@@ -1,15 +1,18 @@
-//! Evaluation of a model on a text file: how well sentences come back from their vectors, how well
-//! the next sentence, or the next token, and the end of a record are predicted.
+//! Evaluation of a model on a text file.
 //!
-//! A line [`SEPARATOR`] ends a record; a file without one is one record. The text of a record, white
-//! space around it left out, is cut by the model's [`TextPipeline`], and the sentences make windows
-//! of at most `max_sentences`. For kind `opt` a window has as many whole sentences as `max_positions`
-//! tokens hold, and its text is tokenized as one. The file is read as it is worked through: memory
-//! does not grow with it.
+//! It measures how well sentences are reconstructed from their vectors, and how well the next
+//! sentence, the next token and the end of a record are predicted.
 //!
-//! Models of different kinds, tokenizers and units compare by `next_sentence.bits_per_byte`: the
-//! text of all sentences of a window but the first. Where a record is longer than a context, or a
-//! bundle's segmentation leaves text out, that text differs a little; `next_sentence.bytes` shows it.
+//! [`SEPARATOR`] ends a record; a file without it is one record. The model's [`TextPipeline`] cuts
+//! the text of a record, without the white space around it, into sentences, which form windows of
+//! at most `max_sentences`. In kind `opt`, a window has as many whole sentences as fit
+//! `max_positions` tokens, and its text is tokenized as one. The file is read piece by piece:
+//! memory does not grow with its size.
+//!
+//! To compare models of different kinds, tokenizers and units, use `next_sentence.bits_per_byte`:
+//! it covers all sentences of a window but the first. If a record is longer than a context, or a
+//! bundle's segmentation drops text, the covered text differs a little between models;
+//! `next_sentence.bytes` shows it.
 
 mod degenerate;
 mod file_sentence;
@@ -50,23 +53,23 @@ the one before it, which is not done here; next_sentence has the causal figures"
 const SAME_TEXT: &str = "of kind opt, the tokens whose text lies in the second and later sentences of \
 each window: the text that an sllm predicts, whose figures also hold the end of each sentence";
 
-/// How far an evaluation is.
+/// Progress of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Bytes of the file that are done.
+    /// Bytes of the file that were processed.
     pub bytes: u64,
-    /// Bytes of the file.
+    /// Size of the file, in bytes.
     pub total_bytes: u64,
-    /// Sentences that are done.
+    /// Sentences that were processed.
     pub sentences: u64,
-    /// Records that are done or begun.
+    /// Records that were processed or begun.
     pub records: u64,
-    /// At most so many are read: [`EvalOptions::with_limit`].
+    /// Limit on the records: [`EvalOptions::with_limit`].
     pub limit: Option<u64>,
 }
 
-/// Evaluate `model` on the file `text`; `progress` is told how far it is.
+/// Evaluate `model` on the file `text`; `progress` is called as the evaluation proceeds.
 ///
 /// # Errors
 /// [`Error::Read`], [`TextError::NotUtf8`], [`TextError::Nul`], [`TextError::Unusable`] or

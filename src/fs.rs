@@ -108,7 +108,7 @@ pub(crate) fn write_whole(
     }
 }
 
-/// Check that a file can be written at `path`, before the work whose result it is to hold.
+/// Check that a file can be written at `path`, before the work that produces it.
 ///
 /// # Errors
 /// [`Error::Write`].

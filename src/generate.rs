@@ -35,8 +35,8 @@ pub struct Sentence {
     pub text: String,
     /// Its output tokens: without bos, with eos if it was generated.
     pub token_ids: Vec<u32>,
-    /// Probability, before this sentence, that the text is over: of the stop head, in kind `opt` of
-    /// eos as the first token.
+    /// Probability, before this sentence, that the text is over: from the stop head, or in kind
+    /// `opt` of eos as the first token.
     pub stop_probability: f32,
     /// Log-probability of each output token, before penalties and masks; `None` unless
     /// [asked for](GenerateOptions::with_log_probabilities).

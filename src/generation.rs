@@ -139,7 +139,7 @@ impl<'s> Generation<'s> {
         sentence.map(Ok).or_else(|| self.failed.take().map(Err))
     }
 
-    /// Why it ended; `None` while it has not, or if it ended with an error.
+    /// Why the continuation ended; `None` while it is running, or after an error.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish_reason
@@ -251,7 +251,7 @@ impl OwnedGeneration {
         sentence.map(Ok).or_else(|| self.failed.take().map(Err))
     }
 
-    /// Why it ended; `None` while it has not, or if it ended with an error.
+    /// Why the continuation ended; `None` while it is running, or after an error.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish_reason

@@ -50,9 +50,9 @@
 //!
 //! # ONNX Runtime
 //!
-//! The library is loaded when the first model is, from the place that [`LoadOptions`] or
-//! `ORT_DYLIB_PATH` names, or where it is usually installed; [`load_library`] loads it beforehand.
-//! A process uses one ONNX Runtime.
+//! ONNX Runtime is loaded with the first model: from the path in [`LoadOptions`] or
+//! `ORT_DYLIB_PATH`, or from the usual places. [`load_library`] loads it earlier. A process uses
+//! one ONNX Runtime.
 
 #![deny(missing_docs, clippy::print_stderr)]
 // `clippy.toml` allows it in functions that are tests; their helpers may do it too.

@@ -89,7 +89,7 @@ impl Logits {
         values.map(move |(place, &logit)| (id(place), logit))
     }
 
-    /// The token with the highest logit, and the logit. Of equal ones the lowest id wins.
+    /// The token with the highest logit, and the logit. Among equal logits, the lowest id wins.
     #[must_use]
     pub fn best_token(&self) -> (u32, f32) {
         let most = largest(&self.values);
@@ -97,7 +97,7 @@ impl Logits {
         best.min_by_key(|&(id, _)| id).unwrap_or_default()
     }
 
-    /// The logit of a token, `None` if it is not among them.
+    /// The logit of a token; `None` if the token has none.
     pub fn logit_mut(&mut self, id: u32) -> Option<&mut f32> {
         let place = if self.ids.is_empty() {
             id as usize

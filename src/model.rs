@@ -81,7 +81,7 @@ impl Model {
     /// Load a bundle, such as one in memory ([`Bundle::from_memory`]).
     ///
     /// # Errors
-    /// Those of [`load`](Self::load) but for [`Bundle::open`].
+    /// Those of [`load`](Self::load), except those of [`Bundle::open`].
     pub fn from_bundle(bundle: Bundle, options: LoadOptions) -> Result<Self> {
         let span = load_span(&bundle.dir).entered();
         Self::start(bundle, options, &span)
@@ -172,13 +172,13 @@ impl Model {
         &self.shared.bundle.config
     }
 
-    /// The bundle that it was loaded from.
+    /// The bundle that the model was loaded from.
     #[must_use]
     pub fn bundle(&self) -> &Bundle {
         &self.shared.bundle
     }
 
-    /// How it turns text into sentences of tokens.
+    /// The pipeline that turns text into sentences of tokens.
     #[must_use]
     pub fn text_pipeline(&self) -> &TextPipeline {
         &self.shared.pipeline
@@ -196,8 +196,8 @@ impl Model {
         self.shared.provider
     }
 
-    /// On which execution providers the nodes of the graphs run: ONNX Runtime gives those that
-    /// [`provider`](Self::provider) does not take to the processor.
+    /// Which execution providers run the nodes of the graphs. ONNX Runtime assigns nodes that
+    /// [`provider`](Self::provider) does not support to the CPU.
     #[must_use]
     pub fn provider_assignment(&self) -> &ProviderAssignment {
         &self.shared.graphs.assignment
@@ -209,35 +209,36 @@ impl Model {
         self.shared.threads
     }
 
-    /// Runs of a graph that are possible at the same time; see [`LoadOptions::with_parallel_runs`].
+    /// Maximum number of runs of a graph at the same time; see [`LoadOptions::with_parallel_runs`].
     #[must_use]
     pub fn parallel_runs(&self) -> usize {
         self.shared.parallel_runs
     }
 
-    /// How long a thread without work looks for some before it sleeps; see
-    /// [`LoadOptions::with_spinning`].
+    /// How long an idle thread spins before it sleeps; see [`LoadOptions::with_spinning`].
     #[must_use]
     pub fn spinning(&self) -> Duration {
         self.shared.spinning
     }
 
-    /// What multiplies with weights of 4 and 8 bits; `None` if the model has none that a kernel is
-    /// for, or does not run on the processor.
+    /// The kernel for 4-bit and 8-bit weights; `None` if no kernel supports the model's weights, or
+    /// the model does not run on the CPU.
     #[must_use]
     pub fn matmul_kernel(&self) -> Option<MatMulKernel> {
         self.shared.graphs.matmul_kernel
     }
 
-    /// What did not work as hoped while loading: providers that should start and did not, with the
-    /// cause, and options that have no effect, one line each.
+    /// Warnings from loading, one line each: providers that failed to start, with the cause, and
+    /// options that have no effect.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.shared.warnings
     }
 
-    /// How tokens are chosen where [`GenerateOptions`] do not say, to change parts of it: what the
-    /// bundle's manifest says, greedy if that says nothing.
+    /// The sampling options where [`GenerateOptions`] set none: those of the bundle's manifest, or
+    /// greedy.
+    ///
+    /// Clone them to change some.
     #[must_use]
     pub fn sampling(&self) -> &SamplingOptions {
         &self.generation_defaults().sampling
@@ -253,14 +254,14 @@ impl Model {
         self.config().kv_bytes_of(sentence_tokens, bytes)
     }
 
-    /// What the bundle's manifest says of generation.
+    /// The generation defaults of the bundle's manifest.
     #[must_use]
     pub fn generation_defaults(&self) -> &GenerationDefaults {
         &self.shared.bundle.generation
     }
 
-    /// A hash of all that the model's output depends on but the variant: configuration, segmentation,
-    /// tokenizer, graphs and their external data.
+    /// A hash of all that the model's output depends on, except the variant in use: configuration,
+    /// segmentation, tokenizer, graphs and their external data.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let bundle = &self.shared.bundle;

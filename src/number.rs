@@ -1,4 +1,5 @@
-//! Numbers of users. The library and the program each have this module.
+//! Conversion and display of numbers given by users. The library and the program each have this
+//! module.
 
 use std::fmt::{Display, LowerExp};
 

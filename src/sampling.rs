@@ -1,4 +1,4 @@
-//! Choosing a token from its logits: greedy, or drawn at random.
+//! Choosing a token from logits: greedy, or sampled.
 
 mod sampler;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 pub(crate) use sampler::Sampler;
 
-/// How many of the last tokens of the context the repetition penalty looks back on.
+/// Number of the context's last tokens that the repetition penalty covers.
 pub const REPETITION_WINDOW: usize = 64;
 
 /// Most tokens whose equality DRY looks at.
@@ -20,13 +20,16 @@ const MAX_DRY_PENALTY: f32 = 1000.0;
 /// The smallest number above 0.
 const LEAST_ABOVE_0: f32 = f32::from_bits(1);
 
-/// How the next token is chosen: from the whole vocabulary, or from the best tokens of it where the
-/// graphs of a fast variant choose those (64 in the exporter's, if the vocabulary is large).
+/// How the next token is chosen.
 ///
-/// In this order: guidance, the repetition penalty, DRY, and what `no_repeat_ngram` forbids; with
-/// temperature 0 then the best token, else the logits are divided by the temperature, cut to the
-/// `top_k` best, cut to the fewest best that together have the probability `top_p`, cut to those
-/// with at least `min_p` times the probability of the best, and one is drawn.
+/// The candidates are the whole vocabulary, or its best tokens where the graphs of a fast variant
+/// preselect them (64 in the exporter's variants, if the vocabulary is large).
+///
+/// The steps are, in this order: guidance, the repetition penalty, DRY, and the mask of
+/// `no_repeat_ngram`. Temperature 0 then takes the best token. Otherwise the logits are divided by
+/// the temperature; the candidates are cut to the `top_k` best, to the fewest best whose total
+/// probability reaches `top_p`, and to those with at least `min_p` times the probability of the
+/// best; and one of them is sampled.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SamplingOptions {
@@ -47,9 +50,9 @@ pub struct SamplingOptions {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct GenerationDefaults {
-    /// Temperature and all that goes with it; greedy where the manifest says nothing.
+    /// Sampling options; greedy if the manifest has none.
     pub sampling: SamplingOptions,
-    /// Whether no sentence may come twice; see [`crate::GenerateOptions::with_avoid_repeats`].
+    /// Whether to avoid repeated sentences; see [`crate::GenerateOptions::with_avoid_repeats`].
     pub avoid_repeats: Option<bool>,
 }
 
@@ -74,12 +77,13 @@ impl Default for SamplingOptions {
 }
 
 impl SamplingOptions {
-    /// Classifier-free guidance (arXiv 2207.12598), 1 (none) to 10: the logits are `u + scale (c - u)`,
-    /// where `c` are those of the sentence that the context asks for, and `u` those without a context
-    /// (of a vector of zeros). Above 1, sentences keep closer to the context. Only tokens with at least
-    /// a tenth of the best one's probability in `c` can then be chosen (arXiv 2210.15097). Each
-    /// sentence is decoded twice. Only in kind `sllm`; it does good where the model was trained for
-    /// it (`--condition-dropout` of the trainer).
+    /// Scale of classifier-free guidance (arXiv 2207.12598), 1 (none) to 10.
+    ///
+    /// The logits are `u + scale (c - u)`, where `c` are those for the predicted sentence vector,
+    /// and `u` those without a context (for a vector of zeros). Above 1, sentences keep closer to
+    /// the context. Only tokens with at least a tenth of the best one's probability in `c` can then
+    /// be chosen (arXiv 2210.15097). Each sentence is decoded twice. Only in kind `sllm`, and only
+    /// useful if the model was trained for it (`--condition-dropout` of the trainer).
     ///
     /// # Errors
     /// [`Error::InvalidOption`], here and in the methods below, for a value out of range.
@@ -99,7 +103,7 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// Only the `top_k` best tokens may be drawn, at least 1; `None` for all.
+    /// Sample from the `top_k` best tokens only, at least 1; `None` for all.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for 0.
@@ -111,8 +115,8 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// Only the fewest best tokens with at least this probability together may be drawn, above 0 to
-    /// 1 (all).
+    /// Sample from the fewest best tokens whose total probability reaches `top_p`, above 0 to 1
+    /// (all).
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -122,7 +126,8 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// Only tokens with at least this part of the best one's probability may be drawn, 0 (all) to 1.
+    /// Sample only from tokens with at least `min_p` times the best one's probability, 0 (all) to
+    /// 1.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -132,9 +137,9 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// No `n` tokens of the context, ends of sentences left out, may come a second time in the
-    /// same order, at least 1; `None` for no such rule. Where nothing else may follow, the sentence
-    /// ends.
+    /// Never repeat a sequence of `n` tokens of the context, at least 1; `None` for no such rule.
+    ///
+    /// Ends of sentences are left out. If no other token may follow, the sentence ends.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for 0.
@@ -146,8 +151,10 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// Divides the positive logits of the last [`REPETITION_WINDOW`] tokens, and multiplies the
-    /// negative ones (arXiv 1909.05858, section 4.1); 1 (none) to 10.
+    /// Repetition penalty, 1 (none) to 10.
+    ///
+    /// It divides the positive logits of the last [`REPETITION_WINDOW`] tokens, and multiplies the
+    /// negative ones (arXiv 1909.05858, section 4.1).
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -157,13 +164,14 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// DRY ("don't repeat yourself", a sampler of text-generation-webui and llama.cpp), 0 (none) to
-    /// 10: where the last tokens have come before in the same order, a token that followed them
-    /// there gets `multiplier * base.powi(length - allowed_length)` less, at most 1000, where
-    /// `length` is how many of the last tokens are the same, at most 50, if it is no less than the
-    /// allowed length. So words may come again, and sequences seldom do. Sequences go on from
-    /// sentence to sentence: eos is left out. Where guidance leaves one token only, that one is
-    /// chosen all the same.
+    /// Multiplier of the DRY penalty, 0 (none) to 10.
+    ///
+    /// DRY ("don't repeat yourself") is a sampler of text-generation-webui and llama.cpp. If the
+    /// last `length` tokens have occurred before in the same order, the logit of a token that
+    /// followed them there is reduced by `multiplier * base.powi(length - allowed_length)`, at most
+    /// 1000. `length` counts up to 50 tokens; below the allowed length nothing is reduced. So words
+    /// may recur, but sequences seldom do. Sequences continue from sentence to sentence: eos is
+    /// left out. If guidance leaves only one token, that one is chosen all the same.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -173,8 +181,8 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// By how much the penalty of [`with_dry_multiplier`](Self::with_dry_multiplier) grows with
-    /// each token, 1 to 10.
+    /// Base of the DRY penalty ([`with_dry_multiplier`](Self::with_dry_multiplier)), its growth
+    /// factor per token; 1 to 10.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -184,8 +192,8 @@ impl SamplingOptions {
         Ok(self)
     }
 
-    /// The least number of equal tokens for [`with_dry_multiplier`](Self::with_dry_multiplier), 1
-    /// to 50.
+    /// Shortest repeated sequence that DRY ([`with_dry_multiplier`](Self::with_dry_multiplier))
+    /// penalizes, 1 to 50 tokens.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -209,25 +217,25 @@ impl SamplingOptions {
         self.temperature
     }
 
-    /// How many of the best tokens may be drawn; `None` for all.
+    /// How many of the best tokens to sample from; `None` for all.
     #[must_use]
     pub fn top_k(&self) -> Option<usize> {
         self.top_k
     }
 
-    /// The probability that the tokens to draw from have together.
+    /// The total probability of the tokens to sample from.
     #[must_use]
     pub fn top_p(&self) -> f32 {
         self.top_p
     }
 
-    /// The least part of the best token's probability that a token to draw has.
+    /// The minimum probability of a token, relative to that of the best one.
     #[must_use]
     pub fn min_p(&self) -> f32 {
         self.min_p
     }
 
-    /// How many tokens may not come twice in the same order; `None` without such a rule.
+    /// The length of sequences that must not repeat; `None` without such a rule.
     #[must_use]
     pub fn no_repeat_ngram(&self) -> Option<usize> {
         self.no_repeat_ngram
@@ -263,7 +271,8 @@ impl SamplingOptions {
         self.seed
     }
 
-    /// Draw with this seed: the same one gives the same tokens with the same version of this crate.
+    /// Sample with this seed. The same seed gives the same tokens with the same version of this
+    /// crate.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;

@@ -19,8 +19,8 @@ use crate::{
 
 /// A context of sentences over a [`Model`], and its continuations.
 ///
-/// It can be sent to another thread, but not be used by two at once. After an error, and after a
-/// panic in a callback, it holds the sentences that it held before, and can be used.
+/// It can be sent to another thread, but not used by two threads at once. After an error or a panic
+/// in a callback, it holds the sentences that it held before, and can still be used.
 ///
 /// ```no_run
 /// use sllm_ort::{GenerateOptions, LoadOptions, Model};
@@ -89,7 +89,8 @@ impl Session {
         self.len() == 0
     }
 
-    /// Number of tokens of the context, bos included: of each sentence, in kind `opt` of the whole.
+    /// Number of tokens of the context, including the bos of each sentence (in kind `opt`, one
+    /// bos).
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.context.tokens()
@@ -134,8 +135,8 @@ impl Session {
 
     /// Cut `text` into sentences and append them; in kind `opt` its tokens.
     ///
-    /// The end of the text is the end of a sentence. A text that comes in pieces goes through
-    /// [`Appender`], which gives the context of the whole text.
+    /// The end of the text ends a sentence. To append a text in pieces, use [`Appender`]: the
+    /// context is then that of the whole text.
     ///
     /// # Errors
     /// [`Error::ContextFull`] if they do not fit, those of
@@ -145,8 +146,10 @@ impl Session {
         self.append_in_runs(text, &mut at_once)
     }
 
-    /// The same, until the handle is cancelled: looked at every 256 sentences (in kind `opt` 4,096
-    /// tokens), and in a model with bidirectional prefill only before.
+    /// Append a text as [`append`](Self::append) does, unless the handle is cancelled.
+    ///
+    /// The handle is checked every 256 sentences (in kind `opt` 4,096 tokens); with bidirectional
+    /// prefill, only before the run.
     ///
     /// # Errors
     /// As [`append`](Self::append); [`Error::Cancelled`].
@@ -157,11 +160,11 @@ impl Session {
         })
     }
 
-    /// The same, with a callback before each run: to do something else in between, or to end it.
+    /// Append a text with a callback before each run, to do other work in between or to stop.
     ///
-    /// `next_run` returns the most sentences (in kind `opt` tokens) that the run takes: 1 to 256
-    /// (4,096 tokens). A model with bidirectional prefill takes all in one run. The context does not
-    /// depend on the runs, but for rounding.
+    /// `next_run` returns the maximum number of sentences (in kind `opt` tokens) of the run: 1 to
+    /// 256 (4,096 tokens). A model with bidirectional prefill takes all in one run. Apart from
+    /// rounding, the context does not depend on the runs.
     ///
     /// # Errors
     /// As [`append`](Self::append); [`Error::Cancelled`] if `next_run` breaks.
@@ -208,7 +211,7 @@ impl Session {
         }
     }
 
-    /// Append a text that comes in pieces.
+    /// Append a text piece by piece.
     pub fn appender(&mut self) -> Appender<'_> {
         Appender {
             session: self,
@@ -217,7 +220,7 @@ impl Session {
         }
     }
 
-    /// A session of its own with the same context.
+    /// Make a separate session with the same context.
     ///
     /// # Errors
     /// [`Error::Graph`] if ONNX Runtime has no memory left.
@@ -229,9 +232,9 @@ impl Session {
         Ok(Self::from_parts(self.model.clone(), context))
     }
 
-    /// Forget the last `sentences` sentences, all of them where there are fewer.
+    /// Remove the last `sentences` sentences, or all if there are fewer.
     ///
-    /// Where a model sees the sentences of a prompt together, those that stay are run again.
+    /// With bidirectional prefill, the remaining sentences of a prompt that is cut are run again.
     ///
     /// # Errors
     /// [`Error::Graph`]. The context is then as it was before.
@@ -249,10 +252,11 @@ impl Session {
         }
     }
 
-    /// Forget the first `sentences` sentences, all of them where there are fewer.
+    /// Remove the first `sentences` sentences, or all if there are fewer.
     ///
-    /// The backbone runs over the others again; nothing is encoded again. In kind `opt` the graph
-    /// runs over the others' tokens again; only an appended text that is cut is tokenized again.
+    /// The backbone runs over the remaining sentences again; nothing is encoded again. In kind
+    /// `opt`, the graph runs over the remaining tokens again; only an appended text that is cut is
+    /// tokenized again.
     ///
     /// # Errors
     /// [`Error::Graph`]. The context is then as it was before.
@@ -284,8 +288,10 @@ impl Session {
         Ok(())
     }
 
-    /// Write a snapshot of the context to a file, whole or not at all: text, vectors and KV cache
-    /// (safetensors). [`load`](Self::load) restores it without running a graph.
+    /// Write a snapshot of the context to a file: text, vectors and KV cache (safetensors).
+    ///
+    /// The file is written whole or not at all. [`load`](Self::load) restores it without running a
+    /// graph.
     ///
     /// # Errors
     /// [`Error::Write`], [`Error::Graph`].
@@ -303,8 +309,8 @@ impl Session {
 
     /// Restore a snapshot that was saved with the same model.
     ///
-    /// A snapshot of another variant of the model has its caches recomputed, and so have session
-    /// files of version 0.1.
+    /// Caches are recomputed for a snapshot of another variant of the model, and for session files
+    /// of version 0.1.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::FileTooLarge`], [`Error::State`] if it is no session, or belongs
@@ -336,10 +342,10 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Appends a text that comes in pieces to a [`Session`]: the context is that of the whole text.
+/// Appends a text to a [`Session`] in pieces: the context is that of the whole text.
 ///
-/// What may continue is held back until more comes, or [`finish`](Self::finish) is called. Text that
-/// is held back is lost if the appender is dropped.
+/// Text that may still be part of a longer sentence is held back until more arrives or
+/// [`finish`](Self::finish) is called. It is lost if the appender is dropped.
 #[derive(Debug)]
 #[must_use = "text is held back until `finish` is called"]
 pub struct Appender<'s> {
@@ -350,7 +356,7 @@ pub struct Appender<'s> {
 }
 
 impl Appender<'_> {
-    /// Take a piece of the text.
+    /// Append the next piece of the text.
     ///
     /// # Errors
     /// As [`Session::append`]; the piece is then held back.
@@ -381,7 +387,7 @@ impl Appender<'_> {
         Ok(())
     }
 
-    /// Append what is held back; returns what was appended in all.
+    /// Append the text that is held back; returns what was appended in total.
     ///
     /// # Errors
     /// As [`Session::append`].

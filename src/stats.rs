@@ -2,8 +2,7 @@
 //! vocabulary's tokens they use.
 //!
 //! Records and sentences are those of [`eval`](crate::eval). Only a bundle's manifest and tokenizer
-//! are needed, no ONNX Runtime. The file is read as it is worked through: what is kept of it is
-//! counts.
+//! are needed, no ONNX Runtime. The file is read piece by piece; only counts are kept.
 
 mod lengths;
 mod report;
@@ -24,8 +23,9 @@ pub use lengths::{Bin, LengthSummary, SentenceLength};
 pub use report::TextStats;
 pub use vocabulary::{TokenCount, VocabularyUse};
 
-/// Count what the file `text` holds for the model of `bundle`; `progress` is told how many bytes of
-/// the file are done.
+/// Compute the statistics of the file `text` for the model of `bundle`.
+///
+/// `progress` is given the number of bytes that were processed.
 ///
 /// A model of kind `opt` has no limit on the length of a sentence; its text is cut by the same rule.
 ///
@@ -49,7 +49,8 @@ pub fn text_stats(
     text_stats_with(bundle, &bundle.load_tokenizer()?, text, progress)
 }
 
-/// The same with the bundle's tokenizer, which takes a while to load: for several files.
+/// Compute [`text_stats`] with a tokenizer that is already loaded, which saves time for several
+/// files.
 ///
 /// # Errors
 /// Those of [`text_stats`] for the text.

@@ -1,4 +1,4 @@
-//! Memory of this process as Linux reports it; nothing elsewhere.
+//! Memory of this process as Linux reports it; `None` on other systems.
 
 use std::fs;
 

@@ -1,8 +1,8 @@
-//! What is measured.
+//! What a benchmark measures.
 
 use crate::error::{Error, Result};
 
-/// What is measured.
+/// What a benchmark measures.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BenchOptions {
@@ -49,7 +49,8 @@ impl BenchOptions {
         Ok(self)
     }
 
-    /// Sentences to generate, at least 1; a model of kind `opt` generates as many tokens.
+    /// Sentences to generate, at least 1; a model of kind `opt` generates the same number of
+    /// tokens.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -58,7 +59,7 @@ impl BenchOptions {
         Ok(self)
     }
 
-    /// Continuations of the prompt that are generated together, at least 1; more than one only by
+    /// Continuations of the prompt that are generated together, at least 1; more than one only for
     /// models of kind `sllm` and `opt`.
     ///
     /// # Errors
@@ -68,7 +69,7 @@ impl BenchOptions {
         Ok(self)
     }
 
-    /// Rounds before those that count, at least 1.
+    /// Warm-up rounds, which are not measured; at least 1.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -77,8 +78,8 @@ impl BenchOptions {
         Ok(self)
     }
 
-    /// Whether to measure memory, as it is where not set: it takes a moment, and is only right for
-    /// the first model of a process.
+    /// Whether to measure memory; the default is `true`. It takes a moment, and the figures are
+    /// valid only for the first model of a process.
     #[must_use]
     pub fn with_memory(mut self, memory: bool) -> Self {
         self.memory = memory;

@@ -1,4 +1,4 @@
-//! What was measured.
+//! The figures of a benchmark.
 
 use std::{path::Path, time::Duration};
 
@@ -13,8 +13,7 @@ use crate::{
     plot::{Bars, bars},
 };
 
-/// How fast a model is, and how much memory it takes. Figures with a [`Spread`] are medians of the
-/// rounds.
+/// The speed and memory of a model. Figures with a [`Spread`] are medians of the rounds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BenchReport {
@@ -28,11 +27,11 @@ pub struct BenchReport {
     pub provider: &'static str,
     /// Threads that work on one graph.
     pub threads: usize,
-    /// How long a thread without work looks for some, in microseconds.
+    /// How long an idle thread spins before it sleeps, in microseconds.
     pub spin_micros: u64,
-    /// The kernel of all products with weights of 4 and 8 bits, where the variant has such weights.
+    /// The kernel for 4-bit and 8-bit weights, if the variant has such weights.
     pub matmul_kernel: Option<&'static str>,
-    /// Rounds before those that count.
+    /// Warm-up rounds, which were not measured.
     pub warmup: usize,
     /// Rounds that were measured.
     pub rounds: usize,
@@ -42,33 +41,33 @@ pub struct BenchReport {
     pub prompt_tokens: usize,
     /// Tokens of a sentence; of a generated one the last is eos.
     pub sentence_tokens: usize,
-    /// Sentences that were generated; in kind `opt` as many tokens.
+    /// Sentences that were generated; in kind `opt`, the same number of tokens.
     pub sentences: usize,
     /// Continuations that were generated together; speeds are those of all of them.
     pub batch: usize,
-    /// Loading the bundle, hashes of its files included, in milliseconds.
+    /// Time to load the bundle, in milliseconds; includes hashing its files.
     pub load_ms: f64,
-    /// Tokens of the prompt per second of taking it in.
+    /// Prompt tokens per second of prefill.
     pub input_tokens_per_second: f64,
-    /// Generated tokens per second, ends of sentences included, the prompt's time left out.
+    /// Generated tokens per second, ends of sentences included, prefill excluded.
     pub output_tokens_per_second: f64,
-    /// The same without the ends of sentences: only these tokens have a text.
+    /// Generated tokens per second without the ends of sentences, which have no text.
     pub output_text_tokens_per_second: f64,
-    /// From the prompt's tokens to the last token of the first sentence, in milliseconds.
+    /// Time from the start of prefill to the last token of the first sentence, in milliseconds.
     pub time_to_first_sentence_ms: f64,
-    /// Lowest and highest of the rounds.
+    /// Lowest and highest figures of the rounds.
     pub spread: Spread,
-    /// Bytes of the KV cache that grows with the context, for each token of the context, where a
-    /// sentence has `sentence_tokens` of them: exact, by the shapes. Absent for kind `svae`, which
-    /// has no context.
+    /// Bytes of the context's KV cache per token, with `sentence_tokens` tokens in a sentence.
+    /// Exact: computed from the shapes. Absent for kind `svae`, which has no context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_bytes_per_token: Option<f64>,
-    /// Slope of the process's memory over the tokens of contexts that are made one after another, by
-    /// least squares: what was reserved for growth, and what the allocator keeps, included.
+    /// Measured memory per token: the least-squares slope of the process's memory over the tokens
+    /// of contexts that are made one after another. Includes memory that is reserved for growth or
+    /// kept by the allocator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_bytes_per_token: Option<f64>,
-    /// Most memory from before loading to the end of the warm-up, that of the process before it left
-    /// out. Absent where the system does not tell it.
+    /// Peak memory from before loading to the end of the warm-up, minus what the process held
+    /// before. Absent where the system does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
     #[serde(skip)]
@@ -95,9 +94,11 @@ pub struct Spread {
     pub time_to_first_sentence_ms: [f64; 2],
 }
 
-/// A model's figures divided by those of its baseline. Those with a [`Spread`] are medians over the
-/// rounds, each divided by the baseline's round of the same number: where the models took turns, a
-/// machine that is slow for a while slows both.
+/// A model's figures divided by those of its baseline.
+///
+/// Figures with a [`Spread`] are medians of the ratios of single rounds, each to the baseline's
+/// round of the same number: if rounds alternate, a machine that is slow for a while slows both
+/// models.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Ratios {
@@ -179,7 +180,7 @@ impl BenchReport {
         })
     }
 
-    /// These figures divided by those of `baseline`; `None` if it has not as many rounds.
+    /// Divide these figures by those of `baseline`; `None` if the numbers of rounds differ.
     #[must_use]
     pub fn ratios(&self, baseline: &Self) -> Option<Ratios> {
         if self.rounds != baseline.rounds {
@@ -247,7 +248,9 @@ fn summary(rounds: &[Speed]) -> Option<(Speed, Spread)> {
     Some((median, spread))
 }
 
-/// Draw speed and memory of models beside each other into an SVG file, whole or not at all.
+/// Write a chart that compares the speed and memory of models to an SVG file.
+///
+/// The file is written whole or not at all.
 ///
 /// # Errors
 /// [`Error::Write`](crate::Error::Write).

@@ -1,4 +1,4 @@
-//! The work that is measured.
+//! The work of a round.
 
 use std::{
     ops::Range,

@@ -1,7 +1,8 @@
 //! Finds the external data that an ONNX graph refers to, without trusting the graph.
 //!
-//! Only what leads to `TensorProto.external_data` is read (field numbers: onnx.proto of ONNX, which
-//! never change). A graph is thereby checked before ONNX Runtime opens whatever file it names.
+//! Only fields that lead to `TensorProto.external_data` are read (their numbers are those of
+//! onnx.proto, which never change). This checks a graph before ONNX Runtime opens the files that it
+//! names.
 
 use std::{ffi::OsStr, path::Path};
 

@@ -1,4 +1,4 @@
-//! Files of a bundle: where they may lie, and that their content is the promised one.
+//! Files of a bundle: checks of their paths and hashes.
 
 use std::{
     borrow::Cow,
@@ -29,10 +29,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub struct BundleFile {
     /// Name in the manifest: relative to the bundle's directory, with `/`.
     pub name: String,
-    /// Where it is, free of symbolic links, inside the bundle's directory. In a bundle in memory,
-    /// what messages call it.
+    /// Path inside the bundle's directory, without symbolic links. For a bundle in memory, the name
+    /// that messages use.
     pub path: PathBuf,
-    /// SHA-256 of the content that the manifest promises, in lower-case hexadecimal.
+    /// SHA-256 of the content according to the manifest, in lower-case hexadecimal.
     pub sha256: String,
     /// In a bundle in memory.
     content: Option<FileBytes>,

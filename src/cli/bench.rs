@@ -20,9 +20,9 @@ use memory::Memory;
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// Further bundles to measure in turn with the model, in the variant of the model
+    /// More bundles to measure in alternating rounds, with the same --variant
     also: Vec<PathBuf>,
-    /// Bundle to measure in turn with the models, and to compare them with
+    /// Baseline bundle, measured in the same alternating rounds; the models are compared with it
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
     /// Variant of the baseline [default: the first one made for the provider]
@@ -33,31 +33,31 @@ pub struct BenchArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     baseline_variant: Option<String>,
-    /// Tokens of the prompt, which are random
+    /// Length of the random prompt, in tokens
     #[arg(long, value_name = "N", default_value_t = 320)]
     prompt_tokens: usize,
-    /// Tokens of each sentence; the last of a generated one is its end
+    /// Tokens of each sentence; the last one of a generated sentence is eos
     #[arg(long, value_name = "N", default_value_t = 10)]
     sentence_tokens: usize,
-    /// Sentences to generate; a token-level model generates as many tokens
+    /// Sentences to generate; a token-level model generates the same number of tokens
     #[arg(long, value_name = "N", default_value_t = 16)]
     sentences: usize,
-    /// Continuations that a model generates together
+    /// Continuations that a model generates in one batch
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: usize,
-    /// Continuations that the baseline generates together
+    /// Continuations that the baseline generates in one batch
     #[arg(long, value_name = "N", default_value_t = 1, requires = "baseline")]
     baseline_batch: usize,
-    /// Rounds before those that count
+    /// Warm-up rounds, not measured
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: usize,
-    /// Rounds that count
+    /// Measured rounds
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     repetitions: u64,
     /// Seed of the prompt
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Draw speed and memory into an SVG file
+    /// Write a chart of speed and memory to an SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     #[command(flatten)]

@@ -19,12 +19,12 @@ use super::{
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Prompts, one a line; - for stdin
+    /// File of prompts, one per line; - for stdin
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
-    /// New sentences at most, for each prompt
+    /// Generate at most N sentences per prompt
     #[arg(short = 'n', long, value_name = "N", default_value_t = 16)]
     max_sentences: usize,
     #[command(flatten)]
@@ -114,7 +114,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
     Ok(skipped == 0)
 }
 
-/// Warn of what the model does not see of a prompt.
+/// Warn if the model does not see all of a prompt.
 fn warn_incomplete(appended: &Appended, place: &str) {
     if appended.truncated > 0 {
         let sentences = output::count(appended.truncated, "sentence");

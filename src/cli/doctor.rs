@@ -1,4 +1,4 @@
-//! `doctor`: what is installed and what of it works.
+//! `doctor`: check the installation and every execution provider.
 
 mod text;
 

@@ -21,7 +21,7 @@ pub struct EmbedArgs {
     /// Texts, each taken as one sentence; - for the lines of stdin [default: the lines of stdin]
     #[arg(value_parser = input::text_argument)]
     text: Vec<String>,
-    /// Take the lines of a file; - for stdin
+    /// Read the lines of a file; - for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     #[command(flatten)]

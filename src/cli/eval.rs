@@ -1,4 +1,4 @@
-//! `eval`: measure a model on a text file, beside another one if asked.
+//! `eval`: measure a model on a text file, optionally together with a baseline.
 
 mod table;
 
@@ -24,13 +24,14 @@ use super::{
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// Text file, - for stdin; `<|endoftext|>` ends a record, without one the file is one record
+    /// Text file, - for stdin; `<|endoftext|>` ends a record; without it, the whole file is one
+    /// record
     #[arg(short, long, alias = "text", value_name = "FILE")]
     file: PathBuf,
-    /// Only the first N records
+    /// Evaluate only the first N records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Bundle to measure beside the model
+    /// Second bundle to measure, for comparison
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
     /// Variant of the baseline [default: the first one made for the provider]
@@ -41,8 +42,8 @@ pub struct EvalArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     baseline_variant: Option<String>,
-    /// Keep the progress in a file, and continue from there if it exists; removed once the result is
-    /// printed
+    /// Save progress to a file, and resume from it if it exists; the file is removed once the
+    /// result is printed
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use super::{ModelArgs, output};
 
 #[derive(Args, Debug)]
 pub struct InfoArgs {
-    /// State work and memory for sentences of N tokens, bos and eos not counted [default: 16]
+    /// Report FLOPs and memory for sentences of N tokens, bos and eos not counted [default: 16]
     #[arg(long, value_name = "N")]
     sentence_tokens: Option<usize>,
     #[command(flatten)]

@@ -36,7 +36,7 @@ pub struct LoadArgs {
         allow_negative_numbers = true
     )]
     threads: Option<usize>,
-    /// How long a thread without work spins before it sleeps, in microseconds; 0 for never
+    /// How long an idle thread spins before it sleeps, in microseconds; 0 disables spinning
     /// [default: 200]
     #[arg(
         long,
@@ -45,8 +45,8 @@ pub struct LoadArgs {
         allow_negative_numbers = true
     )]
     spin: Option<u64>,
-    /// What multiplies with weights of 4 and 8 bits on the processor: onnxruntime, plain, avx2,
-    /// avx512-vnni, neon-dotprod [default: the fastest that the processor has; onnxruntime on ARM]
+    /// Kernel for 4-bit and 8-bit weights on the CPU: onnxruntime, plain, avx2, avx512-vnni,
+    /// neon-dotprod [default: the fastest that the CPU supports; onnxruntime on ARM]
     #[arg(long, value_name = "NAME", env = "SLLM_ORT_MATMUL_KERNEL")]
     matmul_kernel: Option<MatMulKernel>,
     #[command(flatten)]

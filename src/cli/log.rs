@@ -1,4 +1,4 @@
-//! What is logged, and that it goes to stderr.
+//! Logging to stderr.
 
 use std::io::{self, IsTerminal as _};
 
@@ -13,7 +13,7 @@ pub struct LogArgs {
     /// Show the whole chain of causes of an error, and log what is done; -vv logs more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
-    /// Log to stderr, in place of what -v logs: off, error, warn, info, debug, trace, or a filter
+    /// Log level on stderr, which overrides -v: off, error, warn, info, debug, trace, or a filter
     /// such as sllm_ort::runtime=debug
     #[arg(
         long,

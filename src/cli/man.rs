@@ -14,7 +14,7 @@ use super::{output, output_path};
 
 #[derive(Args, Debug)]
 pub struct ManArgs {
-    /// Write the page of the program and that of each command into a directory, in place of stdout
+    /// Write the pages of the program and of each command to a directory, not to stdout
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -123,19 +123,19 @@ fn status(works: bool) -> ExitCode {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Plain text for people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
 #[derive(Args, Debug)]
 struct BundleArgs {
-    /// Bundle: its folder, or its name in a folder of models, which SLLM_ORT_MODELS may list
-    /// [default: the shipped sllm-stories]
+    /// Bundle: path of its folder, or a name to look up in the model folders (SLLM_ORT_MODELS adds
+    /// folders) [default: the shipped sllm-stories]
     #[arg(short, long, value_name = "MODEL", env = "SLLM_ORT_MODEL")]
     model: Option<PathBuf>,
-    /// Form of the results
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }

@@ -1,4 +1,4 @@
-//! What an execution provider is told.
+//! Options of execution providers.
 
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
@@ -8,17 +8,17 @@ use sllm_ort::{ProviderOptions, ShapeProfiles, SizeRange};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Execution")]
 pub struct ProviderArgs {
-    /// Number of the GPU, for cuda and tensorrt [default: the driver's first]
+    /// GPU number, for cuda and tensorrt [default: the driver's first GPU]
     #[arg(long, value_name = "ID")]
     device: Option<u32>,
-    /// Most bytes of GPU memory that one graph may take, for cuda [default: all]
+    /// Limit of GPU memory for each graph, in bytes, for cuda [default: all]
     #[arg(long, value_name = "BYTES")]
     gpu_memory: Option<usize>,
-    /// Directory in which tensorrt keeps the engines that it builds [default: they are not kept]
+    /// Directory where tensorrt caches the engines that it builds [default: no cache]
     #[arg(long, value_name = "DIR")]
     engine_cache: Option<PathBuf>,
-    /// Sizes that tensorrt builds its engines for: rows of a batch, sentences of a context, tokens of
-    /// a sentence, each as least:usual:largest
+    /// Sizes that tensorrt builds its engines for: rows per batch, sentences per context, tokens
+    /// per sentence, each as min:usual:max
     #[arg(long, value_name = "BATCH,SENTENCES,TOKENS")]
     engine_sizes: Option<Sizes>,
 }

@@ -37,11 +37,11 @@ const SENTENCES: [&str; 12] = [
 
 #[derive(Args, Debug)]
 pub struct ReconstructArgs {
-    /// Sentences; - for the lines of stdin [default: the lines of stdin; a built-in set where that
-    /// is a terminal]
+    /// Sentences; - for the lines of stdin [default: the lines of stdin; built-in sentences if
+    /// stdin is a terminal]
     #[arg(value_parser = input::text_argument)]
     text: Vec<String>,
-    /// Take the lines of a file; - for stdin
+    /// Read the lines of a file; - for stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Cut each text into sentences first

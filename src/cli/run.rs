@@ -38,7 +38,7 @@ pub struct RunArgs {
     /// Text to continue; - for stdin [default: read from stdin]
     #[arg(value_parser = input::text_argument)]
     prompt: Option<String>,
-    /// The same as an option
+    /// Text to continue, given as an option
     #[arg(
         short = 'p',
         long = "prompt",
@@ -65,12 +65,12 @@ pub struct RunArgs {
     /// Generate at most N tokens; the last sentence may be cut
     #[arg(long, value_name = "N", help_heading = LENGTH)]
     max_tokens: Option<usize>,
-    /// Continue where the model predicts the end of the text
+    /// Ignore a predicted end of the text, and continue
     #[arg(long, visible_alias = "ignore-eos", help_heading = LENGTH)]
     ignore_stop: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Repeat no sentence [default: the bundle's, else true if tokens are drawn]
+    /// Do not repeat a sentence [default: the bundle's, else true if the temperature is above 0]
     #[arg(long, value_name = "BOOL", help_heading = SAMPLING)]
     avoid_repeats: Option<bool>,
     /// Decode each sentence N times and keep the likeliest; needs a temperature above 0
@@ -120,7 +120,7 @@ Examples:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Full {
     Stop,
-    /// Drop the oldest quarter of the sentences; for a prompt, only as many as it needs
+    /// Drop the oldest quarter of the sentences; for a prompt, only as many as the prompt needs
     DropOldest,
 }
 

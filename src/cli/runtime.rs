@@ -7,7 +7,7 @@ use sllm_ort::{Error, LibraryInfo, load_library};
 
 #[derive(Args, Clone, Debug)]
 pub struct RuntimeArgs {
-    /// ONNX Runtime library to load, or a folder that has it [default: searched]
+    /// ONNX Runtime library to load, or its folder [default: search the usual places]
     #[arg(long, value_name = "PATH", env = "SLLM_ORT_ONNXRUNTIME")]
     pub onnxruntime: Option<PathBuf>,
 }

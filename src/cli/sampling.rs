@@ -1,4 +1,4 @@
-//! How tokens are chosen: options that go over the bundle's defaults.
+//! Sampling options, which override the bundle's defaults.
 
 use clap::Args;
 use sllm_ort::SamplingOptions;
@@ -11,46 +11,47 @@ use crate::number_option::SamplingOverrides;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
-    /// Take the best token each time: temperature 0
+    /// Always take the best token; the same as --temperature 0
     #[arg(long, conflicts_with = "temperature")]
     greedy: bool,
-    /// 0 takes the best token each time (greedy), above 0 draws (from the 64 best at most, in fast
-    /// variants with a large vocabulary) [default: the bundle's, else 0]
+    /// Sampling temperature; 0 is greedy. Fast variants with a large vocabulary sample from the 64
+    /// best tokens at most [default: the bundle's, else 0]
     #[arg(short, long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
-    /// Keep closer to the context: above 1, each sentence is decoded a second time without it, and
-    /// led away from what that one says (classifier-free guidance) [default: the bundle's, else 1]
+    /// Scale of classifier-free guidance; above 1, sentences keep closer to the context, and each
+    /// is decoded twice [default: the bundle's, else 1]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     guidance_scale: Option<f64>,
-    /// Draw from the K best tokens only [default: the bundle's, else all]
+    /// Sample from the K best tokens only [default: the bundle's, else all]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Draw from the fewest best tokens with this probability together [default: the bundle's,
-    /// else 1]
+    /// Sample from the smallest set of best tokens whose total probability reaches P [default: the
+    /// bundle's, else 1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
-    /// Draw from the tokens with at least this part of the best one's probability only [default:
-    /// the bundle's, else 0]
+    /// Sample only from tokens with at least P times the probability of the best one [default: the
+    /// bundle's, else 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
-    /// No N tokens twice in the same order [default: the bundle's, else any]
+    /// Never repeat a sequence of N tokens [default: the bundle's, else off]
     #[arg(long, value_name = "N")]
     no_repeat_ngram: Option<usize>,
-    /// Make the last 64 tokens less likely; 1 is off [default: the bundle's, else 1]
+    /// Repetition penalty on the last 64 tokens; 1 is off [default: the bundle's, else 1]
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     repetition_penalty: Option<f64>,
-    /// Make tokens less likely that would repeat a sequence of the context (DRY); 0 is off [default:
-    /// the bundle's, else 0]
+    /// DRY multiplier: penalize tokens that would repeat a sequence of the context; 0 is off
+    /// [default: the bundle's, else 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     dry_multiplier: Option<f64>,
-    /// By how much DRY's penalty grows with each token of the sequence [default: the bundle's, else
+    /// DRY base: growth factor of the penalty for each repeated token [default: the bundle's, else
     /// 1.75]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     dry_base: Option<f64>,
-    /// The shortest sequence for DRY, 1 to 50 tokens [default: the bundle's, else 2]
+    /// DRY allowed length: shortest sequence that is penalized, 1 to 50 tokens [default: the
+    /// bundle's, else 2]
     #[arg(long, value_name = "N")]
     dry_allowed_length: Option<usize>,
-    /// The same seed draws the same tokens; -1 takes another one each time [default: -1]
+    /// Random seed; the same seed gives the same text; -1 picks a new seed each time [default: -1]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<i64>,
 }

@@ -30,9 +30,9 @@ const MAX_SECONDS: f64 = 1e7;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
-    /// Bundle: its folder, or its name in a folder of models; can be repeated, each is served under
-    /// its configuration's name; SLLM_ORT_MODEL takes a list with commas
-    /// [default: the shipped sllm-stories]
+    /// Bundle: path of its folder, or a name to look up in the model folders; can be repeated. Each
+    /// model is served under the name in its configuration. SLLM_ORT_MODEL takes a comma-separated
+    /// list [default: the shipped sllm-stories]
     #[arg(
         short,
         long,
@@ -41,7 +41,7 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     model: Vec<PathBuf>,
-    /// Address to listen on; other machines reach 0.0.0.0
+    /// Address to listen on; 0.0.0.0 accepts connections from other machines
     #[arg(
         long,
         value_name = "HOST",
@@ -50,7 +50,7 @@ pub struct ServeArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     host: String,
-    /// Port to listen on; 0 takes one that is free
+    /// Port to listen on; 0 picks a free one
     #[arg(
         long,
         value_name = "PORT",
@@ -59,7 +59,7 @@ pub struct ServeArgs {
         allow_negative_numbers = true
     )]
     port: u16,
-    /// Time to end running answers in after SIGTERM or Ctrl-C
+    /// Time that running requests get to finish after SIGTERM or Ctrl-C
     #[arg(
         long,
         value_name = "SECONDS",
@@ -69,7 +69,7 @@ pub struct ServeArgs {
         value_parser = seconds
     )]
     grace: Duration,
-    /// Continue at most N texts of a model at a time
+    /// Generate at most N texts per model at a time
     #[arg(
         long,
         value_name = "N",
@@ -80,8 +80,8 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     max_batch: usize,
-    /// Continue them in at most N batches at the same time. Each holds the weights once more, and there
-    /// are no more than the processors allow with --threads for each
+    /// Run at most N batches per model in parallel, capped so that each batch has --threads
+    /// processors. Each batch holds its own copy of the weights
     #[arg(
         long,
         value_name = "N",
@@ -92,8 +92,8 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     batches: usize,
-    /// Continue no more texts of a model at a time than have KV caches of so much memory, each with
-    /// a full context
+    /// Limit the texts per model at a time by the memory of their KV caches, each counted with a
+    /// full context
     #[arg(
         long,
         value_name = "BYTES",
@@ -104,7 +104,7 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     kv_memory: usize,
-    /// Let at most N texts of a model wait; others are refused with status 429
+    /// Queue at most N texts per model; more are refused with status 429
     #[arg(
         long,
         value_name = "N",
@@ -115,7 +115,7 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     max_queue: usize,
-    /// Take at most so much text in a request
+    /// Accept at most this much text in a request
     #[arg(
         long,
         value_name = "BYTES",
@@ -126,7 +126,7 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     max_prompt_bytes: usize,
-    /// End a request that takes longer, its wait included
+    /// Abort a request that takes longer, waiting time included
     #[arg(
         long,
         value_name = "SECONDS",
@@ -137,7 +137,7 @@ pub struct ServeArgs {
         help_heading = LIMITS
     )]
     request_timeout: Duration,
-    /// Forget a session that was not used for so long
+    /// Delete a session that was not used for this long
     #[arg(
         long,
         value_name = "SECONDS",
@@ -148,7 +148,7 @@ pub struct ServeArgs {
         help_heading = SESSIONS
     )]
     session_ttl: Duration,
-    /// Memory of all sessions
+    /// Memory limit of all sessions together
     #[arg(
         long,
         value_name = "BYTES",
@@ -159,7 +159,7 @@ pub struct ServeArgs {
         help_heading = SESSIONS
     )]
     session_memory: usize,
-    /// File with the API keys that open the server, one a line [default: open to all]
+    /// File with the accepted API keys, one per line [default: no key needed]
     #[arg(long, value_name = "FILE", env = "SLLM_ORT_API_KEY_FILE", help_heading = ACCESS)]
     api_key_file: Option<PathBuf>,
     /// Origin whose web pages may use the server: scheme://host or scheme://host:port, such as
@@ -173,7 +173,7 @@ pub struct ServeArgs {
         help_heading = ACCESS
     )]
     cors: Vec<String>,
-    /// Show no page at /
+    /// Do not serve the web page at /
     #[arg(
         long,
         env = "SLLM_ORT_NO_UI",

@@ -1,5 +1,5 @@
-//! `setup`: what is there of the runtime and the models, and how to get what is not. It fetches
-//! nothing. It looks where `doctor` and every other command does.
+//! `setup`: report whether ONNX Runtime and the model are found, and how to install what is
+//! missing. It downloads nothing, and searches the same places as every other command.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use super::{models, output, runtime};
 
 #[derive(Args, Debug)]
 pub struct SetupArgs {
-    /// Bundle: its folder, or its name in a folder of models, which SLLM_ORT_MODELS may list
-    /// [default: the shipped sllm-stories]
+    /// Bundle: path of its folder, or a name to look up in the model folders (SLLM_ORT_MODELS adds
+    /// folders) [default: the shipped sllm-stories]
     #[arg(short, long, value_name = "MODEL", env = "SLLM_ORT_MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]

@@ -24,10 +24,11 @@ const BAR_WIDTH: f64 = 40.0;
 
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Text file, - for stdin; `<|endoftext|>` ends a record, without one the file is one record
+    /// Text file, - for stdin; `<|endoftext|>` ends a record; without it, the whole file is one
+    /// record
     #[arg(short, long, alias = "text", value_name = "FILE")]
     file: PathBuf,
-    /// Draw the lengths of the sentences into an SVG file
+    /// Write a chart of the sentence lengths to an SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What clap says of wrong values, in words that say what is allowed, and where a value comes from.
+//! Error messages for wrong usage: what is allowed, and where a value came from.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Work of a model, counted from its configuration.
+//! Floating-point operations of a model, counted from its configuration.
 
 use serde::Serialize;
 
@@ -10,14 +10,14 @@ const USUAL_SENTENCE_TOKENS: usize = 16;
 const COUNTED: &str = "one multiply-add is 2 FLOPs; matrix products and attention, \
 without norms and element-wise work";
 
-/// Floating-point operations of a model's parts at one length of sentence and one filling of the
-/// backbone's KV cache. What a kind of model lacks is absent.
+/// Floating-point operations of a model's parts, at one sentence length and one fill level of the
+/// backbone's KV cache. Parts that a kind of model lacks are absent.
 ///
 /// One multiply-add counts as 2. Matrix products and attention (scores, and the weighted sum of the
 /// values) are counted; norms, activations, softmax and other element-wise work are not, nor are
-/// embeddings, which are looked up. Attention counts the positions that are seen, not those that are
-/// masked. The maps of the sentence vector in the decoder's cross-attention are folded and counted
-/// once per sentence; a graph that is run token by token repeats them in each run.
+/// embeddings, which are looked up. Attention counts visible positions, not masked ones. The
+/// projections of the sentence vector in the decoder's cross-attention are folded and counted once
+/// per sentence; a graph that is run token by token repeats them in each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Flops {
@@ -28,17 +28,17 @@ pub struct Flops {
     /// One step of the backbone, stop head included. Absent for kinds `svae` and `opt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone_per_sentence: Option<u64>,
-    /// Decoding a token, eos being one: the mean over the sentence, rounded.
+    /// Decoding a token, eos included: the mean over the sentence, rounded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decoder_per_token: Option<u64>,
-    /// All parts, for each token that is generated, eos included, rounded. Kind `svae`: for each
-    /// token that is reconstructed.
+    /// All parts together, per generated token, eos included, rounded. In kind `svae`, per
+    /// reconstructed token.
     pub per_token: u64,
-    /// What these figures hold for.
+    /// The assumptions behind these figures.
     pub assumptions: FlopsAssumptions,
 }
 
-/// What the figures of [`Flops`] hold for.
+/// The assumptions behind the figures of [`Flops`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FlopsAssumptions {
@@ -57,8 +57,10 @@ pub struct FlopsAssumptions {
 }
 
 impl ModelConfig {
-    /// Floating-point operations of the parts, for sentences of `sentence_tokens` tokens, bos and eos
-    /// not counted; 16, or the longest that the model takes, where it is `None`.
+    /// Count the floating-point operations of the parts, for sentences of `sentence_tokens` tokens.
+    ///
+    /// bos and eos are not counted. `None` stands for 16 tokens, or for the longest sentence that
+    /// the model takes if that is shorter.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a length that the model does not take, [`Error::WrongKind`] for

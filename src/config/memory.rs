@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ModelConfig, ModelKind, parameters::CACHE_NUMBER_BYTES};
 use crate::error::Result;
 
-/// Bytes of the KV caches of one context. What a kind of model lacks is absent.
+/// Bytes of the KV caches of one context. Caches that a kind of model lacks are absent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct KvBytes {
@@ -40,8 +40,10 @@ impl KvBytes {
 }
 
 impl ModelConfig {
-    /// Bytes of the KV caches in float32, for text in sentences of `sentence_tokens` tokens, bos and
-    /// eos not counted; 16, or the longest that the model takes, where it is `None`.
+    /// Count the bytes of the KV caches in float32, for sentences of `sentence_tokens` tokens.
+    ///
+    /// bos and eos are not counted. `None` stands for 16 tokens, or for the longest sentence that
+    /// the model takes if that is shorter.
     ///
     /// [`Model::kv_bytes`](crate::Model::kv_bytes) has the caches of a loaded variant.
     ///

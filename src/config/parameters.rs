@@ -20,7 +20,7 @@ pub struct Parameters {
     pub backbone: usize,
     /// The sentence decoder with the output projection; in kind `opt` the token embeddings.
     pub decoder: usize,
-    /// All.
+    /// All parameters.
     pub total: usize,
 }
 

@@ -33,15 +33,14 @@ pub const MAX_POSITIONS: usize = 1 << 20;
 const PART: &str = "an object with layers, heads, ...";
 
 impl ModelConfig {
-    /// Checks every value and how they fit together; `origin` is what an error calls the
-    /// configuration.
+    /// Checks every value, and how values fit together; `origin` names the configuration in errors.
     ///
     /// What [`from_json_str`](Self::from_json_str) returns has passed this; call it again after
     /// changing a field.
     ///
     /// # Errors
-    /// [`Error::Schema`](crate::Error::Schema) with every value that is not allowed, and every part
-    /// that the kind of model needs and lacks, or does not have.
+    /// [`Error::Schema`](crate::Error::Schema) with every value that is not allowed, every missing
+    /// part that the kind of model needs, and every part that it must not have.
     pub fn validate(&self, origin: &str) -> Result<()> {
         let mut problems = Problems::default();
         self.check(&mut problems);

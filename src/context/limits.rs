@@ -1,4 +1,4 @@
-//! What a context of a model may hold, for files that are read.
+//! Limits of a context, for session files that are read.
 
 use crate::model::Model;
 

@@ -4,18 +4,18 @@ use std::ops::{ControlFlow, RangeInclusive};
 
 use crate::error::{Error, Result};
 
-/// How far an append is; see [`Session::append_with`](crate::Session::append_with).
+/// Progress of an append; see [`Session::append_with`](crate::Session::append_with).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AppendProgress {
-    /// Sentences (in kind `opt` tokens) that were run.
+    /// Sentences (in kind `opt` tokens) that were processed.
     pub done: usize,
-    /// All that there are, at least 1.
+    /// Sentences (in kind `opt` tokens) in all, at least 1.
     pub total: usize,
 }
 
 impl AppendProgress {
-    /// Sentences (in kind `opt` tokens) that are to be run yet, at least 1.
+    /// Sentences (in kind `opt` tokens) that are left to process, at least 1.
     #[must_use]
     pub fn remaining(self) -> usize {
         self.total - self.done

@@ -8,7 +8,7 @@ use super::BoxedError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// The path given as a bundle leads nowhere.
+    /// The path given as a bundle does not exist.
     #[error("bundle {} does not exist: give the directory that holds sllm.json", .path.display())]
     NotFound {
         /// The path.
@@ -26,10 +26,10 @@ pub enum BundleError {
         /// The directory.
         path: PathBuf,
     },
-    /// Something else than a file has the manifest's name.
+    /// The manifest is not a regular file.
     #[error("{} is not a regular file, but a folder, a pipe or a device: put the manifest there, or copy or export the bundle again", .path.display())]
     ManifestNotFile {
-        /// What has the name.
+        /// The path of the manifest.
         path: PathBuf,
     },
     /// The manifest, or a file that it names, is a symbolic link that leads out of the bundle.
@@ -49,7 +49,7 @@ pub enum BundleError {
         origin: String,
         /// The version it states.
         found: u64,
-        /// The version that is read here.
+        /// The version that this crate reads.
         supported: u64,
     },
     /// A file of the bundle is absent, or is not a regular file.
@@ -66,7 +66,7 @@ pub enum BundleError {
         /// The file.
         path: PathBuf,
     },
-    /// A file's content is not what the manifest promises.
+    /// A file's content does not have the hash in the manifest.
     #[error("{}: sha256 is {found}, expected {expected}: the file was cut short or changed, copy or export the bundle again", .path.display())]
     HashMismatch {
         /// The file.
@@ -143,7 +143,7 @@ pub enum BundleError {
     TokenizerMismatch {
         /// The tokenizer's file.
         origin: String,
-        /// What does not fit, with both figures.
+        /// What does not match, with both values.
         problem: String,
     },
 }

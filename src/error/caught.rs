@@ -6,8 +6,8 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is within a call whose panic is caught, and returned as an [`Error`]: a panic
-/// hook has nothing to say of it.
+/// Whether a panic on this thread is going to be caught and returned as an [`Error`]. A panic hook
+/// need not print it.
 ///
 /// The tokenizer library panics on some damaged files, and the standard library's hook would print
 /// each of these panics to stderr.

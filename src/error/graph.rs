@@ -18,7 +18,7 @@ pub enum GraphError {
         /// What ONNX Runtime said.
         source: BoxedError,
     },
-    /// A graph has other inputs, outputs or metadata than its role asks for.
+    /// A graph has other inputs, outputs or metadata than its role requires.
     #[error("{}: the graph does not have the expected signature: {}: export the bundle again", .path.display(), first_of(.problems))]
     Signature {
         /// The graph.
@@ -34,8 +34,8 @@ pub enum GraphError {
         /// What ONNX Runtime said.
         source: BoxedError,
     },
-    /// A graph's output has NaN or infinity in it. The numbers of a session that was restored may be
-    /// the cause, too: those of a snapshot can be anything finite.
+    /// A graph's output contains NaN or infinity. A restored session may also be the cause: a
+    /// snapshot can hold any finite numbers.
     #[error("{}: output {output} is not finite: the weights are damaged, or the precision is too low for them, try another variant", .path.display())]
     NotFinite {
         /// The graph.

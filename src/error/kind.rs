@@ -1,8 +1,8 @@
-//! What a caller can do about an error.
+//! Categories of errors.
 
 use super::{BundleError, Error, StateError, TextError};
 
-/// What sort of thing went wrong, for a caller that treats errors alike.
+/// The category of an error, for callers that handle similar errors alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -14,18 +14,18 @@ pub enum ErrorKind {
     TooLong,
     /// A bundle, configuration, session or other file is damaged, or of another version.
     InvalidFile,
-    /// The model is of a kind, or a variant, that does not do this.
+    /// The model's kind or variant does not support this.
     Unsupported,
     /// ONNX Runtime or an execution provider is missing, or does not start.
     Runtime,
-    /// A graph failed, or gave what it must not give.
+    /// A graph failed, or its output is invalid.
     Model,
     /// The work was cancelled.
     Cancelled,
 }
 
 impl Error {
-    /// What sort of thing went wrong.
+    /// The category of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         use ErrorKind as Kind;

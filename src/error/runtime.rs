@@ -8,13 +8,13 @@ use super::{BoxedError, message::missing_file};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
-    /// ONNX Runtime is not installed where it is looked for.
+    /// ONNX Runtime was not found in any of the places searched.
     #[error("ONNX Runtime cannot be loaded ({}): install it with `python3 -m pip install onnxruntime`, or name the library or its folder (ORT_DYLIB_PATH)", .attempts.join("; "))]
     NotFound {
-        /// Each place with what was wrong there.
+        /// Each place that was searched, with what was wrong there.
         attempts: Vec<String>,
     },
-    /// Another ONNX Runtime than the one that this process runs on is asked for.
+    /// The process already uses another ONNX Runtime than the one requested.
     #[error("ONNX Runtime is already loaded from {}, a process cannot also use {}: load all models with the same library", .loaded.display(), .requested.display())]
     Conflict {
         /// The library in use.
@@ -30,7 +30,7 @@ pub enum RuntimeError {
     ProviderMissing {
         /// The execution provider.
         provider: &'static str,
-        /// The provider's own library, where it should be and is not.
+        /// The expected path of the provider's own library, if the file is missing.
         missing: Option<PathBuf>,
     },
     /// An execution provider that the loaded ONNX Runtime has could not be started.

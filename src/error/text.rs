@@ -38,7 +38,7 @@ pub enum TextError {
         /// The longest that is accepted.
         limit: usize,
     },
-    /// A limit on sentences that leaves room for nothing.
+    /// A sentence limit that leaves no room for a token.
     #[error(
         "a sentence of at most {found} tokens, bos included, can hold nothing: at least 2 are needed"
     )]
@@ -55,10 +55,10 @@ pub enum TextError {
         character: char,
         /// The tokens it needs, without bos.
         tokens: usize,
-        /// The room in a sentence, without bos.
+        /// Most tokens of a sentence, without bos.
         limit: usize,
     },
-    /// A text that shall be one sentence is too long to be one.
+    /// A text to be taken as one sentence has too many tokens.
     #[error(
         "a text of {bytes} bytes has more than the {limit} tokens that a sentence of this model may have: cut it into sentences first"
     )]
@@ -73,28 +73,28 @@ pub enum TextError {
     NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// Bytes in front of what is not UTF-8.
+        /// Offset of the first byte that is not UTF-8.
         byte: u64,
         /// Its line, from 1, if the file could be read again to count.
         line: Option<u64>,
     },
-    /// A text file has a NUL character, which no text has.
+    /// A text file contains a NUL character.
     #[error("{}: NUL character at byte {byte}{}: it looks like UTF-16 or a binary file: convert it to UTF-8 first", .path.display(), on_line(*line))]
     Nul {
         /// The file.
         path: PathBuf,
-        /// Bytes in front of the NUL.
+        /// Offset of the NUL, in bytes.
         byte: u64,
         /// Its line, from 1, if the file could be read again to count.
         line: Option<u64>,
     },
-    /// A text file has nothing to work on.
+    /// A text file contains no sentence.
     #[error("{}: holds no sentence: give a file with text", .path.display())]
     NoSentences {
         /// The file.
         path: PathBuf,
     },
-    /// A part of a text file is nothing for the model.
+    /// A part of a text file cannot be used by the model.
     #[error("{}: the text at byte {byte} cannot be used", .path.display())]
     Unusable {
         /// The file.

@@ -1,4 +1,4 @@
-//! Continuations that came to nothing.
+//! Degenerate continuations.
 
 use std::{collections::HashMap, fmt};
 
@@ -18,7 +18,8 @@ pub enum Degeneration {
     Empty,
     /// Fewer than half of its characters are letters or digits.
     Marks,
-    /// A sentence of three or more words comes three times or more, capitals and white space aside.
+    /// A sentence of three or more words occurs three times or more, regardless of case and white
+    /// space.
     Repetition,
 }
 

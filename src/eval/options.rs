@@ -29,7 +29,8 @@ impl Default for EvalOptions {
 }
 
 impl EvalOptions {
-    /// Only the first records, at least 1; records without a sentence do not count.
+    /// Evaluate only the first `records` records, at least 1; records without a sentence do not
+    /// count.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for 0.
@@ -45,23 +46,25 @@ impl EvalOptions {
         Ok(self)
     }
 
-    /// Keep the sums and the place in the text in this file, and continue from there if it exists. It
-    /// is removed in the end. It is refused for another model, variant, text or limit, execution
-    /// provider, matmul kernel or version of this crate: figures of two would be mixed.
+    /// Save progress to this file, and resume from it if it exists.
+    ///
+    /// The file is removed at the end. A file that was saved with another model, variant, text,
+    /// limit, execution provider, matmul kernel or version of this crate is refused: its figures
+    /// must not be mixed with new ones.
     #[must_use]
     pub fn with_state(mut self, path: impl Into<PathBuf>) -> Self {
         self.state = Some(path.into());
         self
     }
 
-    /// How often the state is written; every 10 seconds where not set.
+    /// How often the state file is written; by default every 10 seconds.
     #[must_use]
     pub fn with_state_interval(mut self, interval: Duration) -> Self {
         self.state_interval = interval;
         self
     }
 
-    /// Leave the state file in the end: the same evaluation then has its result at once.
+    /// Keep the state file at the end, so that the same evaluation returns its result at once.
     #[must_use]
     pub fn with_keep_state(mut self, keep: bool) -> Self {
         self.keep_state = keep;

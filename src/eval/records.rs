@@ -13,7 +13,7 @@ use crate::{
     text::{LineFeeds, Rule, Segmentation, is_blank},
 };
 
-/// What ends a record, on a line of its own or in a line.
+/// The mark that ends a record, on a line of its own or within a line.
 pub const SEPARATOR: &str = "<|endoftext|>";
 /// The longest text of a record that is held at once, in bytes; a longer one is handed out in
 /// pieces that end with a sentence.

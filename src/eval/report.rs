@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// How well a model does on a text. A figure that was not measured is absent.
+/// The figures of a model on a text. A figure that was not measured is absent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -14,23 +14,23 @@ pub struct Evaluation {
     pub text: String,
     /// Records that hold a sentence.
     pub records: u64,
-    /// Sentences, all of which were encoded and decoded, or, for kind `opt`, belong to a window.
+    /// Sentences that were encoded and decoded; in kind `opt`, the sentences of all windows.
     pub sentences: u64,
     /// Bytes of the text of these sentences, without what was cut off from truncated ones, and for
     /// kind `opt` without white space between windows.
     pub bytes: u64,
-    /// Sentences that were cut short, as the bundle's segmentation has it.
+    /// Sentences that the bundle's segmentation truncated.
     pub truncated_sentences: u64,
     /// Each sentence decoded from its own vector. Absent for kind `opt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconstruction: Option<ReconstructionScore>,
-    /// Each sentence predicted from those before it, which alone the backbone sees. Absent for kind
-    /// `svae`, and where no record has two sentences. For kind `opt`: the tokens whose text lies in
-    /// these sentences.
+    /// Each sentence predicted from those before it; the backbone sees only these. Absent for kind
+    /// `svae`, and where no record has two sentences. In kind `opt`, covers the tokens whose text
+    /// lies in these sentences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_sentence: Option<NextSentenceScore>,
-    /// The same as the original measures it, if the model's prefill is bidirectional: the backbone
-    /// sees the whole window at once, the sentence that it is asked for included.
+    /// `next_sentence` as the original measures it, if the model's prefill is bidirectional: the
+    /// backbone sees the whole window at once, including the sentence to predict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_sentence_bidirectional: Option<NextSentenceScore>,
     /// Each token predicted from those before it. Present for kind `opt` only.
@@ -39,12 +39,13 @@ pub struct Evaluation {
     /// The stop head. Present for kind `sllm` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopScore>,
-    /// Wall time, that of an interrupted run up to its last saved state included.
+    /// Wall time in seconds, including that of an interrupted run up to its last saved state.
     pub seconds: f64,
 }
 
-/// How well sentences come back from their vectors, decoded teacher forced: tokens `[t1..tn, eos]`
-/// after `[bos, t1..tn]`.
+/// How well sentences are reconstructed from their vectors.
+///
+/// Decoded with teacher forcing: tokens `[t1..tn, eos]` after `[bos, t1..tn]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ReconstructionScore {
@@ -59,15 +60,15 @@ pub struct ReconstructionScore {
     pub paper_perplexity: f64,
     /// `nll` in bits, over the bytes of the sentences.
     pub bits_per_byte: f64,
-    /// Share of sentences of which every token is the most likely one, as if decoded greedily.
+    /// Share of sentences in which every token is the most likely one, as if decoded greedily.
     pub exact: f64,
-    /// Share of the text's bytes that lie in these sentences.
+    /// Share of the text's bytes that lie in exactly reconstructed sentences.
     pub round_trip: f64,
     /// Mean length of a sentence, bos and eos not counted.
     pub tokens_per_sentence: f64,
     /// Share of tokens that are the most likely one.
     pub token_accuracy: f64,
-    /// The same by length; lengths without a sentence are left out.
+    /// Exactness and accuracy by length; lengths without a sentence are left out.
     pub by_length: Vec<LengthScore>,
 }
 
@@ -75,11 +76,11 @@ pub struct ReconstructionScore {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LengthScore {
-    /// From and to how many tokens, bos and eos not counted: `9-16`.
+    /// Range of lengths in tokens, bos and eos not counted, such as `9-16`.
     pub length: String,
     /// Sentences of that length.
     pub sentences: u64,
-    /// Share of them of which every token is the most likely one.
+    /// Share of them in which every token is the most likely one.
     pub exact: f64,
     /// Share of their tokens, eos included, that are the most likely one.
     pub token_accuracy: f64,
@@ -93,8 +94,8 @@ pub struct NextSentenceScore {
     pub sentences: u64,
     /// Bytes of their text: two models are measured on the same text where these are equal.
     pub bytes: u64,
-    /// Their tokens. For kind `sllm` eos of each sentence is one; for kind `opt` none is, and a token
-    /// that begins in the first sentence, with the space at its end, belongs to the second.
+    /// Their tokens. Kind `sllm` counts the eos of each sentence. Kind `opt` counts no eos, and a
+    /// token that begins with the space at the end of the first sentence belongs to the second.
     pub tokens: u64,
     /// Their negative log-likelihood, in nats.
     pub nll: f64,
@@ -106,7 +107,7 @@ pub struct NextSentenceScore {
     pub bits_per_byte: f64,
     /// Share of tokens that are the most likely one.
     pub token_accuracy: f64,
-    /// What is to be known to read these figures.
+    /// A note on how to read these figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -135,22 +136,22 @@ pub struct NextTokenScore {
     pub token_accuracy: f64,
 }
 
-/// How well the stop head knows the end of a record.
+/// How well the stop head predicts the end of a record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StopScore {
-    /// How often it was asked: after every sentence.
+    /// Number of predictions: one after every sentence.
     pub positions: u64,
-    /// How often the record did end there.
+    /// Number of predictions at the end of a record.
     pub ends: u64,
-    /// How often it said so.
+    /// Number of predictions that the record ends.
     pub predicted: u64,
-    /// Share of right answers.
+    /// Share of correct predictions.
     pub accuracy: f64,
-    /// Share of the ends that it found; absent without an end.
+    /// Share of the ends that were predicted; absent without an end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recall: Option<f64>,
-    /// Share of its ends that were one; absent if it named none.
+    /// Share of the predicted ends that were correct; absent if none was predicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<f64>,
 }

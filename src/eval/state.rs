@@ -1,4 +1,4 @@
-//! The state file: how far an evaluation is, so that another process can go on from there.
+//! The state file: progress of an evaluation, from which another process can resume.
 
 use std::{fs, io, path::Path};
 

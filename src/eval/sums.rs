@@ -1,4 +1,4 @@
-//! What an evaluation adds up; it is what the state of an unfinished one holds.
+//! The running sums of an evaluation, which the state file holds.
 
 use serde::{Deserialize, Serialize};
 

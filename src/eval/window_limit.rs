@@ -1,4 +1,4 @@
-//! How much of a text makes a window.
+//! Limit on the length of a window.
 
 use super::file_sentence::FileSentence;
 use crate::{error::Result, text::TextPipeline};

@@ -1,4 +1,4 @@
-//! What ends a continuation from outside.
+//! Cancellation and time limit of a continuation.
 
 use std::time::{Duration, Instant};
 

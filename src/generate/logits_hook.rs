@@ -1,4 +1,4 @@
-//! A caller's change of logits.
+//! A hook that changes logits.
 
 use std::{fmt, sync::Arc};
 

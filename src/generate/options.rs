@@ -92,8 +92,8 @@ impl GenerateOptions {
         self
     }
 
-    /// Compute the log-probability of each output token, which takes some time. Guidance counts,
-    /// penalties and masks do not.
+    /// Compute the log-probability of each output token, which takes some time. It includes
+    /// guidance, but not penalties and masks.
     #[must_use]
     pub fn with_log_probabilities(mut self, log_probabilities: bool) -> Self {
         self.log_probabilities = log_probabilities;
@@ -107,25 +107,28 @@ impl GenerateOptions {
         self
     }
 
-    /// Continue where the model predicts the end of the text.
+    /// Whether to ignore a predicted end of the text, and continue.
     #[must_use]
     pub fn with_ignore_eos(mut self, ignore_eos: bool) -> Self {
         self.ignore_eos = ignore_eos;
         self
     }
 
-    /// End before this text is generated; call it again for more of them, of which the first one that
-    /// comes ends the continuation. The context then holds the sentence up to the token that
-    /// completed it, of which the sentence's text shows what is before it.
+    /// Stop before this text.
     ///
-    /// White space at the beginning of a stop text may be that behind the sentence before: `\nUser:`
-    /// ends at a line that begins with `User:`. That white space was given out already. CRLF and CR
-    /// in a stop text are LF too.
+    /// Call this method again to add more stop texts; the first one that occurs ends the
+    /// continuation. The context then holds the sentence up to the token that completed the stop
+    /// text; the sentence's text ends before it.
+    ///
+    /// White space at the start of a stop text also matches the white space after the previous
+    /// sentence: `\nUser:` stops at a line that begins with `User:`. That white space was already
+    /// emitted. CRLF and CR in a stop text are read as LF.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for an empty text, for more than 16 of them, and for one that
-    /// continues after the end of a sentence, since it is looked for within each sentence: here
-    /// where each [`Rule`] cuts it, and in generation where that of the model does.
+    /// [`Error::InvalidOption`] for an empty text, for more than 16 texts, and for a text that
+    /// continues after the end of a sentence, since stop texts are searched within each sentence.
+    /// This method refuses a text that every [`Rule`] cuts; generation refuses one that the model's
+    /// rule cuts.
     pub fn with_stop_text(mut self, stop_text: impl Into<String>) -> Result<Self> {
         let text = stop_text.into();
         let refused = |allowed: &str| Err(stop_text::refused(&text, allowed));
@@ -146,7 +149,7 @@ impl GenerateOptions {
         Ok(self)
     }
 
-    /// How tokens are chosen; where not set as the bundle's manifest says
+    /// How tokens are chosen; by default as the bundle's manifest says
     /// ([`Model::sampling`](crate::Model::sampling)).
     #[must_use]
     pub fn with_sampling(mut self, sampling: SamplingOptions) -> Self {
@@ -154,20 +157,23 @@ impl GenerateOptions {
         self
     }
 
-    /// Whether no sentence may be one that is in the context already, token by token: the token that
-    /// would complete it is not chosen where there is another. Only what ends with a full stop, an
-    /// exclamation mark or a question mark counts; a part such as `He said,` may come twice. Where
-    /// not set as the bundle's manifest says, else on if tokens are drawn, off if greedy. Only in
-    /// kind `sllm`.
+    /// Whether to avoid sentences that are already in the context, with identical tokens.
+    ///
+    /// The token that would complete such a sentence is not chosen if there is another. Only
+    /// sentences that end with a full stop, an exclamation mark or a question mark count; a part
+    /// such as `He said,` may occur twice. By default as the bundle's manifest says, else on if
+    /// tokens are sampled and off if greedy. Only in kind `sllm`.
     #[must_use]
     pub fn with_avoid_repeats(mut self, avoid_repeats: bool) -> Self {
         self.avoid_repeats = Some(avoid_repeats);
         self
     }
 
-    /// Decode each sentence so many times, all together, and take the one with the highest mean
-    /// log-probability of its tokens; 1 to 256. Its text is given out when it is chosen. Only in kind
-    /// `sllm`; at temperature 0 generation refuses it, as all candidates are the same there.
+    /// Decode each sentence `candidates` times, 1 to 256, and keep the likeliest.
+    ///
+    /// The candidates are decoded together. The one with the highest mean log-probability of its
+    /// tokens is kept; its text is emitted once it is chosen. Only in kind `sllm`. At temperature 0
+    /// all candidates are the same, so generation refuses more than one.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -190,16 +196,17 @@ impl GenerateOptions {
         self
     }
 
-    /// End when this handle is cancelled. The sentence that is being decoded then is dropped, and
-    /// the session is as it was before it.
+    /// Stop when this handle is cancelled. The unfinished sentence is dropped; the session is as it
+    /// was before it.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancelHandle) -> Self {
         self.cancel = Some(cancel);
         self
     }
 
-    /// End when this time has passed since the continuation began, at
-    /// [`FinishReason::TimeLimit`](super::FinishReason::TimeLimit), as if it were cancelled.
+    /// Stop when this time has passed since the continuation began, with
+    /// [`FinishReason::TimeLimit`](super::FinishReason::TimeLimit). The unfinished sentence is
+    /// dropped, as on cancellation.
     #[must_use]
     pub fn with_time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = Some(time_limit);

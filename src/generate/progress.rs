@@ -1,4 +1,4 @@
-//! How far the continuation of a sentence-level context is, and the sentence that it decodes.
+//! Progress of a sentence-level continuation, and the sentence that is being decoded.
 
 use std::ops::ControlFlow;
 

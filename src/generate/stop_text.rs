@@ -1,4 +1,4 @@
-//! Looking for stop texts in a sentence that comes piece by piece.
+//! Search for stop texts in a sentence that arrives piece by piece.
 
 use std::ops::ControlFlow;
 

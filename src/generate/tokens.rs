@@ -1,4 +1,4 @@
-//! The loop over token-level contexts, whose stream of tokens is given out in sentences.
+//! The loop over token-level contexts. It emits their tokens in sentences.
 
 mod progress;
 

@@ -1,4 +1,4 @@
-//! The logits that a graph gives: dense, or the top k.
+//! The logits output of a graph: dense, or the top k.
 
 use ort::{
     session::SessionOutputs,

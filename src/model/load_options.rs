@@ -27,29 +27,30 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// The execution provider; [`ProviderChoice::Auto`] where not set.
+    /// The execution provider; by default [`ProviderChoice::Auto`].
     #[must_use]
     pub fn with_provider(mut self, provider: ProviderChoice) -> Self {
         self.provider = provider;
         self
     }
 
-    /// What the execution provider is told; nothing where not set.
+    /// Options of the execution provider; none by default.
     #[must_use]
     pub fn with_provider_options(mut self, options: ProviderOptions) -> Self {
         self.provider_options = options;
         self
     }
 
-    /// The variant of the bundle by name; the first one made for the provider where not set.
+    /// The name of the bundle's variant; by default the first one made for the provider.
     #[must_use]
     pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
         self.variant = Some(variant.into());
         self
     }
 
-    /// Threads that work on one graph, 1 to 1024; where not set one for a model narrower than 512,
-    /// else all processors up to 4.
+    /// Threads that work on one graph, 1 to 1024.
+    ///
+    /// The default is 1 for a model narrower than 512, else all processors up to 4.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -65,11 +66,13 @@ impl LoadOptions {
         Ok(self)
     }
 
-    /// Most runs of a graph at the same time, 1 to 64, for threads that share the model; 1 where not
-    /// set. There are no more than the processors allow, with [`LoadOptions::with_threads`] for each.
+    /// Maximum number of runs of a graph at the same time, 1 to 64; by default 1.
     ///
-    /// Each holds the weights once more. A thread keeps to one of them, so that two threads can get
-    /// the same one.
+    /// For threads that share the model. The number is capped so that each run has
+    /// [`LoadOptions::with_threads`] processors.
+    ///
+    /// There is one ONNX Runtime session per run, each with its own copy of the weights. A thread
+    /// always uses the same session, and two threads may share one.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -85,11 +88,12 @@ impl LoadOptions {
         Ok(self)
     }
 
-    /// How long a thread that has no work looks for some before it sleeps, in a run of a graph; 0
-    /// to 1 second, in whole microseconds; 200 microseconds where not set.
+    /// How long an idle thread spins before it sleeps during a graph run.
     ///
-    /// Looking is faster than being woken, and takes processor time from others. No thread looks
-    /// for work between two runs.
+    /// 0 to 1 second, in whole microseconds; by default 200 microseconds.
+    ///
+    /// A spinning thread starts work sooner than a sleeping one, but takes processor time from
+    /// others. No thread spins between two runs.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -105,8 +109,7 @@ impl LoadOptions {
         Ok(self)
     }
 
-    /// What multiplies with weights of 4 and 8 bits on the processor; where not set
-    /// [`MatMulKernel::fastest`].
+    /// The kernel for 4-bit and 8-bit weights on the CPU; by default [`MatMulKernel::fastest`].
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if this processor does not have the instructions.
@@ -125,7 +128,7 @@ impl LoadOptions {
         Ok(self)
     }
 
-    /// The ONNX Runtime library to load, in place of searching one. The first model of a process
+    /// The ONNX Runtime library to load, instead of searching for one. The first model of a process
     /// decides for all.
     #[must_use]
     pub fn with_onnxruntime(mut self, path: impl Into<PathBuf>) -> Self {

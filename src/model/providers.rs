@@ -13,8 +13,10 @@ use crate::{
 };
 
 impl Model {
-    /// Start an execution provider with the smallest graph of `bundle` and forget both; returns the
-    /// name of the graph's variant. Of `options` the provider asked for has no meaning here.
+    /// Check that an execution provider starts with the smallest graph of `bundle`.
+    ///
+    /// Returns the name of the graph's variant; nothing stays loaded. The provider in `options` is
+    /// ignored.
     ///
     /// # Errors
     /// Those of [`Model::load`].

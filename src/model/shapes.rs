@@ -1,4 +1,4 @@
-//! The shapes that TensorRT is told of the graphs of a model.
+//! Shapes of a model's graphs for TensorRT.
 
 use crate::{
     bundle::GraphRole,

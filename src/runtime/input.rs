@@ -1,4 +1,4 @@
-//! What a graph is given in a run, and inputs that stay bound from run to run.
+//! Inputs of a graph's run, and inputs that stay bound from run to run.
 
 use std::fmt::Debug;
 

@@ -16,15 +16,15 @@ use crate::error::{Error, Result, RuntimeError};
 
 pub use search::data_folder;
 
-/// The library that this process runs on.
+/// The ONNX Runtime library that this process uses.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LibraryInfo {
     /// The file that was loaded; a bare file name where the system's loader found it.
     pub path: PathBuf,
-    /// Its version, such as `1.31.1`; `None` if it does not say.
+    /// Its version, such as `1.31.1`; `None` if unknown.
     pub version: Option<String>,
-    /// What the library says of its build (version, commit, compiler flags).
+    /// Build information of the library (version, commit, compiler flags).
     pub build: String,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<Environment> {
     Ok(environment)
 }
 
-/// Find and load the library, as [`Model::load`](crate::Model::load) does first.
+/// Find and load ONNX Runtime; [`Model::load`](crate::Model::load) does this first.
 ///
 /// # Errors
 /// [`RuntimeError::NotFound`], [`RuntimeError::Conflict`].
@@ -76,7 +76,8 @@ pub fn load_library(path: Option<&Path>) -> Result<LibraryInfo> {
     }))
 }
 
-/// What is loaded, or `None` before the first model or [`Model::load`](crate::Model::load).
+/// The loaded library; `None` before the first [`load_library`] or
+/// [`Model::load`](crate::Model::load).
 #[must_use]
 pub fn library_info() -> Option<LibraryInfo> {
     let loaded = LOADED

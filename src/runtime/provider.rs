@@ -1,4 +1,4 @@
-//! Execution providers: which there are, and how they are asked for.
+//! Execution providers, and how to choose one.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Provider {
-    /// The processor; always there.
+    /// The CPU; always available.
     Cpu,
     /// NVIDIA GPUs.
     Cuda,
@@ -165,16 +165,16 @@ impl fmt::Display for Provider {
     }
 }
 
-/// Which execution provider a model shall run on.
+/// Which execution provider to run a model on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProviderChoice {
-    /// The first of [`Provider::ALL`] that the library has, the bundle has graphs for, and that
-    /// starts. One that should start and does not leaves a warning in
+    /// The first of [`Provider::ALL`] that the library has, that the bundle has graphs for, and
+    /// that starts. A provider that fails to start leaves a warning in
     /// [`Model::warnings`](crate::Model::warnings).
     #[default]
     Auto,
-    /// This one or none.
+    /// This provider, or an error.
     Only(Provider),
 }
 

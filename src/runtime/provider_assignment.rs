@@ -1,4 +1,4 @@
-//! Which execution providers the nodes of a graph were given to.
+//! Assignment of graph nodes to execution providers.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,8 @@ pub(super) const RECORD: &str = "session.record_ep_graph_assignment_info";
 
 /// How many of a model's nodes run on each execution provider, over all of its graphs.
 ///
-/// Nodes are counted as they are when they are given out: after ONNX Runtime's optimisations for all
-/// providers, before those of each.
+/// Nodes are counted when ONNX Runtime assigns them: after its optimisations for all providers,
+/// before those of each provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProviderAssignment {
@@ -25,13 +25,13 @@ pub struct ProviderAssignment {
 }
 
 impl ProviderAssignment {
-    /// All nodes.
+    /// Number of nodes.
     #[must_use]
     pub fn total(&self) -> usize {
         self.nodes.values().sum()
     }
 
-    /// Nodes that `provider` runs.
+    /// Number of nodes that `provider` runs.
     #[must_use]
     pub fn of(&self, provider: Provider) -> usize {
         let nodes = self.nodes.get(provider.runtime_name());

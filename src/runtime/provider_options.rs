@@ -13,12 +13,12 @@ const LAST_DEVICE: u32 = 1023;
 /// Less memory holds no graph at all.
 const LEAST_MEMORY: usize = 1 << 20;
 
-/// What execution providers are told beside the graph; see
+/// Options of execution providers; see
 /// [`LoadOptions::with_provider_options`](crate::LoadOptions::with_provider_options).
 ///
-/// A provider that was named refuses an option that it does not take; where
-/// [`ProviderChoice::Auto`](crate::ProviderChoice::Auto) ends at such a provider, that leaves a
-/// warning.
+/// If a provider was named, an option that it does not take is an error. If
+/// [`ProviderChoice::Auto`](crate::ProviderChoice::Auto) chose the provider, the option has no
+/// effect and leaves a warning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProviderOptions {
@@ -36,8 +36,8 @@ struct Given {
 }
 
 impl ProviderOptions {
-    /// The number of the GPU, 0 to 1023 in the order of its driver; the first one where not set.
-    /// Taken by CUDA and TensorRT.
+    /// The number of the GPU in the driver's order, 0 to 1023; by default the first one. For CUDA
+    /// and TensorRT.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -53,9 +53,9 @@ impl ProviderOptions {
         Ok(self)
     }
 
-    /// Most bytes of GPU memory that one graph may take for its weights and values, at least 1 MiB;
-    /// all that there is where not set. What the provider's own libraries take is not counted.
-    /// Taken by CUDA.
+    /// Limit of GPU memory for the weights and values of one graph, in bytes, at least 1 MiB.
+    ///
+    /// No limit by default. Memory of the provider's own libraries is not counted. For CUDA.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].
@@ -71,11 +71,12 @@ impl ProviderOptions {
         Ok(self)
     }
 
-    /// The directory in which engines are kept from one start to the next, made if it is not there;
-    /// they are built anew at each start where not set. Taken by TensorRT.
+    /// The directory that caches engines between starts; it is made if missing.
+    ///
+    /// By default, engines are built anew at each start. For TensorRT.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for a path that is not UTF-8, or leads to what is not a directory.
+    /// [`Error::InvalidOption`] for a path that is not UTF-8, or that is not a directory.
     pub fn with_engine_cache(mut self, directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
         let is_file = directory.exists() && !directory.is_dir();
@@ -91,8 +92,8 @@ impl ProviderOptions {
         Ok(self)
     }
 
-    /// The sizes that engines are built for; TensorRT builds one anew for each size that it has not
-    /// met where not set. Taken by TensorRT.
+    /// The sizes that engines are built for. By default, TensorRT builds an engine for each new
+    /// size. For TensorRT.
     #[must_use]
     pub fn with_shape_profiles(mut self, shapes: ShapeProfiles) -> Self {
         self.shapes = Some(shapes);

@@ -1,4 +1,4 @@
-//! The sizes that TensorRT builds its engines for, and how they are told to it.
+//! The sizes that TensorRT builds its engines for.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// The largest size of a dimension: more than any model's context.
 const LARGEST: usize = 1 << 20;
 
-/// The least, the usual and the largest size of a dimension.
+/// The minimum, usual and maximum size of a dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeRange {
     min: usize,
@@ -16,7 +16,7 @@ pub struct SizeRange {
 }
 
 impl SizeRange {
-    /// Sizes from `min` to `max`, each 1 to 1048576; engines are made fastest at `usual`.
+    /// Sizes from `min` to `max`, each 1 to 1048576; engines are optimised for `usual`.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] unless `min` <= `usual` <= `max`.
@@ -54,8 +54,9 @@ pub struct ShapeProfiles {
 }
 
 impl ShapeProfiles {
-    /// Rows of a batch; sentences of a context; tokens of a sentence, or of the context of a model of
-    /// kind `opt`, which takes no account of `sentences`.
+    /// Sizes of a batch in rows, of a context in sentences, and of a sentence in tokens.
+    ///
+    /// In kind `opt`, `tokens` is the size of a context, and `sentences` is ignored.
     #[must_use]
     pub fn new(batch: SizeRange, sentences: SizeRange, tokens: SizeRange) -> Self {
         Self {

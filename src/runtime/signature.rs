@@ -1,4 +1,4 @@
-//! What the inputs and outputs of a graph must be.
+//! Graph signatures: required inputs and outputs.
 
 use ort::{
     session::Session,

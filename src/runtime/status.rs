@@ -1,4 +1,4 @@
-//! What calls of ONNX Runtime's C interface return.
+//! Status values of ONNX Runtime's C API.
 
 use ort::sys::OrtStatusPtr;
 

@@ -1,4 +1,4 @@
-//! The events of a request, put together to choices.
+//! Combining the events of a request into choices.
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -27,7 +27,7 @@ use super::{
 
 use messages::Message;
 
-/// Messages, of which the model's chat template makes a text that is continued; without a template
+/// Messages to continue. The model's chat template turns them into a text; without a template,
 /// their texts are joined by line breaks.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ChatRequest {
@@ -123,8 +123,8 @@ pub struct ChatChoice {
     delta: Option<Said>,
     /// Always null.
     logprobs: Option<()>,
-    /// `stop`: the text is over, or a stop text came. `length`: a limit was reached. Null in a piece
-    /// that is not the last.
+    /// `stop`: the text is over, or a stop text occurred. `length`: a limit was reached. Null in
+    /// all pieces but the last.
     finish_reason: Option<&'static str>,
 }
 

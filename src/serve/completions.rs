@@ -28,12 +28,12 @@ use super::{
 /// Most choices of a prompt.
 const MAX_CHOICES: usize = 64;
 
-/// A text, or several, to be continued.
+/// One text or several to continue.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CompletionRequest {
     /// May be left out where one model is served.
     model: Option<String>,
-    /// What is continued. Token ids are taken as the text that they stand for.
+    /// The text to continue. Token ids are decoded to text.
     prompt: Prompts,
     /// Continuations of each prompt.
     #[schema(minimum = 1, maximum = 64)]
@@ -95,8 +95,8 @@ pub struct CompletionChoice {
     text: String,
     /// Always null.
     logprobs: Option<()>,
-    /// `stop`: the text is over, or a stop text came. `length`: a limit was reached. Null in a piece
-    /// that is not the last.
+    /// `stop`: the text is over, or a stop text occurred. `length`: a limit was reached. Null in
+    /// all pieces but the last.
     finish_reason: Option<&'static str>,
 }
 

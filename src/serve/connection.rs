@@ -1,4 +1,4 @@
-//! Errors that the HTTP library answers by itself, in the form of all others.
+//! Error responses of the HTTP library, rewritten to the format of all others.
 
 use std::{
     io::{self, IoSlice},

@@ -29,7 +29,7 @@ pub struct EmbeddingRequest {
     /// One text or several; token ids are refused.
     input: Prompts,
     encoding_format: Option<Encoding>,
-    /// What becomes of a text of several sentences: refused, or the mean of their vectors.
+    /// How to treat a text of several sentences: refuse it, or return the mean of their vectors.
     pooling: Option<Pooling>,
     /// Not used.
     #[allow(dead_code)]
@@ -101,7 +101,7 @@ pub struct EmbeddingUsage {
     tag = "OpenAI",
     request_body = EmbeddingRequest,
     responses(
-        (status = 200, body = Embeddings, description = "A vector of each text"),
+        (status = 200, body = Embeddings, description = "One vector per text"),
         Refusals,
     )
 )]

@@ -1,4 +1,4 @@
-//! Errors as OpenAI's API gives them.
+//! Errors in the format of OpenAI's API.
 
 mod http;
 pub mod library;
@@ -41,7 +41,7 @@ pub struct ErrorFields {
     /// `invalid_request_error`, `rate_limit_error` or `server_error`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The field of the request, if it is about one.
+    /// The field of the request that the error is about, if any.
     pub param: Option<String>,
     /// The error for a program.
     pub code: Option<&'static str>,
@@ -162,7 +162,7 @@ impl ApiError {
             StatusCode::CONFLICT,
             INVALID,
             "session_busy",
-            "the session is in use by another request: wait for its end, or fork it before",
+            "the session is in use by another request: wait for that to end, or use a fork",
         )
     }
 
@@ -191,7 +191,7 @@ impl ApiError {
             StatusCode::BAD_REQUEST,
             INVALID,
             "session_too_large",
-            format!("{bytes} bytes of sessions are needed, all sessions have {limit}"),
+            format!("{bytes} bytes are needed, all sessions together have at most {limit}"),
         )
     }
 

@@ -1,4 +1,4 @@
-//! How a request wants its text continued.
+//! Generation options of a request.
 
 use serde::Deserialize;
 use sllm_ort::{GenerateOptions, Model, SamplingOptions};
@@ -16,7 +16,7 @@ const MAX_STOP_TEXTS: usize = 4;
 /// Most hypotheses of a sentence.
 const MAX_BEST_OF: usize = 20;
 
-/// Fields of every request that generates. What is left out is as in `sllm-ort run`: the model's
+/// Fields of every request that generates. The defaults are those of `sllm-ort run`: the model's
 /// own settings, and at most 16 sentences.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct Generation {
@@ -43,31 +43,31 @@ pub struct Generation {
     /// 0 (none) to 10: tokens that would repeat a sequence of the context become less likely (DRY).
     #[schema(minimum = 0.0, maximum = 10.0)]
     pub dry_multiplier: Option<f64>,
-    /// 1 to 10: by how much DRY's penalty grows with each token of the sequence.
+    /// 1 to 10: the growth factor of DRY's penalty per token of the sequence.
     #[schema(minimum = 1.0, maximum = 10.0)]
     pub dry_base: Option<f64>,
-    /// The shortest sequence for DRY, in tokens.
+    /// The shortest sequence that DRY penalizes, in tokens.
     #[schema(minimum = 1, maximum = 50)]
     pub dry_allowed_length: Option<usize>,
-    /// No so many tokens twice in the same order.
+    /// Never repeat a sequence of this many tokens.
     #[schema(minimum = 1)]
     pub no_repeat_ngram: Option<usize>,
-    /// No sentence twice.
+    /// Do not repeat a sentence.
     pub avoid_repeats: Option<bool>,
     /// The same seed gives the same text. Choice i of a request has this seed plus i.
     #[schema(minimum = 0)]
     pub seed: Option<u64>,
-    /// Decode each sentence so many times, and keep the likeliest. Above 1 the temperature must be
-    /// above 0.
+    /// Decode each sentence this many times, and keep the likeliest. Above 1, the temperature must
+    /// be above 0.
     #[schema(minimum = 1, maximum = 20)]
     pub best_of: Option<usize>,
     /// Texts to stop before, 4 at most.
     pub stop: Option<OneOrMany>,
-    /// Continue where the model predicts the end of the text.
+    /// Ignore a predicted end of the text, and continue.
     pub ignore_eos: Option<bool>,
 }
 
-/// What a stream has besides its text.
+/// What a stream contains besides its text.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamOptions {

@@ -1,4 +1,4 @@
-//! The errors that every endpoint of `/v1` may answer, for the contract.
+//! The errors that every endpoint of `/v1` may return, for the contract.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,17 @@ use utoipa::{
 /// The answers of every endpoint of `/v1` that are errors.
 pub struct Refusals;
 
-/// Each status of an error, and when it comes.
+/// Each error status, and when it is returned.
 const REFUSALS: [(&str, &str); 15] = [
     ("400", "A field or a value that is not allowed"),
-    ("401", "No API key, or another one"),
+    ("401", "The API key is missing or wrong"),
     ("404", "No such model, session or path"),
-    ("405", "Another method"),
+    ("405", "The path does not have this method"),
     ("408", "The body came too slowly"),
     ("409", "Another request uses the session"),
     ("413", "The body is too large"),
     ("414", "The path is too long"),
-    (
-        "415",
-        "The body is not said to be of the type that is needed",
-    ),
+    ("415", "The content type is not the required one"),
     ("429", "The queue is full, or there are too many sessions"),
     ("431", "The head is too large"),
     ("500", "The server failed"),

@@ -1,4 +1,4 @@
-//! `/v1/sentences/...`: what the library does with sentences and their vectors.
+//! `/v1/sentences/...`: sentences and their vectors.
 
 mod vectors;
 
@@ -132,7 +132,7 @@ impl From<Reconstruction> for Reconstructed {
     tag = "Sentences",
     request_body = TextRequest,
     responses(
-        (status = 200, body = Reconstructions, description = "The sentences as they come back"),
+        (status = 200, body = Reconstructions, description = "The reconstructed sentences"),
         Refusals,
     )
 )]

@@ -1,4 +1,4 @@
-//! `/v1/sessions...`: contexts that stay.
+//! `/v1/sessions...`: contexts that the server keeps.
 
 mod generate;
 mod info;
@@ -127,7 +127,7 @@ pub struct Deleted {
     tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     responses(
-        (status = 200, body = Deleted, description = "It is forgotten"),
+        (status = 200, body = Deleted, description = "The session is deleted"),
         Refusals,
     )
 )]
@@ -211,10 +211,10 @@ pub async fn fork(
     SessionInfo::of_new(&app, fork, origin).map(Json)
 }
 
-/// How far to go back.
+/// How many sentences to remove.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RewindRequest {
-    /// Sentences at the end to forget; all, if there are fewer.
+    /// Sentences to remove at the end; all if there are fewer.
     sentences: usize,
 }
 

@@ -33,7 +33,7 @@ pub struct Status {
     path = "/health",
     tag = "Operation",
     security(()),
-    responses((status = 200, body = Status, description = "It is"))
+    responses((status = 200, body = Status, description = "The server is alive"))
 )]
 pub async fn health() -> Json<Status> {
     Json(Status { status: "ok" })
@@ -46,8 +46,8 @@ pub async fn health() -> Json<Status> {
     tag = "Operation",
     security(()),
     responses(
-        (status = 200, body = Status, description = "It does"),
-        (status = 503, body = ErrorBody, description = "It is loading, or shutting down"),
+        (status = 200, body = Status, description = "The server takes requests"),
+        (status = 503, body = ErrorBody, description = "The server is loading or shutting down"),
     )
 )]
 pub async fn ready(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
@@ -94,7 +94,7 @@ pub struct ModelInfo {
     /// `sllm`, `svae` or `opt`.
     kind: String,
     variant: String,
-    /// Numbers of a sentence vector.
+    /// Length of a sentence vector.
     hidden_size: usize,
     /// Most sentences of a context; null in other kinds than `sllm`.
     max_sentences: Option<usize>,
@@ -104,7 +104,7 @@ pub struct ModelInfo {
     generation: GenerationInfo,
 }
 
-/// What holds where a request leaves a field out. Null is for a rule that does not hold.
+/// Defaults of fields that a request leaves out. Null stands for a rule that is off.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GenerationInfo {
     max_sentences: usize,
@@ -118,7 +118,7 @@ pub struct GenerationInfo {
     dry_base: f32,
     dry_allowed_length: usize,
     no_repeat_ngram: Option<usize>,
-    /// Null: where the temperature is above 0.
+    /// Null: on if the temperature is above 0.
     avoid_repeats: Option<bool>,
 }
 

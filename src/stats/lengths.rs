@@ -1,4 +1,4 @@
-//! How long things are: counts by length, and what follows from them.
+//! Distributions of lengths.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub(super) struct Lengths {
     counts: BTreeMap<u64, u64>,
 }
 
-/// The middle and the upper end of many lengths.
+/// Mean and percentiles of lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LengthSummary {
@@ -18,9 +18,9 @@ pub struct LengthSummary {
     pub mean: f64,
     /// The smallest length that at least half do not exceed.
     pub median: u64,
-    /// The same for 90 %.
+    /// The smallest length that at least 90 % do not exceed.
     pub p90: u64,
-    /// The same for 99 %.
+    /// The smallest length that at least 99 % do not exceed.
     pub p99: u64,
     /// The largest.
     pub max: u64,
@@ -36,7 +36,7 @@ pub struct SentenceLength {
     pub sentences: u64,
 }
 
-/// How many sentences have one of some neighbouring lengths.
+/// A bin of a histogram: how many sentences have a length in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bin {

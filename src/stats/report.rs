@@ -16,8 +16,8 @@ use crate::{
 /// Bars of a drawing: one for each length that sentences of the paper's models have.
 const DRAWN_BINS: usize = 64;
 
-/// What a text holds for a model. Tokens are counted without bos and eos; a sentence that the model
-/// would get in parts is counted as its parts.
+/// The statistics of a text for a model. Tokens are counted without bos and eos; a sentence that
+/// the model would get in parts is counted as its parts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TextStats {
@@ -60,15 +60,16 @@ pub struct TextStats {
 }
 
 impl TextStats {
-    /// The lengths of the sentences in at most `most` bins of equal width (2 if `most` is less), the
-    /// shortest first; the last one also takes the few that are far longer than nearly all.
+    /// The lengths of the sentences in at most `most` bins of equal width (2 if `most` is less),
+    /// the shortest first; the last bin also counts the few sentences that are far longer than
+    /// nearly all.
     #[must_use]
     pub fn histogram(&self, most: usize) -> Vec<Bin> {
         let p99 = self.tokens_per_sentence.p99;
         bins(&self.sentences_by_length, p99, most as u64)
     }
 
-    /// Draw the lengths of the sentences into an SVG file, which is written whole or not at all.
+    /// Write a chart of the sentence lengths to an SVG file, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Write`].

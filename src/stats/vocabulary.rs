@@ -27,7 +27,7 @@ pub struct VocabularyUse {
     pub used_share: f64,
     /// The fewest ids that make up 99 % of all tokens of the text.
     pub ids_for_99_percent: usize,
-    /// The 20 tokens that occur most often, the first one most.
+    /// The 20 most frequent tokens, the most frequent first.
     pub most_frequent: Vec<TokenCount>,
 }
 

@@ -1,4 +1,4 @@
-//! What the tokenizer library may do with a tokenizer that nobody vouches for.
+//! Limits on what an untrusted tokenizer can make the tokenizer library do.
 
 use std::{
     any::Any,

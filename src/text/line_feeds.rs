@@ -1,4 +1,4 @@
-//! Line breaks of all systems as line feeds.
+//! Conversion of line breaks to line feeds.
 
 use std::borrow::Cow;
 

@@ -44,9 +44,9 @@ pub struct Segmentation {
     /// What the model sees of white space.
     #[serde(default)]
     pub white_space: WhiteSpace,
-    /// What becomes of the text after the last mark.
+    /// What happens to the text after the last mark.
     pub tail: Tail,
-    /// What becomes of a sentence that is too long for the model.
+    /// What happens to a sentence that is too long for the model.
     pub long_sentence: LongSentence,
 }
 

@@ -59,8 +59,8 @@ impl TextPipeline {
         Ok(Sentences::of_text(self, text))
     }
 
-    /// `text` as one sentence, not cut at its marks; more than one where it is too long and is to
-    /// be split.
+    /// `text` as one sentence, not cut at its marks; as several if it is too long and the
+    /// segmentation splits.
     ///
     /// # Errors
     /// As [`sentences`](Self::sentences).
@@ -69,8 +69,9 @@ impl TextPipeline {
         Ok(Sentences::of_sentence(self, text))
     }
 
-    /// How many tokens are kept of a text that is taken as one sentence; `None` if it is not cut
-    /// short, as in all bundles whose segmentation does not truncate.
+    /// How many tokens of `text` are kept if it is taken as one sentence.
+    ///
+    /// `None` if it is not truncated, as in all bundles whose segmentation does not truncate.
     ///
     /// # Errors
     /// As [`sentences`](Self::sentences).
@@ -165,7 +166,7 @@ impl TextPipeline {
         }
     }
 
-    /// The text of a sentence that was decoded, with white space behind it.
+    /// The text of a decoded sentence, with white space after it.
     ///
     /// # Errors
     /// [`TextError::Decode`], never for a byte-level tokenizer.

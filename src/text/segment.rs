@@ -11,25 +11,25 @@ use super::{clauses, original, white_space};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Rule {
-    /// That of the original (BestAnHongjun/SentenceVAE): after each comma, stop, colon, straight
-    /// quote and line break, also in `3.14`.
+    /// The rule of the original (BestAnHongjun/SentenceVAE). It cuts after each comma, stop, colon,
+    /// straight quote and line break, also in `3.14`.
     #[default]
     Original,
-    /// Sentences and long clauses: after a run of marks with its closing quotes and brackets, and
-    /// after a line break; not inside numbers, addresses and ellipses, after initials and
-    /// abbreviations, or at a comma shortly after the last cut.
+    /// Sentences and long clauses. It cuts after a run of marks with its closing quotes and
+    /// brackets, and after a line break; not inside numbers, addresses and ellipses, after initials
+    /// and abbreviations, or at a comma shortly after the last cut.
     Clauses,
 }
 
-/// What becomes of the text after the last mark, such as "Bye" in "Hello. Bye".
+/// What happens to the text after the last mark, such as "Bye" in "Hello. Bye".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Tail {
-    /// It is a sentence.
+    /// It is kept as a sentence.
     #[default]
     Keep,
-    /// It is left out, as the original does.
+    /// It is dropped, as in the original.
     Drop,
 }
 

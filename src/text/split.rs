@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{SentenceTokenizer, TextSentence, tokenizer::Encoded};
 use crate::error::{Error, Result, TextError};
 
-/// What becomes of a sentence with more tokens than the model takes.
+/// What happens to a sentence with more tokens than the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum LongSentence {
     /// between sentences.
     #[default]
     Split,
-    /// Its first tokens are taken and the rest is left out, as the original does.
+    /// Its first tokens are kept and the rest is dropped, as in the original.
     Truncate,
 }
 

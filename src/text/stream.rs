@@ -1,4 +1,4 @@
-//! Text from token ids as they come, one by one.
+//! Streaming detokenization: text from token ids, one by one.
 
 use super::{SentenceTokenizer, white_space};
 use crate::error::Result;
@@ -15,12 +15,12 @@ pub(super) enum Spacing {
     },
 }
 
-/// Turns a stream of token ids into text as soon as whole characters are there.
+/// Turns a stream of token ids into text, in whole characters.
 ///
-/// Joined, all that it gives is what [`SentenceTokenizer::decode`] makes of all ids, or
-/// [`TextPipeline::decode`](super::TextPipeline::decode) if it is a pipeline's. A tokenizer
-/// that is not byte-level is decoded anew from the beginning for each id; if it then changes text
-/// that was already given, that is not undone.
+/// The joined output is that of [`SentenceTokenizer::decode`] for all ids, or of
+/// [`TextPipeline::decode`](super::TextPipeline::decode) for a pipeline's detokenizer. With a
+/// tokenizer that is not byte-level, each id decodes all ids again; if that changes text that was
+/// already returned, the returned text is not corrected.
 ///
 /// ```no_run
 /// # fn main() -> sllm_ort::Result<()> {
@@ -63,7 +63,7 @@ impl Detokenizer {
         }
     }
 
-    /// Takes the next id; gives the text that became complete by it, never an empty one.
+    /// Takes the next id; returns the text that it completes, never an empty one.
     ///
     /// Special tokens, and ids without a token, have no text.
     ///
@@ -94,7 +94,7 @@ impl Detokenizer {
         Ok(self.ready())
     }
 
-    /// Ends the text: gives what was held back, with U+FFFD for bytes that are no character.
+    /// Ends the text: returns what was held back, with U+FFFD for bytes that are no character.
     /// Another text may follow.
     ///
     /// # Errors

@@ -16,9 +16,9 @@ use crate::json::json_error;
 
 /// Turns text into token ids and back. Cheap to clone, and shared between threads.
 ///
-/// It adds no special tokens: bos and eos are put where they belong by whoever builds a model's
-/// input. And no text is ever taken for a special token: `</s>` in a prompt is four characters, so
-/// that a text cannot end a sentence or pose as the model's own control token.
+/// It adds no special tokens: the code that builds a model's input adds bos and eos. Text is never
+/// read as a special token: `</s>` in a prompt is four characters, so that a text cannot end a
+/// sentence or imitate a control token.
 #[derive(Clone)]
 pub struct SentenceTokenizer {
     inner: Arc<Inner>,
@@ -41,7 +41,7 @@ pub(super) struct Encoded {
 }
 
 impl SentenceTokenizer {
-    /// Loads the content of a `tokenizer.json` for a model; `origin` is what an error calls it.
+    /// Loads the content of a `tokenizer.json` for a model; `origin` names it in errors.
     ///
     /// # Errors
     /// [`Error::Json`] and [`BundleError::TokenizerLoad`] if it is no tokenizer;

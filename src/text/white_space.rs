@@ -30,8 +30,8 @@ pub(super) fn is_line_break(c: char) -> bool {
     )
 }
 
-/// Whether nothing of `text` is visible: it is empty, or has only white space, control characters
-/// and others that are never drawn, such as U+200B (zero width space).
+/// Whether `text` has no visible character: it is empty, or has only white space, control
+/// characters and other invisible ones, such as U+200B (zero width space).
 ///
 /// ```
 /// assert!(sllm_ort::text::is_blank(" \u{200b}\n"));

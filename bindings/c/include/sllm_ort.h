@@ -78,7 +78,7 @@ typedef enum {
    */
   SLLM_STATUS_INVALID_FILE = 4,
   /**
-   * The model is of a kind, or a variant, that does not do this.
+   * The model's kind or variant does not support this.
    */
   SLLM_STATUS_UNSUPPORTED = 5,
   /**
@@ -86,7 +86,7 @@ typedef enum {
    */
   SLLM_STATUS_RUNTIME = 6,
   /**
-   * A graph failed, or gave what it must not give.
+   * A graph failed, or its output is invalid.
    */
   SLLM_STATUS_MODEL = 7,
   /**
@@ -120,7 +120,7 @@ typedef enum {
  */
 typedef enum {
   /**
-   * It ended with an error.
+   * The generation ended with an error.
    */
   SLLM_FINISH_REASON_ERROR = 0,
   /**
@@ -165,7 +165,7 @@ typedef enum {
 typedef struct SllmBuffer SllmBuffer;
 
 /**
- * Ends generations and sllm_session_append from elsewhere.
+ * Cancels generations and calls of sllm_session_append.
  *
  * Threads: may be used by several threads at once.
  */
@@ -195,7 +195,7 @@ typedef struct SllmLogits SllmLogits;
 typedef struct SllmModel SllmModel;
 
 /**
- * How a context is continued. What is not set is as the bundle says.
+ * How a context is continued. Options not set have the bundle's values.
  *
  * Threads: changed by one thread while no other uses it. Several
  * generations may read it at once.
@@ -258,7 +258,7 @@ typedef void (*SllmLogitsHook)(const uint32_t *token_ids,
                                void *user);
 
 /**
- * What sllm_session_append took of a text.
+ * What sllm_session_append added to the context.
  */
 typedef struct {
   /**
@@ -266,12 +266,11 @@ typedef struct {
    */
   size_t sentences;
   /**
-   * How many of them were cut short, as the bundle's segmentation has it.
+   * How many of them were truncated by the bundle's segmentation.
    */
   size_t truncated;
   /**
-   * Bytes of the end of the text that were dropped, as the bundle's
-   * segmentation has it.
+   * Bytes at the end of the text that the bundle's segmentation dropped.
    */
   size_t dropped_bytes;
 } SllmAppended;
@@ -361,7 +360,7 @@ typedef int (*SllmTextCallback)(size_t row,
                                 void *user);
 
 /**
- * What came of the generation of a session.
+ * The result of the generation of a session.
  */
 typedef struct {
   /**
@@ -369,7 +368,7 @@ typedef struct {
    */
   SllmStatus status;
   /**
-   * Why it ended.
+   * Why the generation ended.
    */
   SllmFinishReason finish_reason;
   /**
@@ -381,7 +380,7 @@ typedef struct {
    */
   size_t tokens;
   /**
-   * The seed: that of the options, or the one that was drawn.
+   * The seed: that of the options, or a random one.
    */
   uint64_t seed;
 } SllmResult;
@@ -472,15 +471,15 @@ void sllm_texts_free(SllmTexts *texts);
 SllmStatus sllm_cancel_new(SllmCancel **out);
 
 /**
- * Cancel what was given this handle, now and later. NULL is allowed.
+ * Cancel all present and later work that uses this handle. NULL is allowed.
  *
- * A generation ends after the run of a graph that it is in. May be called
- * from any thread, and in a signal handler: it stores one atomic flag.
+ * A generation ends after its current graph run. May be called from any
+ * thread, and in a signal handler: it stores one atomic flag.
  */
 void sllm_cancel(const SllmCancel *cancel);
 
 /**
- * Whether it was cancelled; false for NULL.
+ * Whether the handle was cancelled; false for NULL.
  */
 bool sllm_cancel_is_set(const SllmCancel *cancel);
 
@@ -521,10 +520,11 @@ SllmStatus sllm_load_options_set_threads(SllmLoadOptions *options,
                                          size_t threads);
 
 /**
- * Set the most runs of a graph at the same time, 1 to 64, for threads that share a model.
+ * Set the maximum number of runs of a graph at the same time, 1 to 64.
  *
- * Each holds the weights once more. There are no more than the processors allow, with the threads of
- * a graph for each. Default: 1.
+ * For threads that share a model. Each run has its own copy of the weights.
+ * The number is capped so that each run has processors for all of its threads.
+ * Default: 1.
  *
  * Errors: INVALID_INPUT.
  */
@@ -550,7 +550,7 @@ SllmStatus sllm_load_options_set_device(SllmLoadOptions *options,
                                         uint32_t device);
 
 /**
- * Set the most bytes of GPU memory that one graph may take, at least 1 MiB.
+ * Set the limit of GPU memory for each graph, in bytes, at least 1 MiB.
  *
  * For CUDA.
  *
@@ -560,7 +560,7 @@ SllmStatus sllm_load_options_set_memory_limit(SllmLoadOptions *options,
                                               size_t bytes);
 
 /**
- * Set the directory that keeps the engines of TensorRT.
+ * Set the directory that caches the engines of TensorRT.
  *
  * Errors: INVALID_INPUT for what is not a directory.
  */
@@ -568,7 +568,7 @@ SllmStatus sllm_load_options_set_engine_cache(SllmLoadOptions *options,
                                               const char *directory);
 
 /**
- * Set the ONNX Runtime library or its folder, in place of searching it.
+ * Set the ONNX Runtime library or its folder, instead of searching for it.
  */
 SllmStatus sllm_load_options_set_onnxruntime(SllmLoadOptions *options,
                                              const char *library);
@@ -602,15 +602,15 @@ void sllm_model_free(SllmModel *model);
  *
  * The keys: name, kind ("sllm", "svae" or "opt"), path, variant, provider,
  * threads, hidden_size, vocab_size, max_sentences, max_sentence_tokens,
- * fingerprint, generation (the default options), warnings (what did not
- * work as hoped while loading), onnxruntime (path, version, build).
+ * fingerprint, generation (the default options), warnings (from loading),
+ * onnxruntime (path, version, build).
  *
  * out: a buffer to free with sllm_buffer_free.
  */
 SllmStatus sllm_model_info(const SllmModel *model, SllmBuffer **out);
 
 /**
- * Numbers of a sentence vector; 0 for NULL.
+ * Length of a sentence vector; 0 for NULL.
  */
 size_t sllm_model_hidden_size(const SllmModel *model);
 
@@ -653,8 +653,8 @@ SllmStatus sllm_model_decode(const SllmModel *model,
  * Encode texts, each as one sentence, and decode their vectors again.
  *
  * texts: strings [count].
- * exact: memory for bool [count], gets whether the token ids of each text
- * came back; NULL is allowed.
+ * exact: memory for bool [count], gets whether the token ids of each text were
+ * reconstructed; NULL is allowed.
  * out: a list of the decoded texts, with the output tokens.
  *
  * Errors: INVALID_INPUT for an empty text, else as sllm_model_encode.
@@ -728,13 +728,13 @@ bool sllm_logits_set(SllmLogits *logits, uint32_t token_id, float logit);
 SllmStatus sllm_options_new(SllmOptions **out);
 
 /**
- * Set the most new sentences; default: 16.
+ * Set the maximum number of new sentences; default: 16.
  */
 SllmStatus sllm_options_set_max_sentences(SllmOptions *options,
                                           size_t max_sentences);
 
 /**
- * Set the most output tokens, ends of sentences included.
+ * Set the maximum number of output tokens, ends of sentences included.
  *
  * The sentence that reaches the limit is cut there. Default: no limit.
  */
@@ -749,8 +749,10 @@ SllmStatus sllm_options_set_temperature(SllmOptions *options,
                                         float temperature);
 
 /**
- * Keep closer to the context (classifier-free guidance); 1 (none) to 10. Each sentence is decoded
- * twice. Only in kind sllm, and for models that are trained for it.
+ * Set the scale of classifier-free guidance, 1 (none) to 10.
+ *
+ * Above 1, sentences keep closer to the context, and each is decoded twice.
+ * Only in kind "sllm", for models that are trained for it.
  *
  * Errors: INVALID_INPUT.
  */
@@ -758,28 +760,30 @@ SllmStatus sllm_options_set_guidance_scale(SllmOptions *options,
                                            float guidance_scale);
 
 /**
- * Draw from the top_k best tokens only; 1 or more.
+ * Sample from the top_k best tokens only; 1 or more.
  *
  * Errors: INVALID_INPUT.
  */
 SllmStatus sllm_options_set_top_k(SllmOptions *options, size_t top_k);
 
 /**
- * Draw from the fewest tokens with this probability; above 0 to 1 (all).
+ * Sample from the fewest best tokens whose total probability reaches top_p;
+ * above 0 to 1 (all).
  *
  * Errors: INVALID_INPUT.
  */
 SllmStatus sllm_options_set_top_p(SllmOptions *options, float top_p);
 
 /**
- * Draw from tokens with this part of the best one's probability; 0 to 1.
+ * Sample only from tokens with at least min_p times the best one's
+ * probability; 0 (all) to 1.
  *
  * Errors: INVALID_INPUT.
  */
 SllmStatus sllm_options_set_min_p(SllmOptions *options, float min_p);
 
 /**
- * Set the penalty of the last 64 tokens, 1 (none) to 10.
+ * Set the repetition penalty on the last 64 tokens, 1 (none) to 10.
  *
  * Errors: INVALID_INPUT.
  */
@@ -787,7 +791,7 @@ SllmStatus sllm_options_set_repetition_penalty(SllmOptions *options,
                                                float repetition_penalty);
 
 /**
- * Set the penalty of repeating a sequence of tokens (DRY), 0 (none) to 10.
+ * Set the multiplier of DRY, a penalty on repeated sequences; 0 (none) to 10.
  *
  * Errors: INVALID_INPUT.
  */
@@ -795,14 +799,14 @@ SllmStatus sllm_options_set_dry_multiplier(SllmOptions *options,
                                            float dry_multiplier);
 
 /**
- * Set by how much DRY's penalty grows with each token of the sequence, 1 to 10.
+ * Set the base of DRY: the penalty's growth factor per token, 1 to 10.
  *
  * Errors: INVALID_INPUT.
  */
 SllmStatus sllm_options_set_dry_base(SllmOptions *options, float dry_base);
 
 /**
- * Set the shortest sequence for DRY, 1 to 50 tokens.
+ * Set the shortest sequence that DRY penalizes, 1 to 50 tokens.
  *
  * Errors: INVALID_INPUT.
  */
@@ -810,7 +814,7 @@ SllmStatus sllm_options_set_dry_allowed_length(SllmOptions *options,
                                                size_t dry_allowed_length);
 
 /**
- * Let no so many tokens come twice in the same order; 1 or more.
+ * Never repeat a sequence of this many tokens; 1 or more.
  *
  * Errors: INVALID_INPUT.
  */
@@ -820,12 +824,12 @@ SllmStatus sllm_options_set_no_repeat_ngram(SllmOptions *options,
 /**
  * Set the seed of the first session; each later one has the next number.
  *
- * Default: another one each time; SllmResult tells it.
+ * Default: a new random seed each time; SllmResult has it.
  */
 SllmStatus sllm_options_set_seed(SllmOptions *options, uint64_t seed);
 
 /**
- * Add a text to end before; 16 of them at most.
+ * Add a stop text, before which a generation ends; at most 16.
  *
  * Errors: INVALID_INPUT for an empty text, one that continues after the end
  * of a sentence, and one too many.
@@ -833,9 +837,10 @@ SllmStatus sllm_options_set_seed(SllmOptions *options, uint64_t seed);
 SllmStatus sllm_options_add_stop(SllmOptions *options, const char *stop);
 
 /**
- * Decode each sentence so many times, and take the likeliest; 1 to 256.
+ * Decode each sentence best_of times and keep the likeliest; 1 to 256.
  *
- * Its text is given out when it is chosen. Above 1 the temperature must be above 0. Default: 1.
+ * Its text is emitted once it is chosen. Above 1, the temperature must be
+ * above 0. Default: 1.
  *
  * Errors: INVALID_INPUT.
  */
@@ -843,14 +848,14 @@ SllmStatus sllm_options_set_best_of(SllmOptions *options,
                                     size_t best_of);
 
 /**
- * Continue where the model predicts the end of the text; default: false.
+ * Ignore a predicted end of the text, and continue; default: false.
  */
 SllmStatus sllm_options_set_ignore_eos(SllmOptions *options, bool ignore_eos);
 
 /**
- * Let no whole sentence of the context come again.
+ * Do not repeat a whole sentence of the context.
  *
- * Default: as the bundle says, else true where tokens are drawn.
+ * Default: as the bundle says, else true above temperature 0.
  */
 SllmStatus sllm_options_set_avoid_repeats(SllmOptions *options,
                                           bool avoid_repeats);
@@ -858,16 +863,16 @@ SllmStatus sllm_options_set_avoid_repeats(SllmOptions *options,
 /**
  * End a generation after this time, in seconds; default: no limit.
  *
- * The sentence that is not complete then is dropped.
+ * The unfinished sentence is dropped.
  *
  * Errors: INVALID_INPUT for a negative number, NaN or infinity.
  */
 SllmStatus sllm_options_set_time_limit(SllmOptions *options, double time_limit);
 
 /**
- * Set what a full context does: "stop" (default) or "drop_oldest".
+ * Set what to do when the context is full: "stop" (default) or "drop_oldest".
  *
- * "drop_oldest" forgets the oldest quarter of the sentences.
+ * "drop_oldest" drops the oldest quarter of the sentences.
  *
  * Errors: INVALID_INPUT for another name.
  */
@@ -923,9 +928,9 @@ void sllm_session_free(SllmSession *session);
 /**
  * Cut a text into sentences and append them.
  *
- * The end of the text is the end of a sentence.
+ * The end of the text ends a sentence.
  *
- * cancel: ends it when cancelled; NULL for none.
+ * cancel: stops the call when cancelled; NULL for none.
  * appended: gets what was appended; NULL is allowed.
  *
  * Errors: TOO_LONG if the text does not fit, CANCELLED, INVALID_INPUT,
@@ -937,24 +942,24 @@ SllmStatus sllm_session_append(SllmSession *session,
                                SllmAppended *appended);
 
 /**
- * Make a session of its own with the same context.
+ * Make a separate session with the same context.
  *
  * out: a session to free with sllm_session_free.
  */
 SllmStatus sllm_session_fork(const SllmSession *session, SllmSession **out);
 
 /**
- * Forget the last sentences, all of them where there are fewer.
+ * Remove the last sentences, or all if there are fewer.
  */
 SllmStatus sllm_session_rewind(SllmSession *session, size_t sentences);
 
 /**
- * Forget the first sentences, all of them where there are fewer.
+ * Remove the first sentences, or all if there are fewer.
  */
 SllmStatus sllm_session_drop_oldest(SllmSession *session, size_t sentences);
 
 /**
- * Forget the whole context, and release its memory.
+ * Remove the whole context, and release its memory.
  */
 SllmStatus sllm_session_clear(SllmSession *session);
 
@@ -1003,7 +1008,7 @@ SllmStatus sllm_session_load(const SllmModel *model,
 SllmStatus sllm_session_to_bytes(const SllmSession *session, SllmBuffer **out);
 
 /**
- * Restore a session from what sllm_session_to_bytes gave.
+ * Restore a session from the bytes that sllm_session_to_bytes returned.
  *
  * data: bytes [length].
  * out: a session to free with sllm_session_free.
@@ -1024,8 +1029,8 @@ SllmStatus sllm_session_from_bytes(const SllmModel *model,
  * options: NULL for default values.
  * on_sentence, on_text: called on this thread; NULL is allowed.
  * user: given to the callbacks.
- * result: gets what came of it, also if the generation fails after it began;
- * NULL is allowed.
+ * result: gets the result, also if the generation fails after it began; NULL
+ * is allowed.
  *
  * Errors: INVALID_INPUT for an empty context, and for an option that the
  * model's kind does not have; BUSY, MODEL. A generation that is cancelled

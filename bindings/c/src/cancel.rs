@@ -7,7 +7,7 @@ use crate::{
     status::{SllmStatus, value},
 };
 
-/// Ends generations and sllm_session_append from elsewhere.
+/// Cancels generations and calls of sllm_session_append.
 ///
 /// Threads: may be used by several threads at once.
 pub struct SllmCancel(pub CancelHandle);
@@ -19,10 +19,10 @@ pub unsafe extern "C" fn sllm_cancel_new(out: *mut *mut SllmCancel) -> SllmStatu
     unsafe { make(out, || Ok(SllmCancel(CancelHandle::new()))) }
 }
 
-/// Cancel what was given this handle, now and later. NULL is allowed.
+/// Cancel all present and later work that uses this handle. NULL is allowed.
 ///
-/// A generation ends after the run of a graph that it is in. May be called
-/// from any thread, and in a signal handler: it stores one atomic flag.
+/// A generation ends after its current graph run. May be called from any
+/// thread, and in a signal handler: it stores one atomic flag.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_cancel(cancel: *const SllmCancel) {
     // SAFETY: the caller keeps to the rules of the header.
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn sllm_cancel(cancel: *const SllmCancel) {
     }
 }
 
-/// Whether it was cancelled; false for NULL.
+/// Whether the handle was cancelled; false for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_cancel_is_set(cancel: *const SllmCancel) -> bool {
     // SAFETY: the caller keeps to the rules of the header.

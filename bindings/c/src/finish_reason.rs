@@ -8,7 +8,7 @@ use sllm::FinishReason;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SllmFinishReason {
-    /// It ended with an error.
+    /// The generation ended with an error.
     Error = 0,
     /// The model predicted the end of the text.
     Stop = 1,

@@ -12,18 +12,18 @@ use crate::{
     status::{Failure, SllmStatus, run},
 };
 
-/// What came of the generation of a session.
+/// The result of the generation of a session.
 #[repr(C)]
 pub struct SllmResult {
     /// OK, or why it failed.
     pub status: SllmStatus,
-    /// Why it ended.
+    /// Why the generation ended.
     pub finish_reason: SllmFinishReason,
     /// Sentences that were generated.
     pub sentences: usize,
     /// Output tokens, ends of sentences included.
     pub tokens: usize,
-    /// The seed: that of the options, or the one that was drawn.
+    /// The seed: that of the options, or a random one.
     pub seed: u64,
 }
 
@@ -93,8 +93,8 @@ unsafe fn generate(
 /// options: NULL for default values.
 /// on_sentence, on_text: called on this thread; NULL is allowed.
 /// user: given to the callbacks.
-/// result: gets what came of it, also if the generation fails after it began;
-/// NULL is allowed.
+/// result: gets the result, also if the generation fails after it began; NULL
+/// is allowed.
 ///
 /// Errors: INVALID_INPUT for an empty context, and for an option that the
 /// model's kind does not have; BUSY, MODEL. A generation that is cancelled

@@ -106,10 +106,11 @@ pub unsafe extern "C" fn sllm_load_options_set_threads(
     }
 }
 
-/// Set the most runs of a graph at the same time, 1 to 64, for threads that share a model.
+/// Set the maximum number of runs of a graph at the same time, 1 to 64.
 ///
-/// Each holds the weights once more. There are no more than the processors allow, with the threads of
-/// a graph for each. Default: 1.
+/// For threads that share a model. Each run has its own copy of the weights.
+/// The number is capped so that each run has processors for all of its threads.
+/// Default: 1.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -163,7 +164,7 @@ pub unsafe extern "C" fn sllm_load_options_set_device(
     }
 }
 
-/// Set the most bytes of GPU memory that one graph may take, at least 1 MiB.
+/// Set the limit of GPU memory for each graph, in bytes, at least 1 MiB.
 ///
 /// For CUDA.
 ///
@@ -182,7 +183,7 @@ pub unsafe extern "C" fn sllm_load_options_set_memory_limit(
     }
 }
 
-/// Set the directory that keeps the engines of TensorRT.
+/// Set the directory that caches the engines of TensorRT.
 ///
 /// Errors: INVALID_INPUT for what is not a directory.
 #[unsafe(no_mangle)]
@@ -200,7 +201,7 @@ pub unsafe extern "C" fn sllm_load_options_set_engine_cache(
     }
 }
 
-/// Set the ONNX Runtime library or its folder, in place of searching it.
+/// Set the ONNX Runtime library or its folder, instead of searching for it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_load_options_set_onnxruntime(
     options: *mut SllmLoadOptions,

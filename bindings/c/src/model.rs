@@ -53,8 +53,8 @@ pub unsafe extern "C" fn sllm_model_free(model: *mut SllmModel) {
 ///
 /// The keys: name, kind ("sllm", "svae" or "opt"), path, variant, provider,
 /// threads, hidden_size, vocab_size, max_sentences, max_sentence_tokens,
-/// fingerprint, generation (the default options), warnings (what did not
-/// work as hoped while loading), onnxruntime (path, version, build).
+/// fingerprint, generation (the default options), warnings (from loading),
+/// onnxruntime (path, version, build).
 ///
 /// out: a buffer to free with sllm_buffer_free.
 #[unsafe(no_mangle)]
@@ -105,7 +105,7 @@ fn info(model: &sllm::Model) -> serde_json::Value {
     })
 }
 
-/// Numbers of a sentence vector; 0 for NULL.
+/// Length of a sentence vector; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_model_hidden_size(model: *const SllmModel) -> usize {
     // SAFETY: the caller keeps to the rules of the header.

@@ -13,7 +13,7 @@ use crate::{
     status::{Failure, SllmStatus, run},
 };
 
-/// How a context is continued. What is not set is as the bundle says.
+/// How a context is continued. Options not set have the bundle's values.
 ///
 /// Threads: changed by one thread while no other uses it. Several
 /// generations may read it at once.

@@ -96,15 +96,14 @@ pub unsafe fn with<T>(
     work(lease.session()?)
 }
 
-/// What sllm_session_append took of a text.
+/// What sllm_session_append added to the context.
 #[repr(C)]
 pub struct SllmAppended {
     /// Sentences that were added to the context.
     pub sentences: usize,
-    /// How many of them were cut short, as the bundle's segmentation has it.
+    /// How many of them were truncated by the bundle's segmentation.
     pub truncated: usize,
-    /// Bytes of the end of the text that were dropped, as the bundle's
-    /// segmentation has it.
+    /// Bytes at the end of the text that the bundle's segmentation dropped.
     pub dropped_bytes: usize,
 }
 
@@ -149,9 +148,9 @@ pub unsafe extern "C" fn sllm_session_free(session: *mut SllmSession) {
 
 /// Cut a text into sentences and append them.
 ///
-/// The end of the text is the end of a sentence.
+/// The end of the text ends a sentence.
 ///
-/// cancel: ends it when cancelled; NULL for none.
+/// cancel: stops the call when cancelled; NULL for none.
 /// appended: gets what was appended; NULL is allowed.
 ///
 /// Errors: TOO_LONG if the text does not fit, CANCELLED, INVALID_INPUT,
@@ -183,7 +182,7 @@ pub unsafe extern "C" fn sllm_session_append(
     })
 }
 
-/// Make a session of its own with the same context.
+/// Make a separate session with the same context.
 ///
 /// out: a session to free with sllm_session_free.
 #[unsafe(no_mangle)]
@@ -195,7 +194,7 @@ pub unsafe extern "C" fn sllm_session_fork(
     unsafe { make(out, || with(session, |session| Ok(session.fork()?.into()))) }
 }
 
-/// Forget the last sentences, all of them where there are fewer.
+/// Remove the last sentences, or all if there are fewer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_session_rewind(
     session: *mut SllmSession,
@@ -205,7 +204,7 @@ pub unsafe extern "C" fn sllm_session_rewind(
     run(|| unsafe { with(session, |session| Ok(session.rewind(sentences)?)) })
 }
 
-/// Forget the first sentences, all of them where there are fewer.
+/// Remove the first sentences, or all if there are fewer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_session_drop_oldest(
     session: *mut SllmSession,
@@ -215,7 +214,7 @@ pub unsafe extern "C" fn sllm_session_drop_oldest(
     run(|| unsafe { with(session, |session| Ok(session.drop_oldest(sentences)?)) })
 }
 
-/// Forget the whole context, and release its memory.
+/// Remove the whole context, and release its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_session_clear(session: *mut SllmSession) -> SllmStatus {
     // SAFETY: the caller keeps to the rules of the header.

@@ -64,7 +64,7 @@ pub unsafe extern "C" fn sllm_session_to_bytes(
     }
 }
 
-/// Restore a session from what sllm_session_to_bytes gave.
+/// Restore a session from the bytes that sllm_session_to_bytes returned.
 ///
 /// data: bytes [length].
 /// out: a session to free with sllm_session_free.

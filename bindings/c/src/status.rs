@@ -25,11 +25,11 @@ pub enum SllmStatus {
     TooLong = 3,
     /// A bundle, a snapshot or another file is missing or damaged, or of another version.
     InvalidFile = 4,
-    /// The model is of a kind, or a variant, that does not do this.
+    /// The model's kind or variant does not support this.
     Unsupported = 5,
     /// ONNX Runtime or an execution provider is missing, or does not start.
     Runtime = 6,
-    /// A graph failed, or gave what it must not give.
+    /// A graph failed, or its output is invalid.
     Model = 7,
     /// The work was cancelled.
     Cancelled = 8,

@@ -106,8 +106,8 @@ pub unsafe extern "C" fn sllm_model_decode(
 /// Encode texts, each as one sentence, and decode their vectors again.
 ///
 /// texts: strings [count].
-/// exact: memory for bool [count], gets whether the token ids of each text
-/// came back; NULL is allowed.
+/// exact: memory for bool [count], gets whether the token ids of each text were
+/// reconstructed; NULL is allowed.
 /// out: a list of the decoded texts, with the output tokens.
 ///
 /// Errors: INVALID_INPUT for an empty text, else as sllm_model_encode.

@@ -15,9 +15,9 @@ use crate::{
 
 /// The continuation of a session in progress: an iterator over its sentences.
 ///
-/// ``Session.generate`` makes one. The session is in use until the iterator ends: when it is read to
-/// its end, closed, dropped, interrupted or failed. Then the session holds all sentences that were
-/// generated whole.
+/// ``Session.generate`` makes one. The session is in use until the iterator is exhausted, closed or
+/// dropped, or ends with an error or an interrupt. The session then holds all sentences that were
+/// complete.
 #[pyclass(frozen, module = "sllm_ort")]
 pub struct Generation {
     slot: Slot,
@@ -179,7 +179,7 @@ impl Generation {
         }
     }
 
-    /// End the generation, after which the session can be used again.
+    /// End the generation, so that the session can be used again.
     fn close(&self) -> PyResult<()> {
         let mut progress = self.progress();
         match std::mem::replace(&mut progress.stage, Stage::Running) {
@@ -197,12 +197,12 @@ impl Generation {
         }
     }
 
-    /// End the generation from any thread, within one run of a graph.
+    /// End the generation, from any thread, after its current graph run.
     fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Why it ended; None while it has not, or if it ended with an error.
+    /// Why the generation ended; None while it is running, or after an error.
     ///
     /// ``stop``, ``max_sentences``, ``max_tokens``, ``context_full``, ``stop_text``, ``cancelled``
     /// or ``time_limit``.
@@ -211,7 +211,7 @@ impl Generation {
         self.progress().finish_reason.map(FinishReason::as_str)
     }
 
-    /// The seed: that of the keyword, or the one that was drawn.
+    /// The seed: that of the keyword, or a random one.
     #[getter]
     fn seed(&self) -> u64 {
         self.seed

@@ -19,10 +19,10 @@ use crate::{
     values, vectors, warnings,
 };
 
-/// A model: a bundle, loaded. It is immutable, and may be used from several threads at once.
+/// A loaded bundle. It is immutable, and may be used by several threads at once.
 ///
-/// The library of the installed package ``onnxruntime`` (or ``onnxruntime-gpu``) is loaded with the
-/// first model, or the one that ``ORT_DYLIB_PATH`` or ``onnxruntime`` names.
+/// The first model loads ONNX Runtime: the library that ``onnxruntime`` or ``ORT_DYLIB_PATH``
+/// names, else that of the installed package ``onnxruntime`` (or ``onnxruntime-gpu``).
 #[pyclass(frozen, module = "sllm_ort")]
 pub struct Model {
     loaded: sllm_ort::Model,
@@ -94,8 +94,8 @@ impl Model {
 
     /// Continue several contexts in the same runs of the graphs. Each is a prompt or a session.
     ///
-    /// The keywords are those of ``Session.generate``, without ``on_text``. The first context has the
-    /// seed, each later one the next number.
+    /// The keywords are those of ``Session.generate``, without ``on_text``. The first context uses
+    /// the seed, each later one the next number.
     #[pyo3(
         signature = (contexts, **options),
         text_signature = "($self, contexts, *, max_sentences=16, max_tokens=None, temperature=None, guidance_scale=None, top_k=None, top_p=None, min_p=None, repetition_penalty=None, dry_multiplier=None, dry_base=None, dry_allowed_length=None, no_repeat_ngram=None, seed=None, stop=None, best_of=1, ignore_eos=False, avoid_repeats=None, time_limit=None, overflow='stop', log_probabilities=False)"
@@ -208,7 +208,7 @@ impl Model {
         self.loaded.provider().name()
     }
 
-    /// Numbers of a sentence vector.
+    /// Length of a sentence vector.
     #[getter]
     fn hidden_size(&self) -> usize {
         self.loaded.config().hidden_size
@@ -220,19 +220,19 @@ impl Model {
         self.loaded.threads()
     }
 
-    /// Runs of a graph that are possible at the same time.
+    /// Maximum number of runs of a graph at the same time.
     #[getter]
     fn parallel_runs(&self) -> usize {
         self.loaded.parallel_runs()
     }
 
-    /// A hash of all that the output depends on but the variant.
+    /// A hash of all that the output depends on, except the variant.
     #[getter]
     fn fingerprint(&self) -> String {
         self.loaded.fingerprint()
     }
 
-    /// Path and options, from which the model is loaded again.
+    /// Path and options, from which unpickling loads the model again.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let load = py.import("sllm_ort._sllm_ort")?.getattr("unpickle_model")?;
         let arguments = (&self.path, self.options.bind(py)).into_pyobject(py)?;

@@ -66,7 +66,7 @@ impl Session {
         Ok(Self::new(model.unbind(), session.map_err(exception)?))
     }
 
-    /// Restore a session from what ``to_bytes`` gave with the same model.
+    /// Restore a session from bytes that ``to_bytes`` returned with the same model.
     #[staticmethod]
     fn from_bytes(py: Python<'_>, model: Bound<'_, Model>, data: &[u8]) -> PyResult<Self> {
         let loaded = model.get().loaded();
@@ -85,7 +85,7 @@ impl Session {
 
     /// Continue the context: an iterator over its new sentences.
     ///
-    /// A keyword that is None, as most are by default, has the value of the model's bundle.
+    /// A keyword that is None, the default of most, has the value of the model's bundle.
     /// ``on_text`` is called with each piece of text as it is decoded.
     #[pyo3(
         signature = (**options),
@@ -101,25 +101,25 @@ impl Session {
         Generation::start(self.slot.take()?, keywords)
     }
 
-    /// A session of its own with the same context.
+    /// A separate session with the same context.
     fn fork(&self, py: Python<'_>) -> PyResult<Self> {
         let session = self.work(py, |session| session.fork())?;
         Ok(Self::new(self.model.clone_ref(py), session))
     }
 
-    /// Forget the last sentences, all of them where there are fewer.
+    /// Remove the last sentences, or all if there are fewer.
     #[pyo3(signature = (sentences = Count(1)), text_signature = "($self, sentences=1)")]
     fn rewind(&self, py: Python<'_>, sentences: Count) -> PyResult<()> {
         self.work(py, |session| session.rewind(sentences.0))
     }
 
-    /// Forget the first sentences, all of them where there are fewer.
+    /// Remove the first sentences, or all if there are fewer.
     #[pyo3(signature = (sentences = Count(1)), text_signature = "($self, sentences=1)")]
     fn drop_oldest(&self, py: Python<'_>, sentences: Count) -> PyResult<()> {
         self.work(py, |session| session.drop_oldest(sentences.0))
     }
 
-    /// Forget the whole context, and release its memory.
+    /// Remove the whole context, and release its memory.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         self.work(py, sllm_ort::Session::clear)
     }
@@ -153,7 +153,7 @@ impl Session {
         self.look(|session| session.sentences().map(str::to_owned).collect())
     }
 
-    /// How many tokens the context has.
+    /// Number of tokens of the context.
     #[getter]
     fn tokens(&self) -> PyResult<usize> {
         self.look(sllm_ort::Session::tokens)

@@ -1,4 +1,4 @@
-//! What one bundle takes of memory: measured in a process that does nothing else.
+//! Memory of one bundle, measured in a process that does nothing else.
 
 use std::{
     env,

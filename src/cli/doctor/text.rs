@@ -1,5 +1,5 @@
-//! The findings for people: the verdict first, each finding whole, 80 columns at most where words
-//! are no longer.
+//! Findings as plain text: the verdict first, then each finding, wrapped at 80 columns. Long words
+//! are not cut.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What is no text, and what is said of one.
+//! Checks of texts, and warnings about them.
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,4 @@
-//! The prompt of `run` becomes part of a session.
+//! Appending the prompt of `run` to a session.
 
 use anyhow::bail;
 use sllm_ort::{Appended, Error, Session};

@@ -1,4 +1,4 @@
-//! What is said of the end of a text.
+//! Remarks on why a continuation ended.
 
 use sllm_ort::{FinishReason, config::ModelKind};
 
@@ -12,7 +12,9 @@ pub fn remark(reason: FinishReason, nothing: bool, kind: ModelKind) -> Option<&'
             "the context is full, so that the text ends here; --when-full drop-oldest drops \
              its oldest sentences instead"
         }
-        FinishReason::StopText if nothing => "nothing is generated: a text of --stop comes at once",
+        FinishReason::StopText if nothing => {
+            "nothing is generated: the continuation begins with a text of --stop"
+        }
         FinishReason::Stop if nothing => {
             "nothing is generated: the model ends the text here; --ignore-stop continues it"
         }

@@ -1,4 +1,4 @@
-//! What `run` tells of a continuation when it is over.
+//! What `run` reports at the end of a continuation.
 
 use serde_json::{Value, json};
 use sllm_ort::{FinishReason, SamplingOptions, Session};

@@ -1,4 +1,4 @@
-//! Reading a context, of which nothing is trusted.
+//! Reading a snapshot. Nothing in the file is trusted.
 
 use std::{path::Path, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Writing a context.
+//! Writing a snapshot.
 
 use std::{borrow::Cow, collections::HashMap, path::Path};
 

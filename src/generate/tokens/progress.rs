@@ -1,4 +1,4 @@
-//! How far the continuation of a token-level context is.
+//! Progress of a token-level continuation.
 
 use crate::{
     context::TokenContext,

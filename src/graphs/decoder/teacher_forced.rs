@@ -1,4 +1,4 @@
-//! Whole sentences under the decoder, all tokens in one run.
+//! Teacher forcing: the decoder on whole sentences, all tokens in one run.
 
 use super::Decoder;
 use crate::{

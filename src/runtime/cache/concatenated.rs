@@ -1,4 +1,4 @@
-//! Caches of graphs of standard operators, which return them longer than they were.
+//! Caches of graphs of standard operators, which return the cache concatenated with new positions.
 
 use ort::{
     session::SessionOutputs,

@@ -1,4 +1,4 @@
-//! Caches with room to grow, which stay where they are.
+//! Caches with room to grow, updated in place.
 
 use ort::{session::SessionOutputs, value::DynTensor};
 

@@ -1,4 +1,4 @@
-//! How the caches of a graph are made: their sizes, numbers and memory.
+//! Layout of a graph's caches: sizes, element type and memory.
 
 use ort::value::TensorElementType;
 

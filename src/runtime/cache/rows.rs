@@ -1,4 +1,4 @@
-//! Copying rows from cache to cache, whatever numbers they are made of.
+//! Copying rows from cache to cache, for every element type.
 
 use std::{borrow::Cow, fmt::Debug};
 

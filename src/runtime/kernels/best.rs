@@ -1,4 +1,4 @@
-//! The best tokens of one vector, while all are looked at, in several parts at once.
+//! The best tokens of one vector, selected in several parts at once.
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 

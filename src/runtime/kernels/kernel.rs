@@ -18,22 +18,22 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// What multiplies with weights of 4 and 8 bits on the processor, and ranks large vocabularies.
+/// Kernel that multiplies 4-bit and 8-bit weights on the CPU and ranks large vocabularies.
 ///
-/// It is for weights of 4 bits in blocks of 64 or 128, and of 8 bits in blocks of 16 or 128. A graph without
-/// them has no use for it.
+/// It supports 4-bit weights in blocks of 64 or 128, and 8-bit weights in blocks of 16 or 128. A
+/// graph without such weights does not use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MatMulKernel {
-    /// ONNX Runtime itself, by the nodes of the graph.
+    /// ONNX Runtime's own operators.
     OnnxRuntime,
-    /// With instructions that every processor has.
+    /// Instructions that every processor has.
     Plain,
-    /// With NEON's dot products of bytes (64-bit ARM).
+    /// NEON's dot-product instructions (64-bit ARM).
     NeonDotprod,
-    /// With AVX2 (x86-64).
+    /// AVX2 (x86-64).
     Avx2,
-    /// With AVX-512 VNNI (x86-64).
+    /// AVX-512 VNNI (x86-64).
     Avx512Vnni,
 }
 
@@ -47,8 +47,8 @@ impl MatMulKernel {
         Self::Avx512Vnni,
     ];
 
-    /// The fastest one that this processor has the instructions for. That of ARM was never timed on
-    /// such a processor: it is taken only where it is asked for.
+    /// The fastest kernel that this processor supports. The ARM kernel was never timed on an ARM
+    /// processor, so it is used only on request.
     #[must_use]
     pub fn fastest() -> Self {
         match Self::ALL.into_iter().rfind(|kernel| kernel.is_available()) {
@@ -58,7 +58,7 @@ impl MatMulKernel {
         }
     }
 
-    /// Whether this processor has the instructions.
+    /// Whether this processor supports the kernel.
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! As much of an ONNX graph as it takes to find products in it and to replace them.
+//! A minimal ONNX parser: enough to find products in a graph and to replace them.
 //!
 //! Field numbers are those of onnx.proto, which never change.
 

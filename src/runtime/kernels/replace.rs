@@ -1,4 +1,4 @@
-//! Puts operators of ours in the place of nodes of a graph, and takes their weights out of it.
+//! Replaces nodes of a graph with custom operators, and takes their weights out of the graph.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What a graph with operators of ours and these operators know of each other.
+//! Data that a graph with custom operators and these operators share.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Whether a file can be a library for this machine, seen before the system's loader maps it: a
-//! library that is cut short would end the process with a signal.
+//! Check whether a file is a library for this machine, before the system's loader maps it: a
+//! truncated library would end the process with a signal.
 
 use std::{
     fs::File,

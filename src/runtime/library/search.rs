@@ -114,8 +114,8 @@ fn site_packages(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .map(|version| version.join("site-packages"))
 }
 
-/// This program's folder among the user's data: `$XDG_DATA_HOME/sllm-ort`, or the system's usual
-/// place.
+/// This program's folder in the user's data directory: `$XDG_DATA_HOME/sllm-ort`, or the system's
+/// usual place.
 #[must_use]
 pub fn data_folder() -> Option<PathBuf> {
     let variable = |name: &str| {

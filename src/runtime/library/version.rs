@@ -1,4 +1,4 @@
-//! The version of the loaded library, which `ort` reads and does not give out.
+//! The version of the loaded library, which `ort` reads but does not expose.
 
 use std::{ffi::CStr, path::Path};
 

@@ -59,7 +59,7 @@ pub struct DecodedSentence {
     tag = "Sentences",
     request_body = DecodeRequest,
     responses(
-        (status = 200, body = Decoded, description = "A sentence of each vector"),
+        (status = 200, body = Decoded, description = "One sentence per vector"),
         Refusals,
     )
 )]
@@ -193,7 +193,7 @@ pub struct Similarity {
     tag = "Sentences",
     request_body = SimilarityRequest,
     responses(
-        (status = 200, body = Similarity, description = "A row for each text"),
+        (status = 200, body = Similarity, description = "One row per text"),
         Refusals,
     )
 )]

@@ -1,4 +1,4 @@
-//! What is told of a session.
+//! Description of a session.
 
 use serde::Serialize;
 use sllm_ort::{Appended, Session};
@@ -10,7 +10,7 @@ use super::super::{
     store::{Description, Origin},
 };
 
-/// A session as it is.
+/// The state of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionInfo {
     id: String,
@@ -25,19 +25,20 @@ pub struct SessionInfo {
     remaining: usize,
     /// Memory of its KV cache.
     memory_bytes: usize,
-    /// Seconds after its last use in which it is forgotten.
+    /// Seconds after its last use until it is deleted.
     ttl: u64,
-    /// Another request uses the session, which is told as it was before.
+    /// Whether another request uses the session; the other fields are then those before that
+    /// request.
     pub(super) busy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) appended: Option<AppendedInfo>,
 }
 
-/// What was taken of a text.
+/// What was appended from a text.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AppendedInfo {
     sentences: usize,
-    /// Sentences that were cut short.
+    /// Sentences that were truncated.
     truncated: usize,
     /// The end of the text that the model drops; mostly empty.
     dropped: String,

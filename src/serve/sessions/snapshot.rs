@@ -50,7 +50,7 @@ pub async fn snapshot(State(app): State<Arc<App>>, Name(id): Name) -> Result<Res
     Ok((headers, Bytes::from(bytes)).into_response())
 }
 
-/// Whose snapshot it is.
+/// The model of the snapshot.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RestoreQuery {

@@ -20,7 +20,7 @@ pub unsafe extern "C" fn sllm_options_new(out: *mut *mut SllmOptions) -> SllmSta
     unsafe { make(out, || Ok(SllmOptions::default())) }
 }
 
-/// Set the most new sentences; default: 16.
+/// Set the maximum number of new sentences; default: 16.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_options_set_max_sentences(
     options: *mut SllmOptions,
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn sllm_options_set_max_sentences(
     }
 }
 
-/// Set the most output tokens, ends of sentences included.
+/// Set the maximum number of output tokens, ends of sentences included.
 ///
 /// The sentence that reaches the limit is cut there. Default: no limit.
 #[unsafe(no_mangle)]
@@ -62,8 +62,10 @@ pub unsafe extern "C" fn sllm_options_set_temperature(
     unsafe { set_sampling(options, |sampling| sampling.temperature = Some(temperature)) }
 }
 
-/// Keep closer to the context (classifier-free guidance); 1 (none) to 10. Each sentence is decoded
-/// twice. Only in kind sllm, and for models that are trained for it.
+/// Set the scale of classifier-free guidance, 1 (none) to 10.
+///
+/// Above 1, sentences keep closer to the context, and each is decoded twice.
+/// Only in kind "sllm", for models that are trained for it.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -79,7 +81,7 @@ pub unsafe extern "C" fn sllm_options_set_guidance_scale(
     }
 }
 
-/// Draw from the top_k best tokens only; 1 or more.
+/// Sample from the top_k best tokens only; 1 or more.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -91,7 +93,8 @@ pub unsafe extern "C" fn sllm_options_set_top_k(
     unsafe { set_sampling(options, |sampling| sampling.top_k = Some(top_k)) }
 }
 
-/// Draw from the fewest tokens with this probability; above 0 to 1 (all).
+/// Sample from the fewest best tokens whose total probability reaches top_p;
+/// above 0 to 1 (all).
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -103,7 +106,8 @@ pub unsafe extern "C" fn sllm_options_set_top_p(
     unsafe { set_sampling(options, |sampling| sampling.top_p = Some(top_p)) }
 }
 
-/// Draw from tokens with this part of the best one's probability; 0 to 1.
+/// Sample only from tokens with at least min_p times the best one's
+/// probability; 0 (all) to 1.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -115,7 +119,7 @@ pub unsafe extern "C" fn sllm_options_set_min_p(
     unsafe { set_sampling(options, |sampling| sampling.min_p = Some(min_p)) }
 }
 
-/// Set the penalty of the last 64 tokens, 1 (none) to 10.
+/// Set the repetition penalty on the last 64 tokens, 1 (none) to 10.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -131,7 +135,7 @@ pub unsafe extern "C" fn sllm_options_set_repetition_penalty(
     }
 }
 
-/// Set the penalty of repeating a sequence of tokens (DRY), 0 (none) to 10.
+/// Set the multiplier of DRY, a penalty on repeated sequences; 0 (none) to 10.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -147,7 +151,7 @@ pub unsafe extern "C" fn sllm_options_set_dry_multiplier(
     }
 }
 
-/// Set by how much DRY's penalty grows with each token of the sequence, 1 to 10.
+/// Set the base of DRY: the penalty's growth factor per token, 1 to 10.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -159,7 +163,7 @@ pub unsafe extern "C" fn sllm_options_set_dry_base(
     unsafe { set_sampling(options, |sampling| sampling.dry_base = Some(dry_base)) }
 }
 
-/// Set the shortest sequence for DRY, 1 to 50 tokens.
+/// Set the shortest sequence that DRY penalizes, 1 to 50 tokens.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -175,7 +179,7 @@ pub unsafe extern "C" fn sllm_options_set_dry_allowed_length(
     }
 }
 
-/// Let no so many tokens come twice in the same order; 1 or more.
+/// Never repeat a sequence of this many tokens; 1 or more.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -193,7 +197,7 @@ pub unsafe extern "C" fn sllm_options_set_no_repeat_ngram(
 
 /// Set the seed of the first session; each later one has the next number.
 ///
-/// Default: another one each time; SllmResult tells it.
+/// Default: a new random seed each time; SllmResult has it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_options_set_seed(options: *mut SllmOptions, seed: u64) -> SllmStatus {
     // SAFETY: the caller keeps to the rules of the header.
@@ -205,7 +209,7 @@ pub unsafe extern "C" fn sllm_options_set_seed(options: *mut SllmOptions, seed: 
     }
 }
 
-/// Add a text to end before; 16 of them at most.
+/// Add a stop text, before which a generation ends; at most 16.
 ///
 /// Errors: INVALID_INPUT for an empty text, one that continues after the end
 /// of a sentence, and one too many.
@@ -223,9 +227,10 @@ pub unsafe extern "C" fn sllm_options_add_stop(
     }
 }
 
-/// Decode each sentence so many times, and take the likeliest; 1 to 256.
+/// Decode each sentence best_of times and keep the likeliest; 1 to 256.
 ///
-/// Its text is given out when it is chosen. Above 1 the temperature must be above 0. Default: 1.
+/// Its text is emitted once it is chosen. Above 1, the temperature must be
+/// above 0. Default: 1.
 ///
 /// Errors: INVALID_INPUT.
 #[unsafe(no_mangle)]
@@ -237,7 +242,7 @@ pub unsafe extern "C" fn sllm_options_set_best_of(
     unsafe { set_generate(options, |generate| Ok(generate.with_best_of(best_of)?)) }
 }
 
-/// Continue where the model predicts the end of the text; default: false.
+/// Ignore a predicted end of the text, and continue; default: false.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_options_set_ignore_eos(
     options: *mut SllmOptions,
@@ -247,9 +252,9 @@ pub unsafe extern "C" fn sllm_options_set_ignore_eos(
     unsafe { set_generate(options, |generate| Ok(generate.with_ignore_eos(ignore_eos))) }
 }
 
-/// Let no whole sentence of the context come again.
+/// Do not repeat a whole sentence of the context.
 ///
-/// Default: as the bundle says, else true where tokens are drawn.
+/// Default: as the bundle says, else true above temperature 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_options_set_avoid_repeats(
     options: *mut SllmOptions,
@@ -265,7 +270,7 @@ pub unsafe extern "C" fn sllm_options_set_avoid_repeats(
 
 /// End a generation after this time, in seconds; default: no limit.
 ///
-/// The sentence that is not complete then is dropped.
+/// The unfinished sentence is dropped.
 ///
 /// Errors: INVALID_INPUT for a negative number, NaN or infinity.
 #[unsafe(no_mangle)]
@@ -282,9 +287,9 @@ pub unsafe extern "C" fn sllm_options_set_time_limit(
     }
 }
 
-/// Set what a full context does: "stop" (default) or "drop_oldest".
+/// Set what to do when the context is full: "stop" (default) or "drop_oldest".
 ///
-/// "drop_oldest" forgets the oldest quarter of the sentences.
+/// "drop_oldest" drops the oldest quarter of the sentences.
 ///
 /// Errors: INVALID_INPUT for another name.
 #[unsafe(no_mangle)]

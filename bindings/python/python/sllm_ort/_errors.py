@@ -10,7 +10,7 @@ class Error(Exception):
 
 
 class ArgumentError(Error, ValueError):
-    """An argument is out of range, or of no use with this model."""
+    """An argument is out of range, or not supported by this model."""
 
 
 class ContextFullError(ArgumentError):

@@ -16,10 +16,10 @@ __version__: str
 
 @final
 class Model:
-    """A model: a bundle, loaded. It is immutable, and may be used from several threads at once.
+    """A loaded bundle. It is immutable, and may be used by several threads at once.
 
-    The library of the installed package ``onnxruntime`` (or ``onnxruntime-gpu``) is loaded with the
-    first model, or the one that ``ORT_DYLIB_PATH`` or ``onnxruntime`` names.
+    The first model loads ONNX Runtime: the library that ``onnxruntime`` or ``ORT_DYLIB_PATH``
+    names, else that of the installed package ``onnxruntime`` (or ``onnxruntime-gpu``).
     """
 
     def __new__(
@@ -53,16 +53,16 @@ class Model:
         """The name of the execution provider in use."""
     @property
     def hidden_size(self) -> int:
-        """Numbers of a sentence vector."""
+        """Length of a sentence vector."""
     @property
     def threads(self) -> int:
         """Threads that work on one graph."""
     @property
     def parallel_runs(self) -> int:
-        """Runs of a graph that are possible at the same time."""
+        """Maximum number of runs of a graph at the same time."""
     @property
     def fingerprint(self) -> str:
-        """A hash of all that the output depends on but the variant."""
+        """A hash of all that the output depends on, except the variant."""
     def session(self, prompt: str | None = None) -> Session:
         """A session with this prompt, or an empty one."""
     def generate_batch(
@@ -92,7 +92,7 @@ class Model:
     ) -> list[Continuation]:
         """Continue several contexts in the same runs of the graphs. Each is a prompt or a session.
 
-        The keywords are those of ``Session.generate``, without ``on_text``. The first context has
+        The keywords are those of ``Session.generate``, without ``on_text``. The first context uses
         the seed, each later one the next number.
         """
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -108,7 +108,7 @@ class Model:
     def segment(self, text: str) -> list[TextSentence]:
         """Cut a text into sentences as the model takes them."""
     def __reduce__(self) -> tuple[Any, ...]:
-        """Path and options, from which the model is loaded again."""
+        """Path and options, from which unpickling loads the model again."""
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, _memo: object) -> Self: ...
 
@@ -125,7 +125,7 @@ class Session:
         """Restore a session from a file that ``save`` wrote with the same model."""
     @staticmethod
     def from_bytes(model: Model, data: bytes) -> Session:
-        """Restore a session from what ``to_bytes`` gave with the same model."""
+        """Restore a session from bytes that ``to_bytes`` returned with the same model."""
     @property
     def model(self) -> Model:
         """The model."""
@@ -137,7 +137,7 @@ class Session:
         """The texts of the sentences of the context."""
     @property
     def tokens(self) -> int:
-        """How many tokens the context has."""
+        """Number of tokens of the context."""
     @property
     def remaining(self) -> int:
         """How many more sentences (in kind ``opt`` tokens) the context can hold."""
@@ -176,17 +176,17 @@ class Session:
     ) -> Generation:
         """Continue the context: an iterator over its new sentences.
 
-        A keyword that is None, as most are by default, has the value of the model's bundle.
+        A keyword that is None, the default of most, has the value of the model's bundle.
         ``on_text`` is called with each piece of text as it is decoded.
         """
     def fork(self) -> Session:
-        """A session of its own with the same context."""
+        """A separate session with the same context."""
     def rewind(self, sentences: int = 1) -> None:
-        """Forget the last sentences, all of them where there are fewer."""
+        """Remove the last sentences, or all if there are fewer."""
     def drop_oldest(self, sentences: int = 1) -> None:
-        """Forget the first sentences, all of them where there are fewer."""
+        """Remove the first sentences, or all if there are fewer."""
     def clear(self) -> None:
-        """Forget the whole context, and release its memory."""
+        """Remove the whole context, and release its memory."""
     def save(self, path: str | PathLike[str]) -> None:
         """Write the session to a file, whole or not at all."""
     def to_bytes(self) -> bytes:
@@ -197,25 +197,25 @@ class Session:
 class Generation(Iterator[Sentence]):
     """The continuation of a session in progress: an iterator over its sentences.
 
-    ``Session.generate`` makes one. The session is in use until the iterator ends: when it is read
-    to its end, closed, dropped, interrupted or failed. Then the session holds all sentences that
-    were generated whole.
+    ``Session.generate`` makes one. The session is in use until the iterator is exhausted, closed or
+    dropped, or ends with an error or an interrupt. The session then holds all sentences that were
+    complete.
     """
 
     @property
     def finish_reason(self) -> str | None:
-        """Why it ended; None while it has not, or if it ended with an error.
+        """Why the generation ended; None while it is running, or after an error.
 
         ``stop``, ``max_sentences``, ``max_tokens``, ``context_full``, ``stop_text``, ``cancelled``
         or ``time_limit``.
         """
     @property
     def seed(self) -> int:
-        """The seed: that of the keyword, or the one that was drawn."""
+        """The seed: that of the keyword, or a random one."""
     def close(self) -> None:
-        """End the generation, after which the session can be used again."""
+        """End the generation, so that the session can be used again."""
     def cancel(self) -> None:
-        """End the generation from any thread, within one run of a graph."""
+        """End the generation, from any thread, after its current graph run."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> Sentence: ...
     def __enter__(self) -> Self: ...

@@ -1,4 +1,4 @@
-"""What the methods return."""
+"""Values that the methods return."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What `Session.append` took of a text."""
+    """What `Session.append` added to the context."""
 
     sentences: int
     """Sentences that were added to the context."""
     truncated: int
-    """How many of them were cut short, as the bundle's segmentation has it."""
+    """How many of them were truncated by the bundle's segmentation."""
     dropped: str
-    """The end of the text that was dropped, as the bundle's segmentation has it; else empty."""
+    """The end of the text, if the bundle's segmentation dropped it; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Reconstruction:
     output_ids: list[int]
     """The output tokens: without bos, with eos if it was generated."""
     exact: bool
-    """Whether the output tokens are the input's, and then eos."""
+    """Whether the output tokens are the input tokens followed by eos."""
 
 
 @dataclass(frozen=True, slots=True)
