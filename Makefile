@@ -28,7 +28,7 @@ run: build ## Build, and tell a story with the shipped model
 build: runtime ## Build the release binary
 	cargo build --release --locked
 
-test: lint rust-test embedding export-test python-test c-test serve-test ## All checks and tests (fast)
+test: lint rust-test doc embedding export-test python-test c-test serve-test ## All checks and tests (fast)
 
 lint: need-cargo ## Formatting and clippy
 	cargo fmt --check

@@ -56,7 +56,7 @@ impl Bench {
     ///
     /// # Errors
     /// Those of [`Model::load`]; [`Error::InvalidOption`](crate::Error::InvalidOption) if prompt
-    /// and continuation do not fit the model; [`Error::Graph`].
+    /// and continuation do not fit the model; [`Error::Graph`](crate::Error::Graph).
     pub fn load(
         dir: impl AsRef<Path>,
         load_options: LoadOptions,
@@ -98,7 +98,7 @@ impl Bench {
     /// Measure one more round.
     ///
     /// # Errors
-    /// [`Error::Graph`].
+    /// [`Error::Graph`](crate::Error::Graph).
     pub fn round(&mut self) -> Result<()> {
         self.rounds.push(self.workload.round(&self.model)?);
         Ok(())

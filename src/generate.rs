@@ -69,7 +69,7 @@ pub enum FinishReason {
     ContextFull,
     /// A stop text was generated.
     StopText,
-    /// Its [`CancelHandle`] was cancelled.
+    /// Its [`CancelHandle`](crate::CancelHandle) was cancelled.
     Cancelled,
     /// Its time limit has passed.
     TimeLimit,

@@ -1,5 +1,9 @@
 //! Logits of the next token.
 
+mod softmax;
+
+pub(crate) use softmax::sum_of_weights;
+
 /// The part of the best token's probability that a token must have to be chosen where sentences are
 /// guided: the constraint of contrastive decoding (arXiv 2210.15097).
 pub(crate) const PLAUSIBLE: f32 = 0.1;
@@ -62,10 +66,24 @@ impl Logits {
     }
 
     /// Classifier-free guidance: lead each logit away from that of the same token without a context,
-    /// of which dense logits are given. Tokens with less than [`PLAUSIBLE`] of the best one's
-    /// probability are masked: of what is unlikely either way the difference means nothing.
-    pub(crate) fn guide(&mut self, without_context: &Self, scale: f32) {
+    /// of which dense logits are given.
+    ///
+    /// The context does not make a token more likely that the `sentence` already has: a vector says
+    /// which words a sentence has, not how often, so that guidance would repeat them ("the bird and
+    /// the bird"). Tokens with less than [`PLAUSIBLE`] of the best one's probability are masked: of
+    /// what is unlikely either way the difference means nothing.
+    pub(crate) fn guide(&mut self, without_context: &Self, scale: f32, sentence: &[u32]) {
         debug_assert!(without_context.ids.is_empty());
+        if !sentence.is_empty() {
+            // As probabilities they can be compared. Of top k logits the sum is nearly that of all.
+            let shift = log_sum_exp(&self.values) - log_sum_exp(&without_context.values);
+            for &id in sentence {
+                let without = without_context.values.get(id as usize);
+                if let (Some(logit), Some(without)) = (self.logit_mut(id), without) {
+                    *logit = logit.min(without + shift);
+                }
+            }
+        }
         let least = largest(&self.values) + PLAUSIBLE.ln();
         for (place, value) in self.values.iter_mut().enumerate() {
             let id = self.ids.get(place).map_or(place, |&id| id as usize);
@@ -134,6 +152,12 @@ impl Logits {
     }
 }
 
+/// The logarithm of the sum of exponentials.
+fn log_sum_exp(logits: &[f32]) -> f32 {
+    let most = largest(logits);
+    most + sum_of_weights(logits, most, 1.0).ln() as f32
+}
+
 /// The place of the largest number, the first of several that are equal; 0 if there is none.
 pub(crate) fn best_of(numbers: &[f32]) -> usize {
     let most = largest(numbers);
@@ -176,6 +200,27 @@ mod tests {
         assert_eq!(best.logit_mut(3), Some(&mut 1.0));
         assert_eq!(best.logit_mut(0), None);
         assert_eq!(best.iter().collect::<Vec<_>>(), [(40, 2.0), (3, 1.0)]);
+    }
+
+    /// Tokens that the sentence has get no more than their probability without a context; the
+    /// others are led away from it.
+    #[test]
+    fn guidance_repeats_no_token() {
+        let context = [3.0, 2.5, 0.0, 2.0];
+        let without = [1.0, 1.0, 1.0, 4.0].map(|logit| logit + 10.0);
+        let guided = |sentence: &[u32]| {
+            let mut logits = Logits::dense(context.to_vec());
+            logits.guide(&Logits::dense(without.to_vec()), 1.5, sentence);
+            logits
+        };
+        let unlikely = f32::NEG_INFINITY;
+        assert_eq!(guided(&[]).values(), [-1.0, -1.75, unlikely, -4.0]);
+        // The context makes token 0 more likely, and token 3 less.
+        let repeated = guided(&[0, 3]);
+        assert_eq!(repeated.values()[1..], guided(&[]).values()[1..]);
+        let shift = log_sum_exp(&context) - log_sum_exp(&without);
+        assert!(context[0] > without[0] + shift && context[3] < without[3] + shift);
+        assert!((repeated.values()[0] - (without[0] + 1.5 * shift)).abs() < 1e-5);
     }
 
     #[test]

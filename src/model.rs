@@ -235,8 +235,8 @@ impl Model {
         &self.shared.warnings
     }
 
-    /// The sampling options where [`GenerateOptions`] set none: those of the bundle's manifest, or
-    /// greedy.
+    /// The sampling options where [`GenerateOptions`](crate::GenerateOptions) set none: those of the
+    /// bundle's manifest, or greedy.
     ///
     /// Clone them to change some.
     #[must_use]

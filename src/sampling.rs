@@ -81,9 +81,11 @@ impl SamplingOptions {
     ///
     /// The logits are `u + scale (c - u)`, where `c` are those for the predicted sentence vector,
     /// and `u` those without a context (for a vector of zeros). Above 1, sentences keep closer to
-    /// the context. Only tokens with at least a tenth of the best one's probability in `c` can then
-    /// be chosen (arXiv 2210.15097). Each sentence is decoded twice. Only in kind `sllm`, and only
-    /// useful if the model was trained for it (`--condition-dropout` of the trainer).
+    /// the context. A token that the sentence already has gets no higher probability in `c` than in
+    /// `u`: the vector says which words a sentence has, not how often. Only tokens with at least a
+    /// tenth of the best one's probability in `c` can then be chosen (arXiv 2210.15097). Each
+    /// sentence is decoded twice. Only in kind `sllm`, and only useful if the model was trained for
+    /// it (`--condition-dropout` of the trainer).
     ///
     /// # Errors
     /// [`Error::InvalidOption`], here and in the methods below, for a value out of range.

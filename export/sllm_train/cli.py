@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from .folder import (
     check_out,
     check_trainable,
     claim_folder,
+    locked,
     obtain_tokenizer,
 )
 from .initial import InitialWeights
@@ -40,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     check_device(args.device)
     try:
-        with process_group(args.device):
-            return train(args)
+        with process_group(args.device), ExitStack() as held:
+            return train(args, held)
     except OSError as error:
         where = error.filename or args.out
         raise ExportError(f"{where}: {error.strerror or error}") from error
@@ -67,8 +69,8 @@ def open_initial(args: argparse.Namespace, config: ModelConfig) -> InitialWeight
     return InitialWeights.of_checkpoint(config, args.initial)
 
 
-def train(args: argparse.Namespace) -> int:
-    """Prepares the folder, trains, prints the last evaluation."""
+def train(args: argparse.Namespace, held: ExitStack) -> int:
+    """Prepares the folder, trains, prints the last evaluation. The folder's lock goes to `held`."""
     config = load_config(args.config)
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     options.check()
@@ -100,6 +102,7 @@ def train(args: argparse.Namespace) -> int:
             args.teacher,
         )
         if rank_and_world()[0] == 0:
+            held.enter_context(locked(args.out))
             settings = {
                 "options": asdict(options),
                 "text": [

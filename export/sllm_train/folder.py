@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -62,6 +66,33 @@ def check_out(folder: Path) -> None:
     """Refuses, before any work, a folder in which a training could not write."""
     for name in (TRAINING_FILE, METRICS_FILE, STATE_FILE, STABLE_FILE, WEIGHTS_FILE):
         check_file(folder / name)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of `folder`. Raises ExportError if another training holds it.
+
+    Windows and some network file systems have no such locks: nothing is locked there.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExportError(
+                f"{folder}: another process trains there; stop it, or choose another --out"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def obtain_tokenizer(

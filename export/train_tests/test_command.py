@@ -13,6 +13,7 @@ from tiny_training import Case
 from sllm_export import cli
 from sllm_export.digest import sha256
 from sllm_train.arguments import parser, weighted_path
+from sllm_train.folder import locked
 from sllm_train.metrics import Tally
 from sllm_train.options import Options
 
@@ -294,3 +295,13 @@ def test_a_full_disk(resumable, monkeypatch, capsys):
     assert "state.pt: cannot be written" in error(capsys)
     assert (resumable.out / "state.pt").read_bytes() == state
     assert not list(resumable.out.glob("*.partial"))
+
+
+def test_a_folder_in_which_another_process_trains(resumable, capsys):
+    """Neither training nor its files are touched, and the lock ends with its holder."""
+    before = {path: path.read_bytes() for path in resumable.out.iterdir() if path.is_file()}
+    with locked(resumable.out):
+        assert resumable.run("--steps", "9") == 1
+    assert "another process trains there" in error(capsys)
+    assert before == {path: path.read_bytes() for path in before}
+    assert resumable.run("--steps", "3") == 0

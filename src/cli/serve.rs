@@ -81,7 +81,7 @@ pub struct ServeArgs {
     )]
     max_batch: usize,
     /// Run at most N batches per model in parallel, capped so that each batch has --threads
-    /// processors. Each batch holds its own copy of the weights
+    /// processors. With --matmul-kernel onnxruntime, each batch holds its own copy of the weights
     #[arg(
         long,
         value_name = "N",

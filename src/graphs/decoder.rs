@@ -33,6 +33,8 @@ pub(crate) struct DecodeBuffers {
     active: Vec<usize>,
     /// Those of them that are guided: behind these rows each has one without its vector.
     guided: Vec<usize>,
+    /// The tokens so far of each sentence.
+    decoded: Vec<Vec<u32>>,
     /// The last token of each row.
     ids: Vec<i64>,
     positions: Vec<i64>,
@@ -111,6 +113,7 @@ impl Decoder {
             logits,
             active,
             guided,
+            decoded,
             ids,
             positions,
             ..
@@ -120,6 +123,8 @@ impl Decoder {
         guided.clear();
         let is_guided = |&sentence: &usize| scales.get(sentence).is_some_and(|&s| s != 1.0);
         guided.extend((0..count).filter(is_guided));
+        decoded.iter_mut().for_each(Vec::clear);
+        decoded.resize_with(count, Vec::new);
         let rows = count + guided.len();
         ids.clear();
         ids.resize(rows, i64::from(bos));
@@ -138,7 +143,7 @@ impl Decoder {
             let graph = self.cached.graph();
             self.output
                 .next(graph, &mut cache, inputs, 1, active.len(), rows)?;
-            guide(active, guided, scales, logits);
+            guide(active, guided, scales, decoded, logits);
             let before = ids.len();
             let mut row = 0;
             let mut stay = Vec::new();
@@ -150,6 +155,7 @@ impl Decoder {
                 };
                 let token = next(sentence, logits);
                 if let Some(token) = token {
+                    decoded[sentence].push(token);
                     ids[row] = i64::from(token);
                     if before > 1 {
                         stay.push(row);
@@ -211,14 +217,22 @@ impl Decoder {
 }
 
 /// Guide the logits of each sentence of `guided`, which are in the order of `active`, as the rows
-/// behind those of `active` are in the order of `guided`.
-fn guide(active: &[usize], guided: &[usize], scales: &[f32], logits: &mut [Logits]) {
+/// behind those of `active` are in the order of `guided`. `decoded` has the tokens of each so far.
+fn guide(
+    active: &[usize],
+    guided: &[usize],
+    scales: &[f32],
+    decoded: &[Vec<u32>],
+    logits: &mut [Logits],
+) {
     let (of_sentences, without_context) = logits.split_at_mut(active.len());
     for (sentence, without) in guided.iter().zip(without_context) {
         if let Ok(row) = active.binary_search(sentence) {
             match without.is_empty() {
                 true => of_sentences[row].clear(),
-                false => of_sentences[row].guide(without, scales[*sentence]),
+                false => {
+                    of_sentences[row].guide(without, scales[*sentence], &decoded[*sentence]);
+                }
             }
         }
     }
@@ -234,6 +248,10 @@ mod tests {
             .with_provider(ProviderChoice::Only(Provider::Cpu))
             .with_variant(variant);
         Model::load(format!("tests/golden/{bundle}"), options).unwrap()
+    }
+
+    fn log_sum_exp(logits: &[f32]) -> f32 {
+        logits.iter().map(|logit| logit.exp()).sum::<f32>().ln()
     }
 
     /// Logits of a guided sentence are those of its vector, led away from those of zeros, in runs
@@ -272,8 +290,17 @@ mod tests {
                 let without = decoder.teacher_forced(&zeros, &[ids]).unwrap();
                 let without = without.chunks(decoder.vocab_size());
                 assert_eq!(found.len(), alone.len());
-                for ((found, mut expected), without) in found.iter().zip(alone).zip(without) {
+                let steps = found.iter().zip(alone).zip(without).enumerate();
+                for (place, ((found, mut expected), without)) in steps {
                     let scale = scales[sentence];
+                    if scale != 1.0 {
+                        let shift = log_sum_exp(expected.values()) - log_sum_exp(without);
+                        for &id in &ids[1..=place] {
+                            if let Some(logit) = expected.logit_mut(id) {
+                                *logit = logit.min(without[id as usize] + shift);
+                            }
+                        }
+                    }
                     let most = expected.best_token().1;
                     let lead = |(id, logit): (u32, f32)| {
                         let without = without[id as usize];

@@ -71,8 +71,9 @@ impl LoadOptions {
     /// For threads that share the model. The number is capped so that each run has
     /// [`LoadOptions::with_threads`] processors.
     ///
-    /// There is one ONNX Runtime session per run, each with its own copy of the weights. A thread
-    /// always uses the same session, and two threads may share one.
+    /// There is one ONNX Runtime session per run. Sessions share the weights that the project's own
+    /// matmul kernels multiply with; each has its own copy of the others. A thread always uses the
+    /// same session, and two threads may share one.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].

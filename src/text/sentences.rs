@@ -11,7 +11,8 @@ pub struct TextSentence<'t> {
     pub text: &'t str,
     /// Its token ids without bos and eos; at most `max_sentence_tokens - 1`.
     pub ids: Vec<u32>,
-    /// Whether `ids` is only the beginning of the sentence ([`LongSentence::Truncate`]).
+    /// Whether `ids` is only the beginning of the sentence
+    /// ([`LongSentence::Truncate`](super::LongSentence::Truncate)).
     pub truncated: bool,
 }
 
@@ -59,7 +60,8 @@ impl<'p, 't> Sentences<'p, 't> {
         !self.rest.is_empty()
     }
 
-    /// After the last sentence: the text that was dropped by [`Tail::Drop`], else empty.
+    /// After the last sentence: the text that was dropped by [`Tail::Drop`](super::Tail::Drop),
+    /// else empty.
     pub fn dropped(&self) -> &'t str {
         self.segments.remainder()
     }

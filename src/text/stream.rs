@@ -68,7 +68,7 @@ impl Detokenizer {
     /// Special tokens, and ids without a token, have no text.
     ///
     /// # Errors
-    /// [`Error::Text`], never for a byte-level tokenizer.
+    /// [`Error::Text`](crate::Error::Text), never for a byte-level tokenizer.
     pub fn push(&mut self, id: u32) -> Result<Option<&str>> {
         self.text.clear();
         match self.tokenizer.token_bytes(id) {

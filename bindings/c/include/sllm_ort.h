@@ -522,7 +522,8 @@ SllmStatus sllm_load_options_set_threads(SllmLoadOptions *options,
 /**
  * Set the maximum number of runs of a graph at the same time, 1 to 64.
  *
- * For threads that share a model. Each run has its own copy of the weights.
+ * For threads that share a model. The runs share the weights that
+ * the library's own kernels use; each has its own copy of the others.
  * The number is capped so that each run has processors for all of its threads.
  * Default: 1.
  *
@@ -844,8 +845,7 @@ SllmStatus sllm_options_add_stop(SllmOptions *options, const char *stop);
  *
  * Errors: INVALID_INPUT.
  */
-SllmStatus sllm_options_set_best_of(SllmOptions *options,
-                                    size_t best_of);
+SllmStatus sllm_options_set_best_of(SllmOptions *options, size_t best_of);
 
 /**
  * Ignore a predicted end of the text, and continue; default: false.

@@ -108,7 +108,8 @@ pub unsafe extern "C" fn sllm_load_options_set_threads(
 
 /// Set the maximum number of runs of a graph at the same time, 1 to 64.
 ///
-/// For threads that share a model. Each run has its own copy of the weights.
+/// For threads that share a model. The runs share the weights that
+/// the library's own kernels use; each has its own copy of the others.
 /// The number is capped so that each run has processors for all of its threads.
 /// Default: 1.
 ///
