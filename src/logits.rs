@@ -74,7 +74,9 @@ impl Logits {
     /// what is unlikely either way the difference means nothing.
     pub(crate) fn guide(&mut self, without_context: &Self, scale: f32, sentence: &[u32]) {
         debug_assert!(without_context.ids.is_empty());
-        if !sentence.is_empty() {
+        let mut least = largest(&self.values) + PLAUSIBLE.ln();
+        let mut plausible = |&id: &u32| self.logit_mut(id).is_some_and(|logit| *logit >= least);
+        if sentence.iter().any(&mut plausible) {
             // As probabilities they can be compared. Of top k logits the sum is nearly that of all.
             let shift = log_sum_exp(&self.values) - log_sum_exp(&without_context.values);
             for &id in sentence {
@@ -83,8 +85,8 @@ impl Logits {
                     *logit = logit.min(without + shift);
                 }
             }
+            least = largest(&self.values) + PLAUSIBLE.ln();
         }
-        let least = largest(&self.values) + PLAUSIBLE.ln();
         for (place, value) in self.values.iter_mut().enumerate() {
             let id = self.ids.get(place).map_or(place, |&id| id as usize);
             // An id that is none is refused where it is chosen.
