@@ -26,7 +26,7 @@ impl SizeRange {
             return Err(Error::InvalidOption {
                 option: "size range",
                 value: range.to_string(),
-                allowed: format!("least:usual:largest in rising order, 1 to {LARGEST}"),
+                allowed: format!("min:usual:max in rising order, 1 to {LARGEST}"),
             });
         }
         Ok(range)

@@ -90,7 +90,7 @@ ROWS: list[tuple[Callable[[Any], object], type[Exception], type[Exception], str]
         lambda m: m.decode([[0.0, 1.0]]),
         sllm_ort.ArgumentError,
         ValueError,
-        "a vector of 2 numbers",
+        "a vector has 2 numbers",
     ),
     (
         lambda m: m.decode([0.0, 1.0]),
