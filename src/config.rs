@@ -83,6 +83,10 @@ pub struct SvaeConfig {
     /// many parts of the vector, and the decoder attends to the whole and to each part.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub slots: usize,
+    /// Channels of the context bias, 0 if there is none, as in the paper. With it, the logits of
+    /// tokens that the context has gain what the decoder's state says of them, and a constant.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub context_bias_size: usize,
 }
 
 impl SvaeConfig {
@@ -101,6 +105,11 @@ fn one() -> usize {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]

@@ -202,14 +202,15 @@ impl Autoencoder {
             .map(|ids| [*ids, &[tokens.eos]].concat())
             .collect();
         let vectors = vectors.as_standard_layout();
-        let rows: Vec<&[f32]> = vectors
+        let conditions: Vec<_> = vectors
             .rows()
             .into_iter()
-            .filter_map(|row| row.to_slice())
+            .filter_map(|row| Some(self.decoder.conditions(row.to_slice()?)))
             .collect();
+        let conditions: Vec<&[f32]> = conditions.iter().map(|condition| &**condition).collect();
         let mut others = Vec::new();
         self.decoder
-            .each_teacher_forced(tokens.bos, &rows, likely, |index, logits| {
+            .each_teacher_forced(tokens.bos, &conditions, likely, |index, logits| {
                 let mut chosen = output[index].iter().zip(logits.chunks_exact(vocab_size));
                 let is_chosen = |(&id, logits): (&u32, &[f32])| {
                     best_of(logits) == id as usize && logits.iter().all(|logit| logit.is_finite())
@@ -243,8 +244,9 @@ impl Autoencoder {
                     None
                 }
             };
+            let conditions = self.decoder.conditions(&vectors);
             self.decoder
-                .decode(&mut buffers, tokens.bos, &vectors, next)?;
+                .decode(&mut buffers, tokens.bos, &conditions, next)?;
             failed?;
         }
         Ok(output.into_iter().map(OutputTokens::into_ids).collect())

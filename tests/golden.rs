@@ -11,15 +11,21 @@ use sllm_ort::{
 use support::{copy_bundle, edit_manifest};
 
 /// Bundle, expected numbers and variants of the models with sentences.
-const MODELS: [(&str, &str, &[&str]); 10] = [
+const MODELS: [(&str, &str, &[&str]); 12] = [
     ("bundle", "tiny-causal", &VARIANTS),
     ("bundle-slots", "tiny-slots", &VARIANTS),
+    ("bundle-context-bias", "tiny-context-bias", &VARIANTS),
     ("bundle-original", "tiny-original", &VARIANTS),
     ("bundle-125m", "tiny-125m", &VARIANTS),
     ("bundle-125m-add", "tiny-125m-add", &VARIANTS),
     ("bundle-350m", "tiny-350m", &VARIANTS),
     ("bundle-svae", "tiny-svae", &VARIANTS),
     ("bundle-fast", "tiny-causal", &["cpu-int8"]),
+    (
+        "bundle-context-bias-fast",
+        "tiny-context-bias",
+        &["cpu-int8"],
+    ),
     ("bundle-half", "tiny-causal", &["cuda-fp16"]),
     ("bundle-original-half", "tiny-original", &["cuda-fp16"]),
 ];

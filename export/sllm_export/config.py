@@ -58,7 +58,8 @@ class SvaeConfig:
 
     With one slot the encoder sums token states and the decoder attends to the whole vector, as in
     the paper. With more, attention pools the token states into `slots` parts of the vector, and
-    the decoder attends to as many memory entries. `norm_first` is pre-norm.
+    the decoder attends to as many memory entries. `norm_first` is pre-norm. With a
+    `context_bias_size` the logits of tokens that the context has gain a learned bias.
     """
 
     layers: int
@@ -69,6 +70,7 @@ class SvaeConfig:
     norm_first: bool
     slots: int
     decoder_layers: int
+    context_bias_size: int
 
 
 @dataclass(frozen=True)
@@ -240,13 +242,17 @@ def _parse_svae(f: Fields, hidden_size: int) -> SvaeConfig:
         norm_first="norm_first" in f and f.boolean("norm_first"),
         slots=f.integer("slots", 1, MAX_SLOTS) if "slots" in f else 1,
         decoder_layers=f.integer("decoder_layers", 1, MAX_LAYERS) if deeper else layers,
+        context_bias_size=(
+            f.integer("context_bias_size", 0, MAX_HIDDEN_SIZE) if "context_bias_size" in f else 0
+        ),
     )
     _check_divides(f, "heads", svae.heads, hidden_size)
     _check_divides(f, "slots", svae.slots, hidden_size)
     if svae.slots > 1 and svae.learnable_add:
         f.problem("learnable_add", True, "false where slots is above 1")
     f.finish(
-        "layers, heads, ffn_size, word_embed_size, learnable_add, norm_first, slots, decoder_layers"
+        "layers, heads, ffn_size, word_embed_size, learnable_add, norm_first, slots, "
+        "decoder_layers, context_bias_size"
     )
     return svae
 

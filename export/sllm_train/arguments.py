@@ -4,7 +4,8 @@
 stages: --stage svae with a configuration of kind svae, then --stage sllm, which begins with the
 weights of that (--svae) and the layers of an OPT model (--opt). Where backbone.prefill_attention
 is bidirectional each sentence sees the later ones of its record in training and in evaluation:
-the next-sentence perplexity of such a model sees what it is to predict.
+the next-sentence perplexity of such a model sees what it is to predict. --stage context-bias
+gives a trained sllm (--initial) a context bias, and leaves all else as it is.
 
 The same command goes on where an earlier one stopped. For several CPU cores or GPUs start it as
 `torchrun --standalone --nproc-per-node 2 -m sllm_export train ...`. --out gets model.safetensors
@@ -83,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
     add("--tokenizer", type=Path, metavar="FILE", help=tokenizer_help)
     initial_help = (
         "what the training begins with (fine-tuning), in every stage but sllm: a checkpoint of the "
-        "same configuration, or the folder of its bundle, whose tokenizer is taken too; not read "
-        "by a resume (default: random weights)"
+        "same configuration (the context bias may be missing), or the folder of its bundle, whose "
+        "tokenizer is taken too; not read by a resume (default: random weights)"
     )
     add("--initial", type=Path, metavar="PATH", help=initial_help)
     svae_help = "SVAE checkpoint that stage sllm begins with; not read by a resume (default: none)"
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add("--opt", type=Path, metavar="DIR", help=opt_help)
     teacher_help = (
         "folder of a training of stage opt with the same tokenizer: its distributions are learned, "
-        "too (distillation, arXiv 1503.02531), in the stages joint and sllm (default: none)"
+        "too (distillation, arXiv 1503.02531), in all stages but svae and opt (default: none)"
     )
     add("--teacher", type=Path, metavar="DIR", help=teacher_help)
     for field in fields(Options):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sllm_export.config import Tokens
 
+from .context_tokens import ContextTokens
 from .corpus import Corpus
 from .soft_targets import TaughtSentences
 
@@ -61,7 +62,8 @@ class Batch:
     flattened and joined; `predicted` [n] marks those that follow from the sentence before them;
     `inserted` [n] those that are not the text's own; `left` [n] counts those that come after them
     in their window; `continues` [n] is the stop head's target: 0 where the record ends with that
-    sentence, else 1; `taught` is what a teacher says of the sentences."""
+    sentence, else 1; `context` is which tokens come before; `taught` is what a teacher says of
+    the sentences."""
 
     groups: list[Group]
     joined: list[Group]
@@ -71,6 +73,7 @@ class Batch:
     inserted: Tensor
     left: Tensor
     continues: Tensor
+    context: ContextTokens
     taught: TaughtSentences | None = None
 
     def to(self, device: torch.device) -> Batch:
@@ -84,6 +87,7 @@ class Batch:
             inserted=self.inserted.to(device),
             left=self.left.to(device),
             continues=self.continues.to(device),
+            context=self.context.to(device),
             taught=self.taught and self.taught.to(device),
         )
 
@@ -146,6 +150,15 @@ class MixedStream:
             shares[lightest].append(window)
             loads[lightest] += window.tokens
         return shares[rank]
+
+    def token_shares(self, vocab_size: int) -> Tensor:
+        """How often each token occurs, [vocabulary], 1 in all."""
+        shares = torch.zeros(vocab_size)
+        for stream, weight in zip(self.streams, self.weights, strict=True):
+            tokens = stream.corpus.tokens
+            counts = torch.from_numpy(np.bincount(tokens, minlength=vocab_size))
+            shares += weight * counts / max(1, len(tokens))
+        return shares / sum(self.weights)
 
     def state(self) -> dict[str, list[int]]:
         """Where the stream stands."""
@@ -248,6 +261,7 @@ def collate(
         inserted=torch.tensor(inserted),
         left=torch.tensor(left),
         continues=torch.tensor(continues),
+        context=ContextTokens.of([window.sentences for window in windows]),
         taught=TaughtSentences.joined(taught) if taught else None,
     )
 

@@ -64,6 +64,8 @@ def open_initial(args: argparse.Namespace, config: ModelConfig) -> InitialWeight
         raise ExportError(f"--opt gives a tokenizer in --stage {args.stage}, and so does {other}")
     if args.svae:
         raise ExportError(f"--svae has no effect in --stage {args.stage} (only --stage sllm)")
+    if args.stage == "context-bias" and not args.initial:
+        raise ExportError("--stage context-bias needs a trained model (--initial)")
     if resumed or not args.initial:
         return None
     return InitialWeights.of_checkpoint(config, args.initial)

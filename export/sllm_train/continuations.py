@@ -12,6 +12,7 @@ from torch import Tensor
 from sllm_export.config import ModelConfig
 
 from .batches import Window
+from .context_tokens import ContextTokens
 from .model import Sllm
 from .rollout import decode_greedily
 
@@ -52,7 +53,10 @@ def continue_greedily(
         hidden = model.predict(padded)[torch.arange(len(active), device=device), last]
         goes_on = model.fc(hidden).argmax(-1) == 1
         limit = config.max_sentence_tokens - 1
-        ids, lengths = decode_greedily(model.svae.decoder, hidden, tokens, limit)
+        said = [[*prompts[row], *map(np.asarray, generated[row])] for row in active]
+        ends = torch.tensor([len(sentences) for sentences in said]).cumsum(0) - 1
+        seen = ContextTokens.of(said).seen_up_to(ends, config.vocab_size).to(device)
+        ids, lengths = decode_greedily(model.svae.decoder, hidden, seen, tokens, limit)
         still = []
         for place, row in enumerate(active):
             # A sentence that reaches its limit has no end.

@@ -10,7 +10,12 @@ from torch import nn
 
 from sllm_export.checkpoint import open_checkpoint
 from sllm_export.checkpoint.bundle_weights import BundleWeights
-from sllm_export.checkpoint.expected import OPT_PREFIX, check_tensors, expected_shapes
+from sllm_export.checkpoint.expected import (
+    CONTEXT_BIAS,
+    OPT_PREFIX,
+    check_tensors,
+    expected_shapes,
+)
 from sllm_export.checkpoint.state_dict import StateDict
 from sllm_export.config import ModelConfig
 from sllm_export.opt_directory import find_opt_weights, open_opt
@@ -31,10 +36,14 @@ class InitialWeights:
 
     @classmethod
     def of_checkpoint(cls, config: ModelConfig, path: Path) -> InitialWeights:
-        """All tensors of a model of the same configuration, from its checkpoint or its bundle.
-        Raises CheckpointError that lists what does not fit it."""
+        """All tensors of a model of the same configuration, from its checkpoint or its bundle; all
+        but those of the context bias, if that has none. Raises CheckpointError that lists what does
+        not fit it."""
         shapes = expected_shapes(config)
         checkpoint = BundleWeights(path) if path.is_dir() else open_checkpoint(path)
+        bias = {name for name in shapes if CONTEXT_BIAS in name}
+        if not bias & checkpoint.shapes.keys():
+            shapes = {name: shape for name, shape in shapes.items() if name not in bias}
         check_tensors(checkpoint, shapes)
         return cls([(checkpoint, {name: name for name in shapes})])
 

@@ -21,6 +21,7 @@ from sllm_export.errors import ExportError
 from .batches import MixedStream
 from .evaluation import TrainedModel
 from .initial import InitialWeights
+from .model import Sllm
 from .objective import Sums
 from .optimizer import Optimizer
 from .options import Options
@@ -62,8 +63,10 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model: TrainedModel = self.stage.build(config).to(options.device)
         state = self._state_to_resume()
-        if initial and not state:
-            initial.fill(self.model)
+        if not state:
+            begin_context_bias(self.model, stream)
+            if initial:
+                initial.fill(self.model)
         self.optimizer = Optimizer(self.model, options.weight_decay, options.optimizer == "muon")
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.step, self.tokens, self.best_loss = 0, 0, math.inf
@@ -236,6 +239,12 @@ class Trainer:
         self.step, self.tokens = state["step"], state["tokens"]
         self.best_loss, self.decaying = state["best_loss"], state["decaying"]
         self.clock = Clock(self.options.device, state["seconds"])
+
+
+def begin_context_bias(model: TrainedModel, stream: MixedStream) -> None:
+    """Begin a context bias, if the model has one, with what a unigram cache gives."""
+    if isinstance(model, Sllm) and (bias := model.svae.decoder.context_bias) is not None:
+        bias.begin(stream.token_shares(len(bias.constant)))
 
 
 def _total(sums: Sums) -> Sums:

@@ -187,17 +187,20 @@ def _count_following(
         later = batch.predicted[group.index].nonzero()[:, 0]
         if len(later):
             condition = hidden[group.index[later] - 1].float()
-            nats, right = _decode(model.svae, group, later, condition)
+            seen = batch.context.seen_up_to(group.index[later] - 1, len(token_bytes))
+            nats, right = _decode(model.svae, group, later, condition, seen)
             tally.following += nats
             tally.following_tokens += len(right)
             tally.following_bytes += int(_text_bytes(group, token_bytes)[later.cpu()].sum())
 
 
 def _decode(
-    svae: SentenceVae, group: Group, rows: Tensor, condition: Tensor
+    svae: SentenceVae, group: Group, rows: Tensor, condition: Tensor, seen: Tensor | None = None
 ) -> tuple[float, Tensor]:
     """Summed loss of the sentences `rows`, and which tokens are right [tokens], on the CPU."""
     states, targets = decode_targets(svae, group, rows, condition)
-    logits = svae.decoder.linear(states)
+    if seen is not None:
+        seen = seen.repeat_interleave(group.lengths[rows] + 1, 0)
+    logits = svae.decoder.logits(states, seen)
     nats = F.cross_entropy(logits.float(), targets, reduction="sum")
     return float(nats), (logits.argmax(-1) == targets).cpu()

@@ -136,8 +136,9 @@ def train_batch(
     if weights.focal_gamma:
         nats = F.cross_entropy(stop_logits, batch.continues, reduction="none")
         stop_loss = (nats * focal_slope(nats.detach(), weights.focal_gamma)).sum()
-    vector_leaf = vectors.detach().requires_grad_()
-    hidden_leaf = hidden.detach().requires_grad_()
+    # Nothing is differentiated below vectors that come from frozen weights.
+    vector_leaf = vectors.detach().requires_grad_(vectors.requires_grad)
+    hidden_leaf = hidden.detach().requires_grad_(hidden.requires_grad)
     reconstruction_factor = (weights.reconstruction or 0.0) / max(1, scale.reconstruction_tokens)
     following_factor = weights.following / max(1, scale.following_tokens)
     for group in batch.groups:
@@ -145,15 +146,15 @@ def train_batch(
         later = batch.predicted[group.index].nonzero()[:, 0]
         again = choose_negatives(group, batch.inserted[group.index], weights)
         negatives_after = group.index[again] + choose_lags(batch.left[group.index[again]])
-        before = hidden_leaf[group.index[later] - 1]
+        preceding = torch.cat([group.index[later] - 1, negatives_after])
         rows = torch.cat([kept, later, again])
         if not len(rows):
             continue
         with amp:
-            given = hidden_leaf[negatives_after]
             reconstructed = add_noise(vector_leaf[group.index[kept]], weights.latent_noise)
-            before = drop_conditions(before, weights.condition_dropout)
-            condition = torch.cat([reconstructed, before, given])
+            keeps = keep_conditions(len(later), weights.condition_dropout, rows.device)
+            keeps = F.pad(keeps, (0, len(again)), value=1)[:, None]
+            condition = torch.cat([reconstructed, hidden_leaf[preceding] * keeps])
             states, targets = decode_targets(model.svae, group, rows, condition.float())
         tokens = [int((group.lengths[part] + 1).sum()) for part in (kept, later, again)]
         shares = (
@@ -170,6 +171,13 @@ def train_batch(
         numbers = torch.arange(len(again), device=targets.device)
         negatives = numbers.repeat_interleave(group.lengths[again] + 1)
         output = output_projection(model.svae)
+        added = None
+        if (bias := model.svae.decoder.context_bias) is not None:
+            seen = batch.context.seen_up_to(preceding, len(output[1])) * keeps
+            lengths = group.lengths[torch.cat([later, again])] + 1
+            with amp:
+                added = bias(states[tokens[0] :], seen.repeat_interleave(lengths, 0))
+            added = F.pad(added, (0, 0, tokens[0], 0)).to(states.dtype)
         soft = None
         if batch.taught:
             taught = batch.taught.select(group.index[later])
@@ -183,21 +191,24 @@ def train_batch(
             weights.focal_gamma,
             soft,
             weights.distillation,
+            added,
         )
-        losses.sum().backward()
+        if losses.requires_grad:
+            losses.sum().backward()
         reconstruction, following, _ = losses.detach().split(tokens)
         sums.reconstruction += float(reconstruction.sum())
         sums.following += float(following.sum())
         sums.reconstruction_tokens += tokens[0]
         sums.following_tokens += tokens[1]
+    leaves = ((vectors, vector_leaf), (hidden, hidden_leaf))
+    # No gradient where no group had a row to decode, or what a vector is made by is frozen.
     roots: list[tuple[Tensor, Tensor | None]] = [
-        (stop_loss * (weights.stop / scale.sentences), None)
+        (root, leaf.grad) for root, leaf in leaves if leaf.grad is not None
     ]
-    if vector_leaf.grad is not None:  # else no group had a row to decode
-        roots = [(vectors, vector_leaf.grad), (hidden, hidden_leaf.grad), *roots]
-    # The vectors of a frozen encoder have no graph.
-    roots = [(root, gradient) for root, gradient in roots if root.requires_grad]
-    torch.autograd.backward([root for root, _ in roots], [gradient for _, gradient in roots])
+    if stop_loss.requires_grad:
+        roots.append((stop_loss * (weights.stop / scale.sentences), None))
+    if roots:
+        torch.autograd.backward([root for root, _ in roots], [gradient for _, gradient in roots])
     for group in batch.joined:
         sums.add(reconstruct(model.svae, group, reconstruction_factor, weights, amp))
     return sums
@@ -208,12 +219,13 @@ def add_noise(vectors: Tensor, deviation: float) -> Tensor:
     return vectors + deviation * torch.randn_like(vectors) if deviation else vectors
 
 
-def drop_conditions(hidden: Tensor, share: float) -> Tensor:
-    """Zeros in place of this share of the vectors [n, D]: the decoder learns what sentences there
-    are without a context, which is what guidance leads away from (arXiv 2207.12598)."""
-    if not share:
-        return hidden
-    return hidden * (torch.rand(len(hidden), 1, device=hidden.device) >= share)
+def keep_conditions(count: int, drop_share: float, device: torch.device) -> Tensor:
+    """1 [count], and 0 for `drop_share` of them, whose sentences are predicted from zeros: the
+    decoder learns what sentences there are without a context, which is what guidance leads away
+    from (arXiv 2207.12598)."""
+    if not drop_share:
+        return torch.ones(count, device=device)
+    return (torch.rand(count, device=device) >= drop_share).float()
 
 
 def reconstruct(

@@ -14,9 +14,9 @@ PRECISIONS = ("bf16", "fp32")
 OPTIMIZERS = ("muon", "adamw")
 SEGMENTATIONS = ("original", "clauses")
 LOSSES = ("cross-entropy", "focal")
-STAGES = ("joint", "svae", "sllm", "opt")
+STAGES = ("joint", "svae", "sllm", "context-bias", "opt")
 RECONSTRUCTING = ("joint", "svae")
-WITH_BACKBONE = ("joint", "sllm")
+WITH_BACKBONE = ("joint", "sllm", "context-bias")
 WITH_DROPOUT = ("joint", "sllm", "opt")
 _ABOVE_ONE = math.nextafter(1, 2)
 
@@ -53,7 +53,7 @@ class Options:
     stage: str = _setting(
         "joint: all at once from random weights; svae: reconstruction alone (kind svae); sllm: "
         "next sentence and stop head, from --svae and --opt; opt: a token-level model (kind opt), "
-        "the baseline, on the same sentences",
+        "the baseline, on the same sentences; context-bias: only the context bias of --initial",
         "joint",
         choices=STAGES,
     )

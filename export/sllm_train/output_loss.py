@@ -36,7 +36,8 @@ class OutputLoss(torch.autograd.Function):
     the loss -n log(1 - P) with the probability P of the n tokens of their sentence (geometric
     mean), weighed by their factor.
     The gradients of the others are those of the focal loss with `gamma`, and where there are `soft`
-    targets those weigh `distillation` of the cross-entropy.
+    targets those weigh `distillation` of the cross-entropy. `added` [tokens, V] is added to the
+    logits.
     """
 
     @staticmethod
@@ -51,8 +52,11 @@ class OutputLoss(torch.autograd.Function):
         gamma: float = 0.0,
         soft: SoftTargets | None = None,
         distillation: float = 0.0,
+        added: Tensor | None = None,
     ) -> Tensor:
         logits = F.linear(states, weight.to(states.dtype), bias.to(states.dtype))
+        if added is not None:
+            logits += added
         peak = logits.max(-1, keepdim=True).values
         wanted = logits.gather(1, targets[:, None]).float()
         exponents = logits.sub_(peak).exp_()
@@ -76,12 +80,13 @@ class OutputLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: _LossContext, *_: Tensor) -> tuple[Tensor | None, ...]:
         states, weight, gradient = ctx.saved_tensors
-        to_states = gradient @ weight.to(gradient.dtype)
+        to_states = gradient @ weight.to(gradient.dtype) if ctx.needs_input_grad[0] else None
         to_weight = to_bias = None
         if ctx.needs_input_grad[1]:  # a frozen one's would be the largest product of all
             to_weight = (gradient.mT @ states).to(weight.dtype)
             to_bias = gradient.sum(0, dtype=torch.float32)
-        return to_states, to_weight, to_bias, None, None, None, None, None, None
+        to_added = gradient if ctx.needs_input_grad[9] else None
+        return to_states, to_weight, to_bias, None, None, None, None, None, None, to_added
 
 
 def output_loss(
@@ -93,13 +98,15 @@ def output_loss(
     focal_gamma: float = 0.0,
     soft: SoftTargets | None = None,
     distillation: float = 0.0,
+    added: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of each token [tokens], nats; see `OutputLoss`.
 
     `output` is the weight and the bias of the output projection.
     """
     apply: Callable[..., Tensor] = OutputLoss.apply
-    return apply(states, *output, targets, factors, negatives, focal_gamma, soft, distillation)
+    options = (focal_gamma, soft, distillation, added)
+    return apply(states, *output, targets, factors, negatives, *options)
 
 
 def unlikelihood_slope(losses: Tensor, sentences: Tensor) -> Tensor:

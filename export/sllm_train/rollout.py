@@ -14,6 +14,7 @@ from torch import Tensor
 from sllm_export.config import Tokens
 
 from .batches import Window, collate
+from .context_tokens import ContextTokens
 from .model import SentenceDecoder, Sllm
 from .objective import encode, run_backbone
 
@@ -59,16 +60,18 @@ def _replace(
     inserted = [set(w.inserted) for w in windows]
     active = list(range(len(windows)))
     for step in range(ROLLOUT_SENTENCES):
-        rows = torch.tensor([int(starts[w]) + places[w] + step for w in active])
-        hidden = run_backbone(model, batch, vectors)
-        ids, lengths = decode_greedily(model.svae.decoder, hidden[rows.to(hidden.device)], tokens)
+        rows = torch.tensor([int(starts[w]) + places[w] + step for w in active]).to(vectors.device)
+        hidden = run_backbone(model, batch, vectors)[rows]
+        context = ContextTokens.of(sentences).to(rows.device)
+        seen = context.seen_up_to(rows, model.svae.decoder.linear.out_features)
+        ids, lengths = decode_greedily(model.svae.decoder, hidden, seen, tokens)
         ended = [number for number, length in enumerate(lengths) if length]
         if not ended:
             break
         kept = torch.tensor([lengths[number] for number in ended], device=ids.device)
         prompts = ids[ended, : int(kept.max()) + 1]
         mask = torch.arange(prompts.shape[1], device=ids.device) <= kept[:, None]
-        after = rows[ended].to(vectors.device) + 1
+        after = rows[ended] + 1
         vectors[after] = model.svae.encoder(prompts, mask).to(vectors.dtype)
         for number in ended:
             window, place = active[number], places[active[number]] + step + 1
@@ -101,11 +104,15 @@ class TokenCache:
 
 
 def decode_greedily(
-    decoder: SentenceDecoder, sentence: Tensor, tokens: Tokens, max_tokens: int = MAX_TOKENS
+    decoder: SentenceDecoder,
+    sentence: Tensor,
+    seen: Tensor,
+    tokens: Tokens,
+    max_tokens: int = MAX_TOKENS,
 ) -> tuple[Tensor, list[int]]:
-    """Sentence vectors [N, D] -> ids [N, T] with bos in front, and how many tokens each sentence
-    has without bos and eos; 0 for one without tokens or without an end. Rows that have ended leave
-    the computation."""
+    """Sentence vectors [N, D], `seen` [N, V] (1 for tokens of the context, else 0) -> ids [N, T]
+    with bos in front, and how many tokens each sentence has without bos and eos; 0 for one without
+    tokens or without an end. Rows that have ended leave the computation."""
     count, device = len(sentence), sentence.device
     ids = torch.full((count, max_tokens + 1), tokens.bos, device=device)
     lengths = torch.zeros(count, dtype=torch.long, device=device)
@@ -114,7 +121,7 @@ def decode_greedily(
     cache = TokenCache()
     for length in range(max_tokens):
         states = decoder.step(ids[rows, length], length, memory, cache)
-        chosen = decoder.linear(states).argmax(-1)
+        chosen = decoder.logits(states, seen).argmax(-1)
         ends = chosen == tokens.eos
         lengths[rows[ends]] = length
         ids[rows, length + 1] = chosen
@@ -122,6 +129,6 @@ def decode_greedily(
             break
         if ends.any():
             going = (~ends).nonzero()[:, 0]
-            rows, memory = rows[going], memory[going]
+            rows, memory, seen = rows[going], memory[going], seen[going]
             cache.select(going)
     return ids, lengths.tolist()

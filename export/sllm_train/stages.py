@@ -122,6 +122,20 @@ class NextSentence(Joint):
         return model
 
 
+class ContextBias(NextSentence):
+    """The context bias of a trained model, and nothing else."""
+
+    losses: tuple[str, ...] = ("next_sentence",)
+
+    def build(self, config: ModelConfig) -> Sllm:
+        model = Sllm(config)
+        model.requires_grad_(False)
+        bias = model.svae.decoder.context_bias
+        assert bias is not None, "check_trainable refuses a configuration without it"
+        bias.requires_grad_(True)
+        return model
+
+
 class Reconstruction(_SentenceStage[SentenceVae]):
     """The original's first stage: each sentence by itself, from its own vector."""
 
@@ -182,6 +196,7 @@ STAGES: dict[str, Callable[[Options], Stage[Any, Any]]] = {
     "joint": Joint,
     "svae": Reconstruction,
     "sllm": NextSentence,
+    "context-bias": ContextBias,
     "opt": TokenLevel,
 }
 

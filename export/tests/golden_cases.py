@@ -89,9 +89,10 @@ def train_svae(model: Svae, rows: list[list[int]]) -> None:
 
 def train_sllm(model: Sllm, rows: list[list[int]], prompt: int) -> None:
     """Teaches to repeat each sentence, to give the next one, and when to stop."""
+    config = model.config
     ids, mask = padded(rows)
     again = rows if model.config.reencode_bos else [*rows[:prompt], *map(raw_output, rows[prompt:])]
-    seen, seen_mask = padded(again)
+    read, read_mask = padded(again)
     target = targets(ids, mask)
     stop = torch.ones(len(rows), dtype=torch.long)
     stop[-1] = 0
@@ -99,11 +100,13 @@ def train_sllm(model: Sllm, rows: list[list[int]], prompt: int) -> None:
 
     def loss() -> Tensor:
         vectors = model.svae.encoder(ids, mask)
-        context = model.svae.encoder(seen, seen_mask)
+        context = model.svae.encoder(read, read_mask)
         hidden, stop_logits = model.run_backbone(context[None], prompt)
         first = prompt - 1
         repeated = model.svae.decoder(ids, vectors).transpose(1, 2)
-        following = model.svae.decoder(ids[first + 1 :], hidden[0, first:-1]).transpose(1, 2)
+        contexts = torch.stack([seen_in(config, rows[: n + 1]) for n in range(first, len(ids) - 1)])
+        following = model.svae.decoder(ids[first + 1 :], hidden[0, first:-1], contexts)
+        following = following.transpose(1, 2)
         total = (
             cross_entropy(repeated, target)
             + cross_entropy(following, target[first + 1 :])
@@ -118,6 +121,14 @@ def train_sllm(model: Sllm, rows: list[list[int]], prompt: int) -> None:
     train(model, loss, SLLM_STEPS)
 
 
+def seen_in(config: ModelConfig, rows: list[list[int]]) -> Tensor:
+    """Whether a context of these sentences (ids with bos) has each token, [V]."""
+    seen = torch.zeros(config.vocab_size, dtype=torch.bool)
+    for row in rows:
+        seen[row[1:]] = True
+    return seen
+
+
 def raw_output(row: list[int]) -> list[int]:
     """What the decoder emits for a sentence: no bos, with eos."""
     return [*row[1:], EOS]
@@ -129,14 +140,19 @@ def fits(config: ModelConfig, rows: list[list[int]]) -> bool:
 
 
 def decode_greedily(
-    decoder: Decoder, config: ModelConfig, sentence: Tensor, margin: float = MIN_MARGIN
+    decoder: Decoder,
+    config: ModelConfig,
+    sentence: Tensor,
+    margin: float = MIN_MARGIN,
+    seen: Tensor | None = None,
 ) -> list[int]:
-    """Ids the decoder emits for a sentence vector [1, D], with the final eos."""
+    """Ids the decoder emits for a sentence vector [1, D] after a context that has the tokens `seen`
+    [1, V], with the final eos."""
     ids: list[int] = []
     while EOS not in ids:
         if len(ids) == config.max_sentence_tokens:
             raise SystemExit("a sentence without end: train longer")
-        logits = decoder(torch.tensor([[BOS, *ids]]), sentence)
+        logits = decoder(torch.tensor([[BOS, *ids]]), sentence, seen)
         ids.append(choose(logits[0, -1], margin))
     return ids
 
@@ -159,7 +175,8 @@ def generate(model: Sllm, prompt: list[list[int]], masked: bool = True) -> dict[
         if choose(stop[0, -1], margin) == 0:
             reason = "stop"
             break
-        ids = decode_greedily(model.svae.decoder, config, hidden[:, -1], margin)
+        known = seen_in(config, [*prompt, *([BOS, *s["token_ids"][:-1]] for s in sentences)])
+        ids = decode_greedily(model.svae.decoder, config, hidden[:, -1], margin, known[None])
         probability = stop[0, -1].softmax(dim=0)[0]
         sentences.append({"token_ids": ids, "stop_probability": numbers(probability)})
         again = [BOS, *ids[:-1]] if config.reencode_bos else ids
@@ -199,13 +216,17 @@ def coder_numbers(model: Svae, config: ModelConfig, prompt: list[list[int]]) -> 
     }
 
 
-def decoder_numbers(decoder: Decoder, rows: list[list[int]], vectors: Tensor) -> dict[str, Any]:
-    """Logits of two sentences, given two vectors [2, D]."""
+def decoder_numbers(
+    decoder: Decoder, rows: list[list[int]], vectors: Tensor, seen: Tensor | None = None
+) -> dict[str, Any]:
+    """Logits of two sentences, given two vectors [2, D] and the tokens of their contexts [2, V]."""
     teacher = torch.tensor([rows[0], rows[2][: len(rows[0])]])
+    context = {} if seen is None else {"context_tokens": seen.int().tolist()}
     return {
         "input_ids": teacher.tolist(),
         "sentence_embedding": numbers(vectors),
-        "logits": numbers(decoder(teacher, vectors)),
+        **context,
+        "logits": numbers(decoder(teacher, vectors, seen)),
     }
 
 
@@ -232,6 +253,9 @@ def sllm_case(config: ModelConfig) -> tuple[Sllm, dict[str, Any]]:
     coder = coder_numbers(model.svae, config, prompt)
     vectors = model.svae.encoder(*padded(prompt))
     hidden, stop = model.run_backbone(vectors[None], PREFILL)
+    seen = None
+    if config.require_svae().context_bias_size:
+        seen = torch.stack([seen_in(config, rows[:1]), seen_in(config, rows[:2])])
     expected = {
         "tolerance": coder["tolerance"],
         "texts": coder["texts"],
@@ -242,7 +266,7 @@ def sllm_case(config: ModelConfig) -> tuple[Sllm, dict[str, Any]]:
             "hidden": numbers(hidden),
             "stop_logits": numbers(stop),
         },
-        "decoder": decoder_numbers(model.svae.decoder, rows, hidden[0, :2]),
+        "decoder": decoder_numbers(model.svae.decoder, rows, hidden[0, :2], seen),
         "reconstruction": coder["reconstruction"],
         "generation": generate(model, prompt),
     }

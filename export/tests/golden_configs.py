@@ -92,6 +92,11 @@ SLOTS: dict[str, Any] = {
     },
     "backbone": {**CAUSAL["backbone"], "layers": 1, "heads": 2, "ffn_size": 32},
 }
+CONTEXT_BIAS: dict[str, Any] = {
+    **SLOTS,
+    "name": "tiny-context-bias",
+    "svae": {**SLOTS["svae"], "context_bias_size": 8},
+}
 SVAE: dict[str, Any] = {
     "name": "tiny-svae",
     "kind": "svae",

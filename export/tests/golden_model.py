@@ -119,8 +119,23 @@ class Memory(nn.Module):
         return torch.stack(entries, dim=1) + self.embedding
 
 
+class ContextBias(nn.Module):
+    """States [B, T, D] -> what each token gains if the context has it, [B, T, V]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        size = config.require_svae().context_bias_size
+        self.query = nn.Linear(config.hidden_size, size, bias=False)
+        self.key = nn.Parameter(torch.randn(config.vocab_size, size) * 0.3)
+        self.constant = nn.Parameter(torch.randn(config.vocab_size) * 0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.query(x) @ self.key.T + self.constant
+
+
 class Decoder(Coder):
-    """ids [B, T], sentence vectors [B, D] -> logits [B, T, V]."""
+    """ids [B, T], sentence vectors [B, D], `seen` [B, V], true for tokens of the context -> logits
+    [B, T, V]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -135,18 +150,26 @@ class Decoder(Coder):
             for one in self.decoder.layers:
                 one.multihead_attn.position_bias = nn.Parameter(torch.randn(shape))
         self.linear = nn.Linear(self.hidden, config.vocab_size)
+        self.context_bias = ContextBias(config) if svae.context_bias_size else None
 
-    def forward(self, ids: Tensor, sentence: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, sentence: Tensor, seen: Tensor | None = None) -> Tensor:
+        x = self.states(ids, sentence)
+        logits = self.linear(x)
+        if self.context_bias is None or seen is None:
+            return logits
+        return torch.where(seen[:, None].bool(), logits + self.context_bias(x), logits)
+
+    def states(self, ids: Tensor, sentence: Tensor) -> Tensor:
         count = ids.shape[1]
         mask = nn.Transformer.generate_square_subsequent_mask(count)
         x = self.embed(ids)
         if self.memory is None:
-            return self.linear(self.decoder(x, sentence[:, None], tgt_mask=mask))
+            return self.decoder(x, sentence[:, None], tgt_mask=mask)
         memory = self.memory(sentence)
         for layer in self.decoder.layers:
             bias = layer.multihead_attn.position_bias[:count]
             x = layer(x, memory, tgt_mask=mask, memory_mask=bias)
-        return self.linear(x if self.decoder.norm is None else self.decoder.norm(x))
+        return x if self.decoder.norm is None else self.decoder.norm(x)
 
 
 class SelfAttention(nn.Module):

@@ -24,6 +24,8 @@ from sllm_export.verify.runner import GraphRunner
 
 BUNDLES = {
     "tiny-causal": GOLDEN / "bundle",
+    "tiny-slots": GOLDEN / "bundle-slots",
+    "tiny-context-bias": GOLDEN / "bundle-context-bias",
     "tiny-original": GOLDEN / "bundle-original",
     "tiny-125m": GOLDEN / "bundle-125m",
     "tiny-125m-add": GOLDEN / "bundle-125m-add",
@@ -33,7 +35,7 @@ BUNDLES = {
     "tiny-opt-post": GOLDEN / "bundle-opt-post",
 }
 OPT_MODELS = ["tiny-opt", "tiny-opt-post"]
-KEPT_TAILS = ["tiny-causal", *OPT_MODELS]
+KEPT_TAILS = ["tiny-causal", "tiny-slots", "tiny-context-bias", *OPT_MODELS]
 CODERS = [name for name in BUNDLES if name not in OPT_MODELS]
 SENTENCE_MODELS = [name for name in CODERS if name != "tiny-svae"]
 VARIANTS = ["portable", "cpu-int8"]
@@ -63,7 +65,8 @@ def test_numpy_coder_matches_pytorch(name):
     case = expected["decoder"]
     sentence = array(case["sentence_embedding"])
     coder = decoder_weights(config, weights)
-    logits = reference.decode(config, coder, array(case["input_ids"]), sentence)
+    context = array(case["context_tokens"]) if "context_tokens" in case else None
+    logits = reference.decode(config, coder, array(case["input_ids"]), sentence, context)
     assert_near(logits, array(case["logits"]), 1e-5)
 
 
@@ -83,7 +86,7 @@ def test_numpy_backbone_matches_pytorch(name):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", CODERS)
 def test_coder_graphs_match_pytorch(name, variant):
-    config, expected = golden(name)
+    _, expected = golden(name)
     tolerance = TOLERANCES[variant]
     case = expected["encoder"]
     feeds = {key: array(case[key]) for key in ("input_ids", "attention_mask")}
@@ -93,13 +96,15 @@ def test_coder_graphs_match_pytorch(name, variant):
     case = expected["decoder"]
     ids = array(case["input_ids"])
     feeds = {"input_ids": ids, "sentence_embedding": array(case["sentence_embedding"])}
+    if "context_tokens" in case:
+        feeds["context_tokens"] = array(case["context_tokens"]).astype(np.float32)
     found = runner(name, variant, "decoder").run(feeds, ids.shape[1])["logits"]
     assert_near(found, array(case["logits"]), tolerance, "decoder")
 
     encoder = runner(name, variant, "encoder")
     rows = zip(*(expected["encoder"][k] for k in ("input_ids", "attention_mask")), strict=True)
     sentences = [ids[: sum(mask)] for ids, mask in rows]
-    decoded = [decode(name, variant, encode(encoder, ids), config) for ids in sentences]
+    decoded = [decode(name, variant, encode(encoder, ids), []) for ids in sentences]
     assert decoded == expected["reconstruction"]
 
 
@@ -121,13 +126,19 @@ def test_backbone_graph_matches_pytorch(name, variant):
         assert_near(found, array(case[output]), tolerance, output)
 
 
-def decode(name, variant, sentence, config):
-    """Greedy ids for a sentence vector [1, D], with the final eos."""
+def decode(name, variant, sentence, before):
+    """Greedy ids for a sentence vector [1, D] after a context of the tokens `before`, with the
+    final eos."""
+    config, _ = golden(name)
     decoder = runner(name, variant, "decoder")
+    context = {}
+    if config.require_svae().context_bias_size:
+        seen = np.isin(np.arange(config.vocab_size), before).astype(np.float32)
+        context["context_tokens"] = seen[None]
     ids: list[int] = []
     token = config.tokens.bos
     while len(ids) < config.max_sentence_tokens:
-        feeds = {"input_ids": np.array([[token]]), "sentence_embedding": sentence}
+        feeds = {"input_ids": np.array([[token]]), "sentence_embedding": sentence, **context}
         token = int(decoder.run(feeds, 1)["logits"][0, -1].argmax())
         ids.append(token)
         if token == config.tokens.eos:
@@ -169,7 +180,8 @@ def test_generated_ids_are_pytorchs(name, variant):
             if out["stop_logits"][0, -1].argmax() == 0:
                 reason = "stop"
                 break
-            ids = decode(name, variant, out["hidden"][:, -1], config)
+            said = [*(ids[1:] for ids in case["prompt_ids"]), *(ids[:-1] for ids in sentences)]
+            ids = decode(name, variant, out["hidden"][:, -1], np.concatenate(said))
             sentences.append(ids)
             again = [config.tokens.bos, *ids[:-1]] if config.reencode_bos else ids
             vector = encode(encoder, again) if masked else weights["lnorm.bias"][None]
@@ -202,6 +214,7 @@ HALF = next(v for v in variants.VARIANTS if v.name == "cuda-fp16")
     ("bundle", "name", "variant"),
     [
         ("bundle-fast", "tiny-causal", choosing(INT8)),
+        ("bundle-context-bias-fast", "tiny-context-bias", choosing(INT8)),
         ("bundle-opt-fast", "tiny-opt", choosing(INT8)),
         ("bundle-half", "tiny-causal", HALF),
         ("bundle-original-half", "tiny-original", HALF),

@@ -30,15 +30,18 @@ def test_degenerate(sentences, expected):
     assert is_degenerate(sentences) == expected
 
 
-@pytest.mark.parametrize("slots", [1, 4])
-def test_continuations_are_those_without_batches_and_caches(slots, monkeypatch):
+@pytest.mark.parametrize(("slots", "context_bias"), [(1, 0), (4, 0), (4, 8)])
+def test_continuations_are_those_without_batches_and_caches(slots, context_bias, monkeypatch):
     monkeypatch.setattr(continuations, "NEW_SENTENCES", 3)
     svae = {"svae.norm_first": True, "svae.slots": slots, "svae.decoder_layers": 2}
+    svae["svae.context_bias_size"] = context_bias
     config = parse_config(tiny_trained(**svae, max_sentence_tokens=12))
     torch.manual_seed(3)
     model = Sllm(config).eval()
     with torch.no_grad():
         model.fc.bias[1] += 9
+        if (bias := model.svae.decoder.context_bias) is not None:
+            torch.nn.init.normal_(bias.constant, std=2.0)
         model.svae.decoder.linear.bias[config.tokens.eos] += 0.5
     draw = np.random.default_rng(0)
     prompts = [[draw.integers(3, 259, n) for n in lengths] for lengths in ([3, 5], [9, 2], [1, 1])]
@@ -64,7 +67,9 @@ def alone(model, config, prompt):
             chosen: list[int] = []
             while len(chosen) < config.max_sentence_tokens - 1:
                 prefix = torch.tensor([[bos, *chosen]])
-                best = int(model.svae.decoder(prefix, hidden)[0, -1].argmax())
+                seen = torch.zeros(1, config.vocab_size)
+                seen[0, np.concatenate(context)] = 1
+                best = int(model.svae.decoder(prefix, hidden, seen)[0, -1].argmax())
                 if best == eos:
                     break
                 chosen.append(best)
@@ -82,8 +87,11 @@ def test_rows_leave_when_they_end():
     with torch.no_grad():
         model.svae.decoder.linear.bias[config.tokens.eos] += 1.0
         hidden = torch.randn(9, config.hidden_size)
-        ids, lengths = decode_greedily(model.svae.decoder, hidden, config.tokens)
+        seen = torch.randn(9, config.vocab_size).sign().clamp(min=0)
+        decoder = model.svae.decoder
+        ids, lengths = decode_greedily(decoder, hidden, seen, config.tokens)
         for row in range(9):
-            one, length = decode_greedily(model.svae.decoder, hidden[row : row + 1], config.tokens)
+            alone = slice(row, row + 1)
+            one, length = decode_greedily(decoder, hidden[alone], seen[alone], config.tokens)
             assert lengths[row] == length[0]
             assert torch.equal(ids[row, : length[0] + 1], one[0, : length[0] + 1])

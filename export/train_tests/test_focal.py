@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sllm_train.focal import focal_slope
-from sllm_train.output_loss import OutputLoss
+from sllm_train.output_loss import output_loss
 
 NONE = torch.zeros(0, dtype=torch.long)
 
@@ -29,7 +29,7 @@ def test_gradients_of_the_focal_loss(gamma):
     again = (-(1 - (-nats[7:]).exp()).log() * factors[7:]).sum()
     expected = torch.autograd.grad(wanted + again, inputs)
     singles = [x.detach().float().requires_grad_() for x in inputs]
-    found = OutputLoss.apply(*singles, targets, factors, negatives, gamma)
+    found = output_loss(singles[0], (singles[1], singles[2]), targets, factors, negatives, gamma)
     torch.testing.assert_close(found, nats.float(), atol=1e-5, rtol=1e-5)
     for gradient, right in zip(torch.autograd.grad(found.sum(), singles), expected, strict=True):
         torch.testing.assert_close(gradient, right.float(), atol=1e-5, rtol=1e-4)
@@ -40,7 +40,10 @@ def test_without_gamma_it_is_cross_entropy():
     inputs = [x.requires_grad_() for x in inputs]
     targets, factors = torch.randint(11, (9,)), torch.rand(9)
     plain, zero = (
-        torch.autograd.grad(OutputLoss.apply(*inputs, targets, factors, NONE, *more).sum(), inputs)
+        torch.autograd.grad(
+            output_loss(inputs[0], (inputs[1], inputs[2]), targets, factors, NONE, *more).sum(),
+            inputs,
+        )
         for more in ((), (0.0,))
     )
     assert all(torch.equal(a, b) for a, b in zip(plain, zero, strict=True))
@@ -58,7 +61,7 @@ def test_certain_tokens_have_a_finite_slope(gamma):
 def test_a_frozen_output_gets_no_gradient():
     states, weight, bias = torch.randn(4, 6, requires_grad=True), torch.randn(5, 6), torch.randn(5)
     targets = torch.randint(5, (4,))
-    OutputLoss.apply(states, weight, bias, targets, torch.ones(4), NONE, 2.0).sum().backward()
+    output_loss(states, (weight, bias), targets, torch.ones(4), NONE, 2.0).sum().backward()
     expected = states.detach().clone().requires_grad_()
     focal_loss(F.linear(expected, weight, bias), targets, 2.0).sum().backward()
     torch.testing.assert_close(states.grad, expected.grad, atol=1e-5, rtol=1e-4)

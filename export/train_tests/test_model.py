@@ -17,6 +17,8 @@ CONFIGS = {
     "post-norm": tiny(**{"backbone.norm_first": False}),
     "project-in": tiny(**{"svae.word_embed_size": 24}),
     "learnable-add": tiny(**{"svae.learnable_add": True}),
+    "slots": tiny(**{"svae.slots": 4, "svae.decoder_layers": 1}),
+    "context-bias": tiny(**{"svae.context_bias_size": 6}),
 }
 
 
@@ -43,9 +45,10 @@ def test_encoder_and_decoder(name):
         vectors = model.svae.encoder(group.ids, mask)
         expected = reference.svae.encoder(group.ids, mask.long())
         torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-5)
-        logits = model.svae.decoder(group.ids, vectors)
-        expected = reference.svae.decoder(group.ids, vectors)
-        torch.testing.assert_close(logits[mask], expected[mask], atol=1e-4, rtol=1e-5)
+        for seen in (torch.rand(len(vectors), config.vocab_size) < 0.3, None):
+            logits = model.svae.decoder(group.ids, vectors, seen)
+            expected = reference.svae.decoder(group.ids, vectors, seen)
+            torch.testing.assert_close(logits[mask], expected[mask], atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

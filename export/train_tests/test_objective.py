@@ -14,7 +14,7 @@ from sllm_train import objective
 from sllm_train.batches import Window, collate
 from sllm_train.model import Sllm
 from sllm_train.objective import Sums, Weights, choose_lags, expected_sums, train_batch
-from sllm_train.output_loss import OutputLoss, unlikelihood_slope
+from sllm_train.output_loss import output_loss, unlikelihood_slope
 
 FP32 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=False)
 RECONSTRUCTION = 2.0
@@ -42,11 +42,23 @@ def test_output_loss_equals_cross_entropy():
     bias, factors, targets = torch.randn(11), torch.rand(9), torch.randint(11, (9,))
     inputs = [x.requires_grad_() for x in (states, weight, bias)]
     expected = F.cross_entropy(F.linear(*inputs), targets, reduction="none")
-    found = OutputLoss.apply(*inputs, targets, factors, NONE)
+    found = output_loss(inputs[0], (inputs[1], inputs[2]), targets, factors, NONE)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     wanted = torch.autograd.grad((expected * factors).sum(), inputs)
     for gradient, right in zip(torch.autograd.grad(found.sum(), inputs), wanted, strict=True):
         torch.testing.assert_close(gradient, right, atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_added_to_the_logits_has_a_gradient():
+    states, weight, bias = torch.randn(9, 6), torch.randn(11, 6), torch.randn(11)
+    added = torch.randn(9, 11, requires_grad=True)
+    factors, targets = torch.rand(9), torch.randint(11, (9,))
+    expected = F.cross_entropy(F.linear(states, weight, bias) + added, targets, reduction="none")
+    found = output_loss(states, (weight, bias), targets, factors, NONE, added=added)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    [wanted] = torch.autograd.grad((expected * factors).sum(), [added])
+    [gradient] = torch.autograd.grad(found.sum(), [added])
+    torch.testing.assert_close(gradient, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_unlikelihood():
@@ -59,7 +71,9 @@ def test_unlikelihood():
     again = torch.stack([(losses[2] + losses[3]) / 2, losses[4]])
     unlikelihood = -(1 - (-again).exp()).log() * factors[[2, 4]] * torch.tensor([2, 1])
     expected = torch.autograd.grad((losses * factors)[:2].sum() + unlikelihood.sum(), inputs)
-    found = OutputLoss.apply(*inputs, targets, factors, torch.tensor([0, 0, 1]))
+    found = output_loss(
+        inputs[0], (inputs[1], inputs[2]), targets, factors, torch.tensor([0, 0, 1])
+    )
     torch.testing.assert_close(found, losses, atol=1e-5, rtol=1e-5)
     for gradient, right in zip(torch.autograd.grad(found.sum(), inputs), expected, strict=True):
         torch.testing.assert_close(gradient, right, atol=1e-5, rtol=1e-4)
@@ -87,15 +101,21 @@ def plain_losses(model, record, tokens):
     vectors = [model.svae.encoder(*pair) for pair in zip(inputs, every, strict=True)]
     hidden = model.predict(torch.stack(vectors, 1))[0]
 
-    def decode(number, condition):
-        logits = model.svae.decoder(inputs[number], condition)[0]
+    def decode(number, condition, seen=None):
+        logits = model.svae.decoder(inputs[number], condition, seen)[0]
         return F.cross_entropy(logits, targets[number], reduction="sum")
 
     reconstruction = sum(decode(i, vector) for i, vector in enumerate(vectors))
     predicted = [i for i in range(1, len(tensors)) if i not in record.inserted]
-    following = sum(decode(i, hidden[None, i - 1]) for i in predicted)
+
+    def after(number, place):
+        seen = torch.zeros(1, model.svae.decoder.linear.out_features)
+        seen[0, np.concatenate(record.sentences[: place + 1])] = 1
+        return decode(number, hidden[None, place], seen)
+
+    following = sum(after(i, i - 1) for i in predicted)
     last = len(tensors) - 1
-    again = [decode(i, hidden[None, min(i + 1, last)]) for i in range(len(tensors))]
+    again = [after(i, min(i + 1, last)) for i in range(len(tensors))]
     lengths = [len(target) for target in targets]
     repetition = sum(
         -n * (1 - (-nats / n).exp()).log() for nats, n in zip(again, lengths, strict=True)
@@ -108,8 +128,9 @@ def plain_losses(model, record, tokens):
 
 @pytest.mark.usefixtures("keep_all")
 @pytest.mark.parametrize("group_tokens", [1, 40, 10_000])
-def test_gradients_equal_those_of_the_whole_loss(group_tokens):
-    config = parse_config(tiny())
+@pytest.mark.parametrize("context_bias", [0, 6])
+def test_gradients_equal_those_of_the_whole_loss(group_tokens, context_bias):
+    config = parse_config(tiny(**{"svae.context_bias_size": context_bias}))
     model, records = randomize(Sllm(config)), windows(config)
     scale = Sums(reconstruction_tokens=50, following_tokens=40, sentences=30)
     joined = [np.concatenate(records[2].sentences[:2]), records[3].sentences[0]]
@@ -192,13 +213,40 @@ def test_bfloat16_gradients_are_near():
     assert F.cosine_similarity(full, half, dim=0) > 0.99
 
 
-def test_dropped_conditions_are_zeros():
+def test_a_share_of_the_conditions_is_dropped():
     torch.manual_seed(0)
-    hidden = torch.ones(4000, 3, requires_grad=True)
-    assert objective.drop_conditions(hidden, 0.0) is hidden
-    dropped = objective.drop_conditions(hidden, 0.25)
-    rows = dropped.detach()
-    assert ((rows == 0).all(1) | (rows == 1).all(1)).all()
-    assert 0.22 < float((rows == 0).all(1).float().mean()) < 0.28
-    dropped.sum().backward()
-    torch.testing.assert_close(hidden.grad, rows)
+    cpu = torch.device("cpu")
+    assert objective.keep_conditions(3, 0.0, cpu).tolist() == [1, 1, 1]
+    kept = objective.keep_conditions(4000, 0.25, cpu)
+    assert set(kept.tolist()) == {0, 1}
+    assert 0.22 < float((kept == 0).float().mean()) < 0.28
+
+
+@pytest.mark.usefixtures("keep_all")
+def test_dropped_conditions_are_zeros(monkeypatch):
+    """The decoder is given zeros for the sentence and for the tokens before it."""
+    config = parse_config(tiny(**{"svae.context_bias_size": 6}))
+    model = randomize(Sllm(config))
+    decoder, given = model.svae.decoder, {}
+    states, bias = decoder.states, decoder.context_bias.forward
+
+    def note_sentences(ids, sentences):
+        given["sentences"] = sentences
+        return states(ids, sentences)
+
+    def note_seen(x, seen):
+        given["seen"] = seen
+        return bias(x, seen)
+
+    monkeypatch.setattr(decoder, "states", note_sentences)
+    monkeypatch.setattr(decoder.context_bias, "forward", note_seen)
+    batch = collate(windows(config), config.tokens, 10_000)
+    weights = Weights(reconstruction=None, condition_dropout=0.5)
+    torch.manual_seed(0)
+    train_batch(model, batch, weights, expected_sums(batch, weights), FP32)
+    [group] = batch.groups
+    lengths = group.lengths[batch.predicted[group.index]] + 1
+    dropped = (given["sentences"] == 0).all(1)
+    assert 0 < dropped.sum() < len(dropped)
+    nothing_seen = (given["seen"] == 0).all(1)
+    assert torch.equal(nothing_seen, dropped.repeat_interleave(lengths))

@@ -15,7 +15,7 @@ from sllm_export.config import parse_config
 from sllm_train.batches import augment_repetition, collate
 from sllm_train.model import Sllm
 from sllm_train.objective import Sums, Weights, train_batch
-from sllm_train.output_loss import OutputLoss
+from sllm_train.output_loss import output_loss
 from sllm_train.rollout import roll_out
 from sllm_train.soft_targets import SoftTargets
 from sllm_train.teacher import Teacher
@@ -65,7 +65,9 @@ def test_output_loss_of_a_mixture():
     mixture[soft.places] = (1 - DISTILLATION) * mixture[soft.places] + DISTILLATION * taught
     logits = F.linear(*inputs)
     expected = F.cross_entropy(logits, mixture, reduction="none")
-    found = OutputLoss.apply(*inputs, targets, factors, NONE, 0.0, soft, DISTILLATION)
+    found = output_loss(
+        inputs[0], tuple(inputs[1:]), targets, factors, NONE, 0.0, soft, DISTILLATION
+    )
     # The losses are those of the text's tokens; only the gradients have the mixture.
     torch.testing.assert_close(found, F.cross_entropy(logits, targets, reduction="none"))
     wanted = torch.autograd.grad((expected * factors).sum(), inputs)

@@ -257,7 +257,8 @@ impl Workload {
                 }
             };
             let decoder = &autoencoder.decoder;
-            decoder.decode(&mut buffers, self.tokens.bos, &vector, next)?;
+            let conditions = decoder.conditions(&vector);
+            decoder.decode(&mut buffers, self.tokens.bos, &conditions, next)?;
             failed?;
             if number == 0 {
                 first_sentence = started.elapsed();

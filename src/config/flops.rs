@@ -153,7 +153,8 @@ impl ModelConfig {
             slots => 8 * d * d + positions * (4 * d * d + self.attention(slots as u64 + 1)),
         };
         let layer = positions * self.layer(svae.ffn_size) + attention + cross_attention;
-        let output = 2 * d * self.vocab_size as u64;
+        let channels = svae.context_bias_size as u64;
+        let output = 2 * (d + channels) * self.vocab_size as u64 + 2 * d * channels;
         let inputs_and_outputs = self.projection(svae.word_embed_size) + output;
         positions * inputs_and_outputs + svae.decoder_layers() as u64 * layer
     }

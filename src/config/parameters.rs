@@ -51,9 +51,14 @@ impl ModelConfig {
             let decoder_layer = layer + attention + norm + slots.decoder_layer;
             let decoder_layers = svae.decoder_layers() * decoder_layer + last_norm;
             let embedding = embedding(svae.word_embed_size);
+            let channels = svae.context_bias_size;
+            let context_bias = match channels {
+                0 => 0,
+                _ => channels * d + self.vocab_size * (channels + 1),
+            };
             (
                 embedding + encoder_layers + learnable_add + slots.encoder + norm,
-                embedding + decoder_layers + slots.decoder + output,
+                embedding + decoder_layers + slots.decoder + output + context_bias,
             )
         });
         let backbone = self.backbone.as_ref().map_or(0, |backbone| {

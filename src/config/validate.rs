@@ -129,6 +129,8 @@ impl ModelConfig {
             true,
             "false where svae.slots is above 1",
         );
+        let (key, size) = ("svae.context_bias_size", svae.context_bias_size);
+        problems.require_range(key, size, 0, MAX_HIDDEN_SIZE);
         problems.require_range("svae.ffn_size", svae.ffn_size, 1, MAX_FFN_SIZE);
         let key = "svae.word_embed_size";
         problems.require_range(key, svae.word_embed_size, 1, MAX_HIDDEN_SIZE);

@@ -7,6 +7,8 @@ use crate::{config::SpecialTokens, error::Result, graphs::Decoder, logits::best_
 pub struct Target<'a> {
     /// The sentence vector, `[hidden]`.
     pub vector: &'a [f32],
+    /// The tokens before it, where it is predicted from them.
+    pub before: &'a [u32],
     /// The tokens, without bos and eos.
     pub ids: &'a [u32],
 }
@@ -49,9 +51,15 @@ pub fn score(
     targets: &[Target<'_>],
 ) -> Result<Vec<Score>> {
     let ids: Vec<&[u32]> = targets.iter().map(|target| target.ids).collect();
-    let vectors: Vec<&[f32]> = targets.iter().map(|target| target.vector).collect();
+    let condition = |target: &Target<'_>| {
+        let mut condition = Vec::new();
+        decoder.push_condition(&mut condition, target.vector, target.before.iter().copied());
+        condition
+    };
+    let conditions: Vec<Vec<f32>> = targets.iter().map(condition).collect();
+    let conditions: Vec<&[f32]> = conditions.iter().map(Vec::as_slice).collect();
     let mut scores = vec![Score::default(); targets.len()];
-    decoder.each_teacher_forced(tokens.bos, &vectors, &ids, |index, logits| {
+    decoder.each_teacher_forced(tokens.bos, &conditions, &ids, |index, logits| {
         let expected = targets[index].ids.iter().chain([&tokens.eos]);
         for (&id, logits) in expected.zip(logits.chunks_exact(decoder.vocab_size())) {
             scores[index].add(id, logits);
@@ -138,6 +146,7 @@ pub mod tests {
                 .iter()
                 .zip(&vectors)
                 .map(|(ids, vector)| Target {
+                    before: &[],
                     vector,
                     ids: &ids[1..],
                 })
@@ -176,7 +185,11 @@ pub mod tests {
             let targets: Vec<_> = ids
                 .iter()
                 .zip(&vectors)
-                .map(|(ids, vector)| Target { vector, ids })
+                .map(|(ids, vector)| Target {
+                    vector,
+                    before: &[],
+                    ids,
+                })
                 .collect();
             let together = score(decoder, tokens, &targets).unwrap();
             for (target, together) in targets.iter().zip(together) {

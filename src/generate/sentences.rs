@@ -136,7 +136,8 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
             .collect();
         for places in places.chunks(MAX_DECODED_TOGETHER) {
             let mut hypotheses = Vec::with_capacity(places.len());
-            let (mut vectors, mut scales) = (Vec::new(), Vec::new());
+            let (mut conditions, mut scales) = (Vec::new(), Vec::new());
+            let decoder = &self.model.autoencoder.decoder;
             for &(row, number) in places {
                 let Row {
                     context, progress, ..
@@ -145,18 +146,19 @@ impl<C: DerefMut<Target = SentenceContext>> SentenceRows<C> {
                 let position = context.position();
                 let detokenizer = shared.pipeline.detokenizer();
                 hypotheses.push(progress.begin(number, position, output, detokenizer));
-                let prediction = context.prediction();
-                vectors.extend(prediction.iter().flat_map(|prediction| &prediction.hidden));
+                if let Some(prediction) = context.prediction() {
+                    let before = context.sentences().iter().flat_map(|s| &s.ids).copied();
+                    decoder.push_condition(&mut conditions, &prediction.hidden, before);
+                }
                 scales.push(progress.guidance_scale());
             }
-            let decoder = &self.model.autoencoder.decoder;
             let buffers = &mut self.buffers;
             let next = |place: usize, logits: Result<&mut Logits>| {
                 let row = &rows[places[place].0];
                 let mut emit = |text: &str| on_event(row.id, RowEvent::Text(text));
                 row.progress.step(&mut hypotheses[place], logits, &mut emit)
             };
-            let decoded = decoder.decode_guided(buffers, tokens.bos, &vectors, &scales, next);
+            let decoded = decoder.decode_guided(buffers, tokens.bos, &conditions, &scales, next);
             match decoded {
                 Ok(()) => {
                     for (&(row, _), hypothesis) in places.iter().zip(hypotheses) {

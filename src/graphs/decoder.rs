@@ -20,7 +20,21 @@ pub(crate) struct Decoder {
     cached: CachedGraph,
     hidden_size: usize,
     vocab_size: usize,
+    context_bias: bool,
     output: LogitsOutput,
+}
+
+/// The input of a graph with a context bias.
+const CONTEXT_TOKENS: &str = "context_tokens";
+
+/// What sentences are decoded from, as the graph takes it.
+#[derive(Default)]
+struct ConditionParts {
+    /// `[sentences, hidden]`
+    vectors: Vec<f32>,
+    /// 1 for the tokens that come before a sentence, else 0: `[sentences, vocab]`, or nothing
+    /// without a context bias.
+    seen: Vec<f32>,
 }
 
 /// Memory that is reused from sentence to sentence.
@@ -55,6 +69,11 @@ impl Decoder {
             TensorSpec::new("position_ids", Int64, &[ANY, ANY]),
             TensorSpec::new("sentence_embedding", Float32, &[ANY, hidden_size as i64]),
         ];
+        let context_bias = svae.context_bias_size > 0;
+        if context_bias {
+            let seen = [ANY, config.vocab_size as i64];
+            inputs.push(TensorSpec::new(CONTEXT_TOKENS, Float32, &seen));
+        }
         let output = LogitsOutput::new(&graph, config.vocab_size);
         let (output_inputs, outputs) = output.specs();
         inputs.extend(output_inputs);
@@ -62,6 +81,7 @@ impl Decoder {
             cached: CachedGraph::new(graph, shape, "decoder", inputs, outputs)?,
             hidden_size,
             vocab_size: config.vocab_size,
+            context_bias,
             output,
         })
     }
@@ -75,7 +95,47 @@ impl Decoder {
         &self.cached
     }
 
-    /// Decode the sentences of these vectors, which are concatenated, in the same runs.
+    /// Numbers of a condition: what a sentence is decoded from.
+    fn condition_size(&self) -> usize {
+        self.hidden_size
+            + if self.context_bias {
+                self.vocab_size
+            } else {
+                0
+            }
+    }
+
+    /// Append a condition to `conditions`: a sentence vector, and which tokens come before the
+    /// sentence.
+    pub fn push_condition(
+        &self,
+        conditions: &mut Vec<f32>,
+        vector: &[f32],
+        before: impl IntoIterator<Item = u32>,
+    ) {
+        conditions.extend_from_slice(vector);
+        if self.context_bias {
+            let first = conditions.len();
+            conditions.resize(first + self.vocab_size, 0.0);
+            for token in before {
+                conditions[first + token as usize] = 1.0;
+            }
+        }
+    }
+
+    /// The conditions of these vectors, which are concatenated, with nothing before them.
+    pub fn conditions<'v>(&self, vectors: &'v [f32]) -> Cow<'v, [f32]> {
+        if !self.context_bias {
+            return Cow::Borrowed(vectors);
+        }
+        let mut conditions = Vec::new();
+        for vector in vectors.chunks_exact(self.hidden_size) {
+            self.push_condition(&mut conditions, vector, []);
+        }
+        Cow::Owned(conditions)
+    }
+
+    /// Decode the sentences of these conditions, which are concatenated, in the same runs.
     ///
     /// `next` is given the index of a sentence and the logits after its last token, which it may
     /// change, or the error that these are not finite. It returns the token to continue with, `None`
@@ -87,10 +147,10 @@ impl Decoder {
         &self,
         buffers: &mut DecodeBuffers,
         bos: u32,
-        vectors: &[f32],
+        conditions: &[f32],
         next: impl FnMut(usize, Result<&mut Logits>) -> Option<u32>,
     ) -> Result<()> {
-        self.decode_guided(buffers, bos, vectors, &[], next)
+        self.decode_guided(buffers, bos, conditions, &[], next)
     }
 
     /// The same, with the guidance scale of each sentence: see
@@ -100,11 +160,12 @@ impl Decoder {
         &self,
         buffers: &mut DecodeBuffers,
         bos: u32,
-        vectors: &[f32],
+        conditions: &[f32],
         scales: &[f32],
         mut next: impl FnMut(usize, Result<&mut Logits>) -> Option<u32>,
     ) -> Result<()> {
-        let count = vectors.len() / self.hidden_size;
+        let size = self.condition_size();
+        let count = conditions.len() / size;
         if count == 0 {
             return Ok(());
         }
@@ -131,14 +192,15 @@ impl Decoder {
         logits.resize_with(rows, Logits::default);
         let mut cache = self.reused_or_new(cache, rows)?;
         let mut whole_cache = None;
-        let mut vectors = Cow::Borrowed(vectors);
+        let mut conditions = Cow::Borrowed(conditions);
         if !guided.is_empty() {
-            vectors.to_mut().resize(rows * self.hidden_size, 0.0);
+            conditions.to_mut().resize(rows * size, 0.0);
         }
+        let mut parts = self.parts(&conditions);
         loop {
             positions.clear();
             positions.resize(ids.len(), cache.len() as i64);
-            let inputs = self.inputs([ids.len(), 1], &vectors, ids, positions);
+            let inputs = self.inputs([ids.len(), 1], &parts, ids, positions);
             let rows = logits.iter_mut();
             let graph = self.cached.graph();
             self.output
@@ -184,8 +246,9 @@ impl Decoder {
                 let fewer = self.cached.copy_rows(&rows)?;
                 let replaced = std::mem::replace(&mut cache, fewer);
                 whole_cache.get_or_insert(replaced);
-                let rows = |&row: &usize| &vectors[row * self.hidden_size..][..self.hidden_size];
-                vectors = Cow::Owned(stay.iter().flat_map(rows).copied().collect());
+                let rows = |&row: &usize| &conditions[row * size..][..size];
+                conditions = Cow::Owned(stay.iter().flat_map(rows).copied().collect());
+                parts = self.parts(&conditions);
                 for (place, &row) in stay.iter().enumerate() {
                     ids[place] = ids[row];
                 }
@@ -203,18 +266,33 @@ impl Decoder {
         }
     }
 
+    /// Conditions as the graph takes them.
+    fn parts(&self, conditions: &[f32]) -> ConditionParts {
+        let mut parts = ConditionParts::default();
+        for condition in conditions.chunks_exact(self.condition_size()) {
+            let (vector, seen) = condition.split_at(self.hidden_size);
+            parts.vectors.extend_from_slice(vector);
+            parts.seen.extend_from_slice(seen);
+        }
+        parts
+    }
+
     fn inputs<'a>(
         &self,
         [batch, new]: [usize; 2],
-        sentences: &'a [f32],
+        conditions: &'a ConditionParts,
         ids: &'a [i64],
         positions: &'a [i64],
-    ) -> [Input<'a>; 3] {
+    ) -> impl Iterator<Item = Input<'a>> {
+        let ConditionParts { vectors, seen } = conditions;
+        let seen = || Input::floats(CONTEXT_TOKENS, &[batch, self.vocab_size], seen);
         [
             Input::ids("input_ids", &[batch, new], ids),
             Input::ids("position_ids", &[batch, new], positions),
-            Input::floats("sentence_embedding", &[batch, self.hidden_size], sentences),
+            Input::floats("sentence_embedding", &[batch, self.hidden_size], vectors),
         ]
+        .into_iter()
+        .chain(self.context_bias.then(seen))
     }
 }
 

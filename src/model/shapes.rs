@@ -35,6 +35,10 @@ pub(super) fn shapes_of_graph(
             Some((backbone.layers, backbone.heads))
         }
     };
+    let context_bias = config
+        .svae
+        .as_ref()
+        .is_some_and(|svae| svae.context_bias_size > 0);
     let shapes = |place: usize| {
         let rows = batch[place];
         let (new, cached) = match (layers, place) {
@@ -52,7 +56,10 @@ pub(super) fn shapes_of_graph(
                 format!("input_ids:{rows}x{new}"),
                 format!("position_ids:{rows}x{new}"),
                 format!("sentence_embedding:{rows}x{hidden}"),
-            ],
+            ]
+            .into_iter()
+            .chain(context_bias.then(|| format!("context_tokens:{rows}x{}", config.vocab_size)))
+            .collect(),
             GraphRole::Backbone => vec![
                 format!("inputs_embeds:{rows}x{new}x{hidden}"),
                 format!("position_ids:{rows}x{new}"),

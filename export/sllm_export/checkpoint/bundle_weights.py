@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.checker import ValidationError
 
-from sllm_export.checkpoint.expected import OPT_PREFIX, POSITION_OFFSET, expected_shapes
+from sllm_export.checkpoint.expected import (
+    CONTEXT_BIAS,
+    OPT_PREFIX,
+    POSITION_OFFSET,
+    expected_shapes,
+)
 from sllm_export.checkpoint.state_dict import Floats, Shape, StateDict
 from sllm_export.config import ModelConfig, parse_config
 from sllm_export.digest import sha256
@@ -113,6 +118,10 @@ def _plain(graph: Mapping[str, Floats], name: str, shape: Shape) -> Floats:
         # The rows before position 0 are not exported.
         table = graph["positions.weight"]
         return np.pad(table, ((POSITION_OFFSET, 0), (0, 0)))
+    if name.endswith(f"{CONTEXT_BIAS}key"):
+        return graph[f"{name}.weight"].T
+    if name.endswith(f"{CONTEXT_BIAS}constant"):
+        return graph[name.removesuffix("constant") + "key.bias"]
     if "embed_token" in name:
         return graph[name.removeprefix(OPT_PREFIX)]
     if "encoder.la." in name:

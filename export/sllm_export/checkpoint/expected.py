@@ -14,6 +14,8 @@ POSITION_OFFSET = 2
 """Rows of OPT's position table before position 0 (row = position + 2)."""
 
 OPT_PREFIX = "model.decoder."
+CONTEXT_BIAS = "context_bias."
+"""What stands before the names of the context bias, below those of the decoder."""
 
 Shapes = dict[str, Shape]
 
@@ -149,6 +151,11 @@ def _coder_shapes(config: ModelConfig, prefix: str, decoder: bool) -> Shapes:
         shapes |= _slot_shapes(config, prefix, decoder)
     if decoder:
         shapes |= _linear(f"{prefix}linear", config.vocab_size, hidden)
+        if size := svae.context_bias_size:
+            name = f"{prefix}{CONTEXT_BIAS}"
+            shapes[f"{name}query.weight"] = (size, hidden)
+            shapes[f"{name}key"] = (config.vocab_size, size)
+            shapes[f"{name}constant"] = (config.vocab_size,)
     else:
         if svae.learnable_add:
             shapes |= _linear(f"{prefix}la", 1, hidden)

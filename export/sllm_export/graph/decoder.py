@@ -1,7 +1,8 @@
 """The sentence decoder's graph, with its token cache.
 
 `input_ids` i64 [batch, tokens], `position_ids` i64 [batch, tokens], `sentence_embedding` f32
-[batch, hidden], caches -> `logits` f32 [batch, tokens, vocab], caches; or the outputs of
+[batch, hidden], with a context bias also `context_tokens` f32 [batch, vocab] (1 for tokens of the
+context, else 0), caches -> `logits` f32 [batch, tokens, vocab], caches; or the outputs of
 `vocabulary.best_logits`.
 
 With one slot, attention to the sentence vector has one key, so its softmax is 1 and it is the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sllm_export.checkpoint.expected import CONTEXT_BIAS
 from sllm_export.checkpoint.state_dict import Weights
 from sllm_export.config import ModelConfig
 from sllm_export.graph import layers, slots
@@ -51,6 +53,9 @@ def build_decoder(
     ids = b.input("input_ids", INT64, ["batch", tokens])
     position_ids = b.input("position_ids", INT64, ["batch", tokens])
     sentence = b.input("sentence_embedding", FLOAT, ["batch", hidden])
+    seen = None
+    if svae.context_bias_size:
+        seen = b.input("context_tokens", FLOAT, ["batch", config.vocab_size])
     attention: CachedAttention
     if in_place:
         attention = InPlaceAttention(b, heads)
@@ -93,5 +98,14 @@ def build_decoder(
         x = layers.layer_norm(b, x, "decoder.norm", weights)
     name = f"{weights.prefix}linear"
     weight, bias = weights["linear.weight"], weights.optional("linear.bias")
-    precision.vocabulary(b, x, OutputLayer(name, weight, bias, name, tokens))
+    added = None if seen is None else context_bias(b, precision, x, seen, weights)
+    precision.vocabulary(b, x, OutputLayer(name, weight, bias, name, tokens, added))
     return b
+
+
+def context_bias(b: GraphBuilder, p: Precision, x: str, seen: str, weights: Weights) -> str:
+    """What tokens of the context gain: states x [B, S, D], `seen` [B, V] -> [B, S, V]."""
+    below = weights.under(CONTEXT_BIAS)
+    query = layers.linear(b, p, x, "query", below)
+    scores = p.linear(b, query, f"{below.prefix}key", below["key"], below["constant"])
+    return b.op("Mul", [scores, layers.unsqueeze(b, seen, [1])])

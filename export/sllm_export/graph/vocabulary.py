@@ -22,7 +22,8 @@ class OutputLayer:
     """The weight [vocab, K] and bias [vocab] that make logits, and how they are called.
 
     `rows` names the table in which the weight's rows are looked up: the token embedding, where that
-    is the output projection too. `tokens` is the outputs' second dimension.
+    is the output projection too. `tokens` is the outputs' second dimension. `context_bias` is a
+    value [batch, tokens, vocab] that is added to the logits.
     """
 
     name: str
@@ -30,10 +31,12 @@ class OutputLayer:
     bias: np.ndarray | None
     rows: str
     tokens: str | int
+    context_bias: str | None = None
 
 
 def all_logits(b: GraphBuilder, logits: str, layer: OutputLayer) -> None:
     """Output `logits` f32 [batch, tokens, vocab]."""
+    logits = with_context_bias(b, logits, layer)
     b.output("logits", FLOAT, ["batch", layer.tokens, len(layer.weight)], first=True)
     b.op("Identity", [logits], "logits")
 
@@ -66,7 +69,8 @@ def best_logits(
     if the input `all_logits` (bool scalar) is true; else its last dimension is 0.
     """
     wanted = b.input("all_logits", BOOL, [])
-    ids, exact = only_best_logits(b, x, layer, rows, coarse, candidates)
+    coarse = with_context_bias(b, coarse, layer)
+    ids, exact = _choose(b, x, layer, rows, coarse, candidates)
     shape = ["batch", layer.tokens, "scored"]
     b.output("logits", FLOAT, shape, cast=False)
 
@@ -82,12 +86,17 @@ def best_logits(
 
 def only_best_logits(
     b: GraphBuilder, x: str, layer: OutputLayer, rows: str, coarse: str, candidates: int
-) -> tuple[str, str]:
+) -> None:
     """`best_logits` without the input `all_logits` and the output `logits`: there is no branch, and
-    no output's shape depends on an input's values.
+    no output's shape depends on an input's values."""
+    _choose(b, x, layer, rows, with_context_bias(b, coarse, layer), candidates)
 
-    Returns the ids and the exact logits of the best tokens, in no order.
-    """
+
+def _choose(
+    b: GraphBuilder, x: str, layer: OutputLayer, rows: str, coarse: str, candidates: int
+) -> tuple[str, str]:
+    """The outputs of the candidates, from coarse logits with the context bias. Returns their ids
+    and exact logits, in no order."""
     count = min(candidates, len(layer.weight))
     for name, element in (("candidate_ids", INT64), ("candidate_logits", FLOAT)):
         b.output(name, element, ["batch", layer.tokens, count], cast=False)
@@ -100,9 +109,17 @@ def only_best_logits(
     if layer.bias is not None:
         bias = b.op("Gather", [f"{layer.name}.bias", ids], axis=0)
         exact = b.op("Add", [exact, in_float32(b, bias)])
+    if layer.context_bias is not None:
+        bias = b.op("GatherElements", [layer.context_bias, ids], axis=-1)
+        exact = b.op("Add", [exact, in_float32(b, bias)])
     _, order = b.ops("TopK", [exact, best], ["candidate_logits", None], axis=-1)
     b.op("GatherElements", [ids, order], "candidate_ids", axis=-1)
     return ids, exact
+
+
+def with_context_bias(b: GraphBuilder, logits: str, layer: OutputLayer) -> str:
+    """The logits with the layer's context bias, if it has one."""
+    return logits if layer.context_bias is None else b.op("Add", [logits, layer.context_bias])
 
 
 def in_float32(b: GraphBuilder, x: str) -> str:

@@ -15,6 +15,7 @@ from sllm_export.verify.runner import Arrays
 _PROMPT = 3
 _STEPS = 2
 _LENGTHS = (5, 3)
+_SEEN_SHARE = 0.3
 _SEED = 20240800
 
 
@@ -84,8 +85,12 @@ def _decoder_case(
     ids = _random_ids(config, generator, (2, total))
     sentence = _random_vectors(generator, (2, config.hidden_size))
     weights = decoder_weights(config, state_dict)
-    logits = reference.decode(config, weights, ids, sentence)
     feeds = {"input_ids": ids, "sentence_embedding": sentence}
+    seen = None
+    if config.require_svae().context_bias_size:
+        seen = (generator.random((2, config.vocab_size)) < _SEEN_SHARE).astype(np.float32)
+        feeds["context_tokens"] = seen
+    logits = reference.decode(config, weights, ids, sentence, seen)
     return Case("decoder", feeds, {"logits": logits}, max(1, total - _STEPS))
 
 

@@ -67,8 +67,8 @@ def run_case(runner: GraphRunner, case: Case) -> Arrays:
     """The outputs of a graph for a case, those of the prefill and the steps concatenated."""
     if not case.prompt:
         return runner.run(case.feeds)
-    # Inputs with a position dimension are fed in steps; sentence vectors are fed in every step.
-    stepped = {name for name in case.feeds if name != "sentence_embedding"}
+    # Inputs with a position dimension are fed in steps; what a sentence has is fed in every step.
+    stepped = case.feeds.keys() - {"sentence_embedding", "context_tokens"}
     count = case.feeds[next(iter(stepped))].shape[1]
     steps: list[Arrays] = []
     for start, end in [(0, case.prompt), *((i, i + 1) for i in range(case.prompt, count))]:

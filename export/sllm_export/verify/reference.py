@@ -57,8 +57,15 @@ def _pool(w: Weights, x: Floats, mask: np.ndarray, slots: int) -> Floats:
     return pooled.reshape(batch, hidden)
 
 
-def decode(config: ModelConfig, weights: Weights, ids: np.ndarray, sentence: Floats) -> Floats:
-    """Logits [B, T, V] of whole prefixes ids [B, T], given sentence vectors [B, D]."""
+def decode(
+    config: ModelConfig,
+    weights: Weights,
+    ids: np.ndarray,
+    sentence: Floats,
+    context: np.ndarray | None = None,
+) -> Floats:
+    """Logits [B, T, V] of whole prefixes ids [B, T], given sentence vectors [B, D] and, for a
+    model with a context bias, `context` [B, V], 1 for tokens of the context."""
     svae = config.require_svae()
     count = ids.shape[1]
     x = _embed_tokens(weights, ids) + _sinusoid(np.arange(count), config.hidden_size)
@@ -83,7 +90,15 @@ def decode(config: ModelConfig, weights: Weights, ids: np.ndarray, sentence: Flo
             x = _sublayer(w, norm, x, svae.norm_first, inner)
     if svae.norm_first:
         x = _norm(weights, "decoder.norm", x)
-    return _linear(weights, "linear", x)
+    logits = _linear(weights, "linear", x)
+    if context is None:
+        return logits
+    query, key = weights["context_bias.query.weight"], weights["context_bias.key"]
+    gains = np.einsum("btd,qd,vq->btv", x, query, key, optimize=True)
+    gained: Floats = np.where(
+        context[:, None] == 1, logits + gains + weights["context_bias.constant"], logits
+    )
+    return gained
 
 
 def _memory(w: Weights, sentence: Floats, slots: int) -> Floats:

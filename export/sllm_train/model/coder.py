@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sllm_export.config import ModelConfig
 
+from .context_bias import ContextBias
 from .layers import DecoderLayer, EncoderLayer, LayerStack, Memory
 from .norm import NORM_EPS
 from .slots import SlotMemory, SlotPooling
@@ -90,6 +91,8 @@ class SentenceDecoder(TokenInput):
         self.decoder = LayerStack(layers, size, svae.norm_first)
         self.memory = None if svae.slots == 1 else SlotMemory(size, svae.slots)
         self.linear = nn.Linear(size, config.vocab_size)
+        channels = svae.context_bias_size
+        self.context_bias = ContextBias(size, config.vocab_size, channels) if channels else None
 
     def memory_of(self, sentence: Tensor) -> Memory:
         """Sentence vectors [N, D] -> what the layers attend to."""
@@ -106,9 +109,18 @@ class SentenceDecoder(TokenInput):
             x = layer(x, memory, position, partial(cache.append, number))
         return (x if self.decoder.norm is None else self.decoder.norm(x))[:, 0]
 
-    def forward(self, ids: Tensor, sentence: Tensor) -> Tensor:
-        """-> logits [N, T, V]."""
-        return self.linear(self.states(ids, sentence))
+    def logits(self, states: Tensor, seen: Tensor | None = None) -> Tensor:
+        """States [..., D], `seen` [..., V] (1 for tokens of the context, else 0; all 0 if left out)
+        -> logits [..., V]."""
+        logits: Tensor = self.linear(states)
+        if self.context_bias is not None and seen is not None:
+            logits = logits + self.context_bias(states, seen)
+        return logits
+
+    def forward(self, ids: Tensor, sentence: Tensor, seen: Tensor | None = None) -> Tensor:
+        """ids and sentence vectors as above, `seen` [N, V] -> logits [N, T, V]."""
+        seen = None if seen is None else seen[:, None]
+        return self.logits(self.states(ids, sentence), seen)
 
 
 class SentenceVae(nn.Module):

@@ -59,6 +59,7 @@ impl<'m> SentenceMeasure<'m> {
             .zip(sentences.clone())
             .map(|(vector, sentence)| Target {
                 vector,
+                before: &[],
                 ids: &sentence.ids,
             })
             .collect();
@@ -136,11 +137,20 @@ impl<'m> SentenceMeasure<'m> {
         predictions: &[Vec<Prediction>],
         predicted: &mut Predicted,
     ) -> Result<()> {
+        let tokens = |window: &Window| -> Vec<u32> {
+            let ids = window.sentences.iter().flat_map(|sentence| &sentence.ids);
+            ids.copied().collect()
+        };
+        let tokens: Vec<Vec<u32>> = windows.iter().map(tokens).collect();
         let mut targets = Vec::new();
-        for (window, predictions) in windows.iter().zip(predictions) {
-            for (prediction, sentence) in predictions.iter().zip(window.following()) {
+        for ((window, tokens), predictions) in windows.iter().zip(&tokens).zip(predictions) {
+            let mut before = 0;
+            let pairs = window.sentences.iter().zip(window.following());
+            for (prediction, (last, sentence)) in predictions.iter().zip(pairs) {
+                before += last.ids.len();
                 targets.push(Target {
                     vector: &prediction.hidden,
+                    before: &tokens[..before],
                     ids: &sentence.ids,
                 });
             }

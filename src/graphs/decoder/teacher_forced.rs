@@ -13,8 +13,8 @@ impl Decoder {
     /// Logits `[sentences, tokens, vocab]` after each token of whole sentences, where `tokens` is the
     /// longest sentence's number. Those after the end of a shorter one mean nothing.
     ///
-    /// `vectors` are concatenated; `ids` are what the decoder is given for each, bos first.
-    pub fn teacher_forced(&self, vectors: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
+    /// `conditions` are concatenated; `ids` are what the decoder is given for each, bos first.
+    pub fn teacher_forced(&self, conditions: &[f32], ids: &[&[u32]]) -> Result<Vec<f32>> {
         let batch = ids.len();
         let width = ids.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let mut cache = self.cached.cache(batch)?;
@@ -27,8 +27,9 @@ impl Decoder {
             })
             .map(i64::from)
             .collect();
+        let conditions = self.parts(conditions);
         let positions: Vec<i64> = (0..width as i64).cycle().take(batch * width).collect();
-        let inputs = self.inputs([batch, width], vectors, &padded, &positions);
+        let inputs = self.inputs([batch, width], &conditions, &padded, &positions);
         self.output
             .all(self.cached.graph(), &mut cache, inputs, width)
     }
@@ -39,7 +40,7 @@ impl Decoder {
     pub fn each_teacher_forced(
         &self,
         bos: u32,
-        vectors: &[&[f32]],
+        conditions: &[&[f32]],
         ids: &[&[u32]],
         mut take: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
@@ -47,7 +48,7 @@ impl Decoder {
         let lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
         let most = (RUN_LOGITS / self.vocab_size).min(RUN_TOKENS);
         for run in length_batches(&lengths, run_cost(self.cached.graph()), most) {
-            let of_run: Vec<&[f32]> = run.iter().map(|&index| vectors[index]).collect();
+            let of_run: Vec<&[f32]> = run.iter().map(|&index| conditions[index]).collect();
             let ids: Vec<&[u32]> = run.iter().map(|&index| inputs[index].as_slice()).collect();
             let logits = self.teacher_forced(&of_run.concat(), &ids)?;
             let rows = logits.chunks_exact(logits.len() / run.len());

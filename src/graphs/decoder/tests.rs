@@ -86,6 +86,102 @@ fn guided_logits_are_led_away_from_those_of_zeros() {
     }
 }
 
+/// Tokens of the context gain the context bias, each by itself, and only with a vector's own
+/// context: not those of other rows, nor of guidance's rows of zeros.
+#[test]
+fn tokens_of_the_context_gain_a_bias() {
+    for (bundle, variant, tolerance) in [
+        ("bundle-context-bias", "portable", 1e-4),
+        ("bundle-context-bias", "cpu-int8", 0.05),
+        ("bundle-context-bias-fast", "cpu-int8", 0.05),
+    ] {
+        let model = load(bundle, variant);
+        let decoder = &model.autoencoder().unwrap().decoder;
+        let vocab_size = model.config().vocab_size;
+        let vector = model.encode(&["the cat sat on the hill. "]).unwrap();
+        let vector = vector.row(0).to_vec();
+        let bos = model.config().tokens.bos;
+        let condition = |before: &[u32]| {
+            let mut condition = Vec::new();
+            decoder.push_condition(&mut condition, &vector, before.iter().copied());
+            condition
+        };
+        let logits = |before: &[u32]| {
+            let found = decoder.teacher_forced(&condition(before), &[&[bos]]);
+            found.unwrap()
+        };
+        let none = logits(&[]);
+        assert_eq!(
+            none,
+            decoder
+                .teacher_forced(&decoder.conditions(&vector), &[&[bos]])
+                .unwrap()
+        );
+        let all: Vec<u32> = (0..vocab_size as u32).collect();
+        let every = logits(&all);
+        let some = logits(&[9, 30, 9]);
+        for id in 0..vocab_size {
+            let expected = if [9, 30].contains(&id) { &every } else { &none };
+            let difference = (some[id] - expected[id]).abs();
+            assert!(
+                difference <= tolerance,
+                "{bundle}, {variant}, {id}: {difference}"
+            );
+        }
+        let gained = every
+            .iter()
+            .zip(&none)
+            .filter(|(e, n)| (*e - *n).abs() > 0.1);
+        assert!(gained.count() > vocab_size / 2);
+
+        let conditions = [condition(&[]), condition(&[9, 30]), condition(&[9, 30])].concat();
+        let mut found = vec![Vec::new(); 3];
+        let next = |row: usize, logits: Result<&mut Logits>| {
+            found[row].push(logits.unwrap().clone());
+            (found[row].len() <= row).then_some(20)
+        };
+        let mut buffers = DecodeBuffers::default();
+        decoder
+            .decode(&mut buffers, bos, &conditions, next)
+            .unwrap();
+        for (row, expected) in [(0, &none), (1, &some), (2, &some)] {
+            for (id, logit) in found[row][0].iter() {
+                let difference = (logit - expected[id as usize]).abs();
+                assert!(
+                    difference <= tolerance,
+                    "{bundle}, {variant}, row {row}: {difference}"
+                );
+            }
+        }
+        let [alone, of_two] = [&found[1][1], &found[2][1]];
+        let pairs = alone.iter().zip(of_two.iter());
+        for ((id, one), (other_id, other)) in pairs {
+            assert!(id == other_id && (one - other).abs() <= tolerance);
+        }
+
+        let mut guided = Vec::new();
+        let next = |_, logits: Result<&mut Logits>| {
+            guided.push(logits.unwrap().clone());
+            None
+        };
+        decoder
+            .decode_guided(&mut buffers, bos, &condition(&[9, 30]), &[2.0], next)
+            .unwrap();
+        let zeros =
+            decoder.teacher_forced(&decoder.conditions(&vec![0.0; vector.len()]), &[&[bos]]);
+        let zeros = zeros.unwrap();
+        let finite = guided[0].iter().filter(|(_, logit)| logit.is_finite());
+        for (id, logit) in finite {
+            let (with, without) = (some[id as usize], zeros[id as usize]);
+            let difference = (logit - (2.0 * with - without)).abs();
+            assert!(
+                difference <= 3.0 * tolerance,
+                "{bundle}, {variant}, {id}: {difference}"
+            );
+        }
+    }
+}
+
 /// The logits after each token of a sentence that is decoded with these tokens.
 fn stepwise(decoder: &Decoder, vector: &[f32], tokens: &[u32]) -> Vec<Logits> {
     let mut found = Vec::new();

@@ -76,7 +76,13 @@ fn the_attention_to_slots_equals_the_nodes() {
 
 #[test]
 fn continuations_are_the_same() {
-    for bundle in ["bundle-fast", "bundle-opt-fast", "bundle-slots"] {
+    for bundle in [
+        "bundle-fast",
+        "bundle-opt-fast",
+        "bundle-slots",
+        "bundle-context-bias",
+        "bundle-context-bias-fast",
+    ] {
         let text = |kernel: MatMulKernel| {
             let model = load(bundle, kernel);
             let mut session = model.session().unwrap();
