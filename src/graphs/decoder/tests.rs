@@ -93,7 +93,6 @@ fn tokens_of_the_context_gain_a_bias() {
     for (bundle, variant, tolerance) in [
         ("bundle-context-bias", "portable", 1e-4),
         ("bundle-context-bias", "cpu-int8", 0.05),
-        ("bundle-context-bias-fast", "cpu-int8", 0.05),
     ] {
         let model = load(bundle, variant);
         let decoder = &model.autoencoder().unwrap().decoder;
