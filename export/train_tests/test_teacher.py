@@ -66,7 +66,7 @@ def test_output_loss_of_a_mixture():
     logits = F.linear(*inputs)
     expected = F.cross_entropy(logits, mixture, reduction="none")
     found = output_loss(
-        inputs[0], tuple(inputs[1:]), targets, factors, NONE, 0.0, soft, DISTILLATION
+        inputs[0], (inputs[1], inputs[2]), targets, factors, NONE, 0.0, soft, DISTILLATION
     )
     # The losses are those of the text's tokens; only the gradients have the mixture.
     torch.testing.assert_close(found, F.cross_entropy(logits, targets, reduction="none"))
