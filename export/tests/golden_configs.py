@@ -95,7 +95,15 @@ SLOTS: dict[str, Any] = {
 CONTEXT_BIAS: dict[str, Any] = {
     **SLOTS,
     "name": "tiny-context-bias",
-    "svae": {**SLOTS["svae"], "context_bias_size": 8},
+    "svae": {
+        "layers": 1,
+        "heads": 2,
+        "ffn_size": 32,
+        "word_embed_size": 16,
+        "learnable_add": False,
+        "norm_first": True,
+        "context_bias_size": 8,
+    },
 }
 SVAE: dict[str, Any] = {
     "name": "tiny-svae",

@@ -53,12 +53,7 @@ MODELS = (
         configs.CAUSAL, "bundle", "keep-split", fast_bundle="bundle-fast", half_bundle="bundle-half"
     ),
     Golden(configs.SLOTS, "bundle-slots", "keep-split"),
-    Golden(
-        configs.CONTEXT_BIAS,
-        "bundle-context-bias",
-        "keep-split",
-        fast_bundle="bundle-context-bias-fast",
-    ),
+    Golden(configs.CONTEXT_BIAS, "bundle-context-bias", "keep-split"),
     Golden(configs.ORIGINAL, "bundle-original", half_bundle="bundle-original-half"),
     Golden(configs.PRE_NORM, "bundle-125m", mmengine=True),
     Golden(configs.PRE_NORM_ADD, "bundle-125m-add"),

@@ -214,7 +214,6 @@ HALF = next(v for v in variants.VARIANTS if v.name == "cuda-fp16")
     ("bundle", "name", "variant"),
     [
         ("bundle-fast", "tiny-causal", choosing(INT8)),
-        ("bundle-context-bias-fast", "tiny-context-bias", choosing(INT8)),
         ("bundle-opt-fast", "tiny-opt", choosing(INT8)),
         ("bundle-half", "tiny-causal", HALF),
         ("bundle-original-half", "tiny-original", HALF),
@@ -227,6 +226,22 @@ def test_graphs_that_choose_are_those_of_today(bundle, name, variant, tmp_path):
         variants.build_graph(config, weights, variant, graph).save(tmp_path / f"{graph}.onnx")
         committed = GOLDEN / bundle / variant.name / f"{graph}.onnx"
         assert (tmp_path / f"{graph}.onnx").read_bytes() == committed.read_bytes(), graph
+
+
+@pytest.mark.parametrize("variant", [choosing(INT8), choosing(HALF)], ids=["int8", "half"])
+def test_a_context_bias_counts_where_the_graph_chooses(variant, tmp_path):
+    config, expected = golden("tiny-context-bias")
+    weights = open_checkpoint(golden_checkpoint("tiny-context-bias"))
+    path = tmp_path / "decoder.onnx"
+    variants.build_graph(config, weights, variant, "decoder").save(path)
+    case = expected["decoder"]
+    ids = array(case["input_ids"])
+    feeds = {"input_ids": ids, "sentence_embedding": array(case["sentence_embedding"])}
+    feeds["context_tokens"] = array(case["context_tokens"]).astype(np.float32)
+    found = GraphRunner(path, CAPACITY).run(feeds, ids.shape[1])
+    chosen = np.take_along_axis(array(case["logits"]), found["candidate_ids"], axis=-1)
+    assert found["candidate_ids"].shape[-1] < config.vocab_size
+    assert_near(found["candidate_logits"], chosen, TOLERANCES["cpu-int8"])
 
 
 @pytest.mark.parametrize("name", BUNDLES)

@@ -81,7 +81,6 @@ fn continuations_are_the_same() {
         "bundle-opt-fast",
         "bundle-slots",
         "bundle-context-bias",
-        "bundle-context-bias-fast",
     ] {
         let text = |kernel: MatMulKernel| {
             let model = load(bundle, kernel);
