@@ -56,7 +56,9 @@ def check_trainable(config: ModelConfig, source: Path, options: Options) -> None
                 f"{source}: {name} is {shown} (allowed in training: {only}), --stage is {stage}"
             )
     if stage == "context-bias" and not config.require_svae().context_bias_size:
-        raise ExportError(f"{source}: svae.context_bias_size is 0, so --stage {stage} has nothing")
+        raise ExportError(
+            f"{source}: svae.context_bias_size is 0: nothing to train in --stage {stage}"
+        )
     if options.outer_layers is not None:
         layers = config.require_backbone().layers
         if 2 * options.outer_layers >= layers:

@@ -76,17 +76,20 @@ POST_NORM: dict[str, Any] = {
     "max_sentences": 6,
     "svae": {**ORIGINAL["svae"], "learnable_add": False},
 }
+ONE_LAYER: dict[str, Any] = {
+    "layers": 1,
+    "heads": 2,
+    "ffn_size": 32,
+    "word_embed_size": 16,
+    "learnable_add": False,
+    "norm_first": True,
+}
 SLOTS: dict[str, Any] = {
     **CAUSAL,
     "name": "tiny-slots",
     "hidden_size": 16,
     "svae": {
-        "layers": 1,
-        "heads": 2,
-        "ffn_size": 32,
-        "word_embed_size": 16,
-        "learnable_add": False,
-        "norm_first": True,
+        **ONE_LAYER,
         "slots": 4,
         "decoder_layers": 2,
     },
@@ -96,12 +99,7 @@ CONTEXT_BIAS: dict[str, Any] = {
     **SLOTS,
     "name": "tiny-context-bias",
     "svae": {
-        "layers": 1,
-        "heads": 2,
-        "ffn_size": 32,
-        "word_embed_size": 16,
-        "learnable_add": False,
-        "norm_first": True,
+        **ONE_LAYER,
         "context_bias_size": 8,
     },
 }
