@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogitsHook, stop_text};
+use super::LogitsHook;
 use crate::{
     cancel::CancelHandle,
     error::{Error, Result},
     model::{Model, Network},
     sampling::SamplingOptions,
-    text::{Rule, Segmentation, TextPipeline},
 };
 
 /// Most texts of [`GenerateOptions::with_stop_text`].
@@ -116,34 +115,32 @@ impl GenerateOptions {
 
     /// Stop before this text.
     ///
-    /// Call this method again to add more stop texts; the first one that occurs ends the
-    /// continuation. The context then holds the sentence up to the token that completed the stop
-    /// text; the sentence's text ends before it.
+    /// Call this method again to add more stop texts, 16 at most; the first one that occurs ends the
+    /// continuation. It may begin in one sentence and end in a later one, and begin with white space
+    /// that ends the context: `\nUser:` stops at a line that begins with `User:`. CRLF and CR in a
+    /// stop text are read as LF.
     ///
-    /// White space at the start of a stop text also matches the white space after the previous
-    /// sentence: `\nUser:` stops at a line that begins with `User:`. That white space was already
-    /// emitted. CRLF and CR in a stop text are read as LF.
+    /// Text that may begin a stop text is held back: what is given out as it is decoded never
+    /// contains a part of one. A sentence that was given out stays as it is, in the context too,
+    /// also if a stop text begins in it. The sentence that completes the stop text ends before it;
+    /// the context holds the tokens of that sentence, the stop text's included. If nothing is left of
+    /// it, it is dropped.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for an empty text, for more than 16 texts, and for a text that
-    /// continues after the end of a sentence, since stop texts are searched within each sentence.
-    /// This method refuses a text that every [`Rule`] cuts; generation refuses one that the model's
-    /// rule cuts.
+    /// [`Error::InvalidOption`] for an empty text, and for more than 16 texts.
     pub fn with_stop_text(mut self, stop_text: impl Into<String>) -> Result<Self> {
         let text = stop_text.into();
-        let refused = |allowed: &str| Err(stop_text::refused(&text, allowed));
-        if text.is_empty() {
-            return refused("a text of one character or more");
-        }
-        let crosses = |rule| {
-            let rule = Segmentation::default().with_rule(rule);
-            stop_text::crosses_sentences(rule.segments(&text))
+        let refused = |value: &str, allowed: &str| Error::InvalidOption {
+            option: "stop",
+            value: value.to_owned(),
+            allowed: allowed.to_owned(),
         };
-        if [Rule::Original, Rule::Clauses].into_iter().all(crosses) {
-            return refused(stop_text::ONE_SENTENCE);
+        if text.is_empty() {
+            return Err(refused("\"\"", "a text of one character or more"));
         }
         if self.stop_texts.len() >= MAX_STOP_TEXTS {
-            return refused(&format!("{MAX_STOP_TEXTS} stop texts at most"));
+            let more = format!("more than {MAX_STOP_TEXTS} texts");
+            return Err(refused(&more, &format!("{MAX_STOP_TEXTS} texts at most")));
         }
         self.stop_texts.push(text);
         Ok(self)
@@ -292,15 +289,6 @@ impl GenerateOptions {
     pub(super) fn avoids_repeats(&self) -> bool {
         self.avoid_repeats
             .unwrap_or(self.sampling().temperature > 0.0)
-    }
-
-    /// Refuse stop texts that no sentence holds, as the model cuts them.
-    pub(crate) fn check_stop_texts(&self, pipeline: &TextPipeline) -> Result<()> {
-        let crosses = |text: &&String| stop_text::crosses_sentences(pipeline.pieces(text));
-        match self.stop_texts.iter().find(crosses) {
-            Some(text) => Err(stop_text::refused(text, stop_text::ONE_SENTENCE)),
-            None => Ok(()),
-        }
     }
 
     /// Refuse to decode a sentence several times where all candidates are the same.

@@ -1,10 +1,8 @@
 //! Progress of a sentence-level continuation, and the sentence that is being decoded.
 
-use std::ops::ControlFlow;
-
 use super::{
     FinishReason, GenerateOptions, OutputTokens, OverflowPolicy, Sentence, limits::Limits,
-    repeats::Repeats, stop_text::StopText,
+    repeats::Repeats, rows::RowProgress, stop_text::StopText,
 };
 use crate::{
     config::SpecialTokens, context::ContextSentence, error::Result, graphs::Prediction,
@@ -18,8 +16,8 @@ pub(super) struct Progress {
     limits: Limits,
     /// `None` if sentences may be repeated.
     repeats: Option<Repeats>,
-    /// The text of the last sentence.
-    last_text: String,
+    /// The search for stop texts at the end of the last sentence.
+    stop_text: StopText,
     tokens_of: SpecialTokens,
     sentences: usize,
     tokens: usize,
@@ -36,6 +34,8 @@ pub(super) struct Hypothesis {
     detokenizer: Detokenizer,
     stop_text: StopText,
     text: String,
+    /// Text, from the sentence before on, that was not passed on yet but can be.
+    ready: String,
     /// Why it is not a sentence.
     ended: Option<Result<FinishReason>>,
 }
@@ -59,12 +59,13 @@ impl Progress {
         tokens_of: SpecialTokens,
         context: &[ContextSentence],
     ) -> Self {
+        let before = context.last().map_or("", |sentence| &sentence.text);
         let mut progress = Self {
+            stop_text: StopText::new(options.stop_texts(), before),
             sampler: Sampler::new(options.sampling(), tokens_of.eos),
             limits: Limits::new(&options),
             options,
             repeats: None,
-            last_text: String::new(),
             tokens_of,
             sentences: 0,
             tokens: 0,
@@ -84,7 +85,6 @@ impl Progress {
     }
 
     fn remember(&mut self, ids: &[u32], text: &str) {
-        text.clone_into(&mut self.last_text);
         if let Some(repeats) = &mut self.repeats {
             repeats.remember(ids, text);
         }
@@ -140,8 +140,9 @@ impl Progress {
             cut: false,
             output,
             detokenizer,
-            stop_text: StopText::new(&self.options.stop_texts, &self.last_text),
+            stop_text: self.stop_text.clone(),
             text: String::new(),
+            ready: String::new(),
             ended: None,
         }
     }
@@ -161,10 +162,10 @@ impl Progress {
         let single = self.hypotheses() == 1;
         let chosen = logits.and_then(|logits| {
             let id = self.choose(hypothesis, logits)?;
-            let next = match single {
-                true => hypothesis.push(id, on_text),
-                false => hypothesis.push(id, &mut |_| {}),
-            }?;
+            let next = hypothesis.push(id)?;
+            if single {
+                hypothesis.pass_on(on_text);
+            }
             let tokens = self.tokens + hypothesis.output.ids().len();
             let full = self.options.max_tokens.is_some_and(|max| tokens >= max);
             hypothesis.cut = full && next.is_some();
@@ -210,25 +211,21 @@ impl Progress {
     ///
     /// `Ok(Err(reason))` if the continuation ends instead of a sentence.
     pub fn finish(
-        &self,
+        &mut self,
         hypothesis: Hypothesis,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<std::result::Result<Decoded, FinishReason>> {
-        let decoded = match self.hypotheses() {
-            1 => hypothesis.finish(on_text)?,
-            _ => {
-                let decoded = hypothesis.finish(&mut |_| {})?;
-                if let Ok(decoded) = &decoded {
-                    on_text(&decoded.text);
-                }
-                decoded
-            }
-        };
-        Ok(match decoded {
-            Ok(decoded) if decoded.text.is_empty() && decoded.reason.is_some() => {
-                Err(decoded.reason.unwrap_or(FinishReason::StopText))
-            }
-            decoded => decoded,
+        let mut hypothesis = hypothesis;
+        if let Some(ended) = hypothesis.ended.take() {
+            return ended.map(Err);
+        }
+        hypothesis.complete()?;
+        hypothesis.pass_on(on_text);
+        self.stop_text = hypothesis.stop_text.clone();
+        let decoded = hypothesis.decoded();
+        Ok(match decoded.reason {
+            Some(reason) if decoded.text.is_empty() => Err(reason),
+            _ => Ok(decoded),
         })
     }
 
@@ -253,6 +250,12 @@ impl Progress {
     }
 }
 
+impl RowProgress for Progress {
+    fn pass_on_held(&mut self, on_text: &mut dyn FnMut(&str)) {
+        self.stop_text.finish(on_text);
+    }
+}
+
 impl Hypothesis {
     /// The likelier of two, by the mean log-probability of their tokens. A hypothesis that ended
     /// early ends the sentence.
@@ -271,38 +274,34 @@ impl Hypothesis {
         sum / self.log_probabilities.len().max(1) as f64
     }
 
-    fn push(&mut self, id: u32, on_text: &mut dyn FnMut(&str)) -> Result<Option<u32>> {
+    fn push(&mut self, id: u32) -> Result<Option<u32>> {
         let Some(id) = self.output.push(id) else {
             return Ok(None);
         };
-        let mut emit = |new: &str| {
-            on_text(new);
-            self.text.push_str(new);
-        };
-        let flow = match self.detokenizer.push(id)? {
-            Some(new) => self.stop_text.push(new, &mut emit),
-            None => ControlFlow::Continue(()),
-        };
-        Ok(flow.is_continue().then_some(id))
+        let piece = self.detokenizer.push(id)?.unwrap_or_default();
+        let pass = |text: &str| self.ready.push_str(text);
+        let found = self.stop_text.push(piece, &mut self.text, pass);
+        Ok((!found).then_some(id))
     }
 
-    fn finish(
-        mut self,
-        on_text: &mut dyn FnMut(&str),
-    ) -> Result<std::result::Result<Decoded, FinishReason>> {
-        if let Some(ended) = self.ended {
-            return ended.map(Err);
-        }
-        let mut emit = |new: &str| {
-            on_text(new);
-            self.text.push_str(new);
-        };
+    /// Add the text that its last tokens still owe.
+    fn complete(&mut self) -> Result<()> {
         if !self.stop_text.found() {
             let rest = self.detokenizer.finish()?.unwrap_or_default();
-            if self.stop_text.push(rest, &mut emit).is_continue() {
-                self.stop_text.finish(&mut emit);
-            }
+            let pass = |text: &str| self.ready.push_str(text);
+            self.stop_text.push(rest, &mut self.text, pass);
         }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, on_text: &mut dyn FnMut(&str)) {
+        if !self.ready.is_empty() {
+            on_text(&self.ready);
+            self.ready.clear();
+        }
+    }
+
+    fn decoded(mut self) -> Decoded {
         let reason = match () {
             () if self.stop_text.found() => Some(FinishReason::StopText),
             () if self.cut => Some(FinishReason::MaxTokens),
@@ -311,13 +310,13 @@ impl Hypothesis {
         let token_ids = self.output.into_ids();
         // A token that did not fit the sentence was chosen and dropped.
         self.log_probabilities.truncate(token_ids.len());
-        Ok(Ok(Decoded {
+        Decoded {
             token_ids,
             reason,
             text: self.text,
             log_probabilities: self.log_probabilities,
             sampler: self.sampler,
-        }))
+        }
     }
 }
 

@@ -42,6 +42,12 @@ pub(crate) trait RowLoop<C> {
     fn leave(&mut self, id: usize) -> Option<C>;
 }
 
+/// The progress of a continuation.
+pub(super) trait RowProgress {
+    /// Pass on the text that was held back, since a stop text might have begun with it.
+    fn pass_on_held(&mut self, on_text: &mut dyn FnMut(&str));
+}
+
 /// A context that is generated, with the progress `P` of its continuation.
 pub(super) struct Row<C, P> {
     pub id: usize,
@@ -70,6 +76,7 @@ impl<C, P> Rows<C, P>
 where
     C: DerefMut,
     C::Target: CachedContext,
+    P: RowProgress,
 {
     pub fn new() -> Self {
         Self {
@@ -179,7 +186,9 @@ where
             match self.rows[index].ended.take() {
                 Some(result) => {
                     self.separate_leaving(index);
-                    let row = self.rows.remove(index);
+                    let mut row = self.rows.remove(index);
+                    let mut emit = |text: &str| on_event(row.id, RowEvent::Text(text));
+                    row.progress.pass_on_held(&mut emit);
                     on_event(row.id, RowEvent::Ended(row.context, result));
                 }
                 None => index += 1,

@@ -50,14 +50,10 @@ impl<C: DerefMut<Target = SentenceContext>> RowLoop<C> for SentenceRows<C> {
         if context.prediction().is_none() {
             return Err((context, Error::EmptyContext));
         }
-        let shared = self.model.shared();
-        let checked = options
-            .check_best_of()
-            .and_then(|()| options.check_stop_texts(&shared.pipeline));
-        if let Err(error) = checked {
+        if let Err(error) = options.check_best_of() {
             return Err((context, error));
         }
-        let tokens = shared.special_tokens();
+        let tokens = self.model.shared().special_tokens();
         let progress = Progress::new(options, tokens, context.sentences());
         self.rows.join(id, context, progress)
     }

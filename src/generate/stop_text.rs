@@ -1,36 +1,14 @@
-//! Search for stop texts in a sentence that arrives piece by piece.
+//! Search for stop texts in a continuation that arrives piece by piece.
 
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use crate::{
-    error::{Error, SHOWN_CHARS},
-    text::{Segments, with_line_feeds},
-};
+use crate::text::with_line_feeds;
 
-/// What a stop text may be, besides not empty: it is looked for within each sentence.
-pub(super) const ONE_SENTENCE: &str = "a text that ends with its first sentence";
-
-/// Whether a stop text that is cut into these pieces goes on after its first sentence.
-pub(super) fn crosses_sentences(pieces: Segments<'_>) -> bool {
-    pieces.filter(|piece| !piece.trim().is_empty()).count() > 1
-}
-
-pub(super) fn refused(text: &str, allowed: &str) -> Error {
-    let shown: String = text.chars().take(SHOWN_CHARS).collect();
-    let rest = match shown.len() < text.len() {
-        true => "...",
-        false => "",
-    };
-    Error::InvalidOption {
-        option: "stop",
-        value: format!("{shown:?}{rest}"),
-        allowed: allowed.to_owned(),
-    }
-}
-
-/// Passes text on, but never a part of a stop text: what may be its beginning is held back.
+/// Passes text on, but never a part of a stop text: what may be its beginning is held back, also
+/// beyond the end of a sentence.
+#[derive(Clone)]
 pub(super) struct StopText {
-    stop_texts: Vec<String>,
+    stop_texts: Arc<[String]>,
     /// Text that was not passed on, behind white space that was passed on before.
     held: String,
     /// Bytes of that white space.
@@ -39,7 +17,7 @@ pub(super) struct StopText {
 }
 
 impl StopText {
-    /// For a sentence after `before`, whose white space at the end may begin a stop text.
+    /// For a continuation of the text `before`, whose white space at the end may begin a stop text.
     ///
     /// A line break there is LF, as models write it, and a stop text with CRLF or CR is looked for
     /// with LF too.
@@ -63,40 +41,43 @@ impl StopText {
         self.found
     }
 
-    /// Take the next piece; breaks when a stop text is complete.
-    pub fn push(&mut self, piece: &str, emit: &mut impl FnMut(&str)) -> ControlFlow<()> {
+    /// Take the next piece, and add it to the text of its sentence. Returns whether a stop text is
+    /// complete, before which the sentence ends; it is empty if the stop text begins before it.
+    pub fn push(&mut self, piece: &str, sentence: &mut String, mut emit: impl FnMut(&str)) -> bool {
+        sentence.push_str(piece);
         if self.stop_texts.is_empty() {
-            emit_some(piece, emit);
-            return ControlFlow::Continue(());
+            emit_some(piece, &mut emit);
+            return false;
         }
         self.held.push_str(piece);
-        // What was passed on before is no text of this sentence.
+        // What was passed on before is no text of this continuation.
         let ends_new = |&(start, length): &(usize, usize)| start + length > self.passed;
         let found = self.stop_texts.iter();
         let found = found.filter_map(|text| self.held.find(text).map(|start| (start, text.len())));
         if let Some((start, _)) = found.filter(ends_new).min() {
-            self.emit_up_to(start, emit);
+            let cut = self.held.len() - start;
+            sentence.truncate(sentence.len().saturating_sub(cut));
+            self.pass(start, &mut emit);
+            self.held.clear();
             self.found = true;
-            return ControlFlow::Break(());
+            return true;
         }
         let kept = self.stop_texts.iter();
         let kept = kept.map(|text| beginning_at_end(&self.held, text)).max();
-        let safe = self.held.len() - kept.unwrap_or(0);
-        self.emit_up_to(safe, emit);
-        self.held.drain(..safe);
-        self.passed = self.passed.saturating_sub(safe);
-        ControlFlow::Continue(())
+        self.pass(self.held.len() - kept.unwrap_or(0), &mut emit);
+        false
     }
 
-    /// The sentence is over: what was held back is no stop text.
-    pub fn finish(&mut self, emit: &mut impl FnMut(&str)) {
-        self.emit_up_to(self.held.len(), emit);
-        self.held.clear();
-        self.passed = 0;
+    /// The continuation is over: pass on what was held back, which is no stop text.
+    pub fn finish(&mut self, mut emit: impl FnMut(&str)) {
+        self.pass(self.held.len(), &mut emit);
     }
 
-    fn emit_up_to(&self, end: usize, emit: &mut impl FnMut(&str)) {
-        emit_some(self.held.get(self.passed..end).unwrap_or_default(), emit);
+    /// Pass on the first bytes of what is held.
+    fn pass(&mut self, bytes: usize, emit: &mut impl FnMut(&str)) {
+        emit_some(self.held.get(self.passed..bytes).unwrap_or_default(), emit);
+        self.held.drain(..bytes);
+        self.passed = self.passed.saturating_sub(bytes);
     }
 }
 
@@ -120,6 +101,8 @@ fn beginning_at_end(text: &str, stop_text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn run(stop_texts: &[&str], before: &str, pieces: &[&str]) -> (Vec<String>, bool) {
@@ -127,12 +110,10 @@ mod tests {
         let stop_texts: Vec<String> = stop_texts.iter().map(ToString::to_string).collect();
         let mut watch = StopText::new(&stop_texts, before);
         let mut emit = |text: &str| given.push(text.to_owned());
-        let ended = pieces
+        pieces
             .iter()
-            .any(|piece| watch.push(piece, &mut emit).is_break());
-        if !ended {
-            watch.finish(&mut emit);
-        }
+            .any(|piece| watch.push(piece, &mut String::new(), &mut emit));
+        watch.finish(&mut emit);
         (given, watch.found())
     }
 
@@ -145,6 +126,21 @@ mod tests {
             (&["end"], "", &["the e", "nt"], &["the ", "ent"], false),
             (&["end"], "", &["the en"], &["the ", "en"], false),
             (&["end"], "", &["end"], &[], true),
+            (
+                &["home, they"],
+                "",
+                &["ran home, ", "they"],
+                &["ran "],
+                true,
+            ),
+            (
+                &["home, they"],
+                "",
+                &["ran home, ", "the end"],
+                &["ran ", "home, the end"],
+                false,
+            ),
+            (&["home, they"], "", &["home, "], &["home, "], false),
             (&["aab"], "", &["a", "a", "a", "b", "c"], &["a"], true),
             (&["é!"], "", &["caf", "é", "?"], &["caf", "é?"], false),
             // The first that comes, of several.
@@ -171,6 +167,22 @@ mod tests {
                 (given.iter().map(ToString::to_string).collect(), *found),
                 "{stop_texts:?} in {pieces:?} after {before:?}"
             );
+        }
+    }
+
+    proptest! {
+        /// However a text is cut into pieces, what comes before the stop text is passed on.
+        #[test]
+        fn pieces_make_no_difference(
+            pieces in prop::collection::vec("[abé ]{0,4}", 1..8),
+            stop_text in "[abé ]{1,4}",
+        ) {
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            let whole = pieces.concat();
+            let (given, found) = run(&[&stop_text], "", &pieces);
+            let start = whole.find(&stop_text);
+            prop_assert_eq!(found, start.is_some());
+            prop_assert_eq!(given.concat(), &whole[..start.unwrap_or(whole.len())]);
         }
     }
 }

@@ -46,10 +46,7 @@ impl<C: DerefMut<Target = TokenContext>> RowLoop<C> for TokenRows<C> {
         context: C,
         options: GenerateOptions,
     ) -> std::result::Result<(), (C, Error)> {
-        let checked = options
-            .check_token_level()
-            .and_then(|()| options.check_stop_texts(&self.model.shared.pipeline));
-        if let Err(error) = checked {
+        if let Err(error) = options.check_token_level() {
             return Err((context, error));
         }
         if context.ids().is_empty() {
@@ -149,7 +146,6 @@ fn advance<C: DerefMut<Target = TokenContext>>(
         let tokens = model.shared.special_tokens();
         let ids = tokens.without_eos(&sentence.token_ids);
         row.context.push_generated(ids, &sentence.text);
-        row.progress.follow(row.context.text());
         on_event(id, RowEvent::Sentence(sentence));
     }
     let last = row.progress.sentences >= row.progress.options.max_sentences;

@@ -33,11 +33,6 @@ fn a_wrong_element_is_named() {
             json!({"prompt": text, "stop": ["a", ""]}),
             "stop[1]",
         ),
-        (
-            "completions",
-            json!({"prompt": text, "stop": ["It ran. The"]}),
-            "stop[0]",
-        ),
         ("completions", json!({"prompt": text, "stop": ""}), "stop"),
         ("embeddings", json!({"input": ["a", ""]}), "input[1]"),
         (

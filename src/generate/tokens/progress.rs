@@ -3,7 +3,10 @@
 use crate::{
     context::TokenContext,
     error::Result,
-    generate::{FinishReason, GenerateOptions, Sentence, limits::Limits, stop_text::StopText},
+    generate::{
+        FinishReason, GenerateOptions, Sentence, limits::Limits, rows::RowProgress,
+        stop_text::StopText,
+    },
     logits::Logits,
     sampling::Sampler,
     text::{Detokenizer, Segmentation, Tail},
@@ -44,9 +47,6 @@ pub(super) struct Rules {
 struct OpenSentence {
     /// Its tokens.
     ids: Vec<u32>,
-    /// Its text, the stop text included.
-    whole: String,
-    /// Its text before the stop text.
     text: String,
     /// Text of its first token that was not given out yet.
     pending: Option<String>,
@@ -178,14 +178,14 @@ impl Progress {
             eos, segmentation, ..
         } = self.rules;
         let open = &mut self.sentence;
-        if piece.is_empty() && begins_sentence(segmentation, &open.whole, ANY_TEXT) {
+        if piece.is_empty() && begins_sentence(segmentation, &open.text, ANY_TEXT) {
             if open.parts.is_empty() {
                 open.before_parts = after.probability(eos);
             }
             open.parts.push(id);
             return Ok(Step::Continue);
         }
-        if begins_sentence(segmentation, &open.whole, &piece) {
+        if begins_sentence(segmentation, &open.text, &piece) {
             let stop_probability = match open.parts.is_empty() {
                 true => after.probability(eos),
                 false => open.before_parts,
@@ -224,18 +224,15 @@ impl Progress {
         sentence.map_or(Step::Continue, Step::Sentence)
     }
 
-    /// Begin the text of the sentence after `before`.
-    pub(super) fn follow(&mut self, before: &str) {
-        self.sentence.whole.clear();
-        self.sentence.stop_text = StopText::new(&self.options.stop_texts, before);
-    }
-
     /// End the continuation with what there is of the sentence.
     fn end(&mut self, reason: FinishReason, on_text: &mut dyn FnMut(&str)) -> Result<Step> {
         let rest = self.detokenizer.finish()?.unwrap_or_default().to_owned();
         let sentence = self.finish(&rest, on_text);
-        let sentence = sentence.filter(|s| reason != FinishReason::StopText || !s.text.is_empty());
-        Ok(Step::End(sentence, reason))
+        if !self.sentence.stop_text.found() {
+            return Ok(Step::End(sentence, reason));
+        }
+        let sentence = sentence.filter(|sentence| !sentence.text.is_empty());
+        Ok(Step::End(sentence, FinishReason::StopText))
     }
 
     /// The sentence with `rest` at its end; `None` if it has no tokens.
@@ -243,14 +240,8 @@ impl Progress {
         let open = &mut self.sentence;
         let mut ids = std::mem::take(&mut open.ids);
         ids.append(&mut open.parts);
-        if !open.stop_text.found() && !open.push(rest, on_text) {
-            let OpenSentence {
-                stop_text, text, ..
-            } = open;
-            stop_text.finish(&mut |new: &str| {
-                on_text(new);
-                text.push_str(new);
-            });
+        if !open.stop_text.found() {
+            open.push(rest, on_text);
         }
         let text = std::mem::take(&mut open.text);
         if ids.is_empty() {
@@ -273,11 +264,16 @@ impl Progress {
     }
 }
 
+impl RowProgress for Progress {
+    fn pass_on_held(&mut self, on_text: &mut dyn FnMut(&str)) {
+        self.sentence.stop_text.finish(on_text);
+    }
+}
+
 impl OpenSentence {
     fn new(options: &GenerateOptions, before: &str) -> Self {
         Self {
             ids: Vec::new(),
-            whole: String::new(),
             text: String::new(),
             pending: None,
             parts: Vec::new(),
@@ -290,13 +286,7 @@ impl OpenSentence {
 
     /// Add a piece of text; returns whether a stop text is complete.
     fn push(&mut self, piece: &str, on_text: &mut dyn FnMut(&str)) -> bool {
-        self.whole.push_str(piece);
-        let text = &mut self.text;
-        let flow = self.stop_text.push(piece, &mut |new: &str| {
-            on_text(new);
-            text.push_str(new);
-        });
-        flow.is_break()
+        self.stop_text.push(piece, &mut self.text, on_text)
     }
 }
 

@@ -46,13 +46,13 @@ fn run(script: &str, max_tokens: usize, options: GenerateOptions) -> Outcome {
             held += sentence.token_ids.iter().filter(|&&id| id != EOS).count();
             outcome.texts.push(sentence.text);
             outcome.ids.push(sentence.token_ids);
-            progress.follow(&outcome.texts.concat());
         }
         if let Some(reason) = reason {
             outcome.reason = reason;
             break;
         }
     }
+    progress.pass_on_held(&mut |text: &str| streamed.push_str(text));
     assert_eq!(
         streamed,
         outcome.texts.concat(),
