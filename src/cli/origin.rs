@@ -1,4 +1,4 @@
-//! Origins of web pages.
+//! Origins of web pages, and host names.
 
 /// What an origin is, for a message.
 const FORM: &str = "an origin is scheme://host or scheme://host:port, such as https://example.org";
@@ -24,6 +24,15 @@ pub fn origin(text: &str) -> Result<String, String> {
         ("http", Some(80)) | ("https", Some(443)) | (_, None) => format!("{scheme}://{host}"),
         (_, Some(port)) => format!("{scheme}://{host}:{port}"),
     })
+}
+
+/// A host name without scheme and port.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match is_host(name) {
+        true => Ok(name.to_owned()),
+        false => Err("a host name is without scheme, port and path, such as example.org".into()),
+    }
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -65,6 +74,14 @@ mod tests {
             ("chrome-extension://abcdef", "chrome-extension://abcdef"),
         ] {
             assert_eq!(origin(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_a_name_alone() {
+        assert_eq!(host_name(" example.org ").as_deref(), Ok("example.org"));
+        for text in ["", "example.org:80", "http://example.org", "example.org/"] {
+            assert!(host_name(text).is_err(), "{text}");
         }
     }
 

@@ -12,7 +12,12 @@ use clap::{
 
 use sllm_ort::{Model, text::MAX_TEXT_BYTES};
 
-use super::{load_args::LoadArgs, models, origin::origin, output, pass_warnings};
+use super::{
+    load_args::LoadArgs,
+    models,
+    origin::{host_name, origin},
+    output, pass_warnings,
+};
 use crate::serve::{self, Settings};
 
 /// Headings of the help.
@@ -173,6 +178,17 @@ pub struct ServeArgs {
         help_heading = ACCESS
     )]
     cors: Vec<String>,
+    /// Host name to answer to, besides names of this machine; can be repeated. Only needed without
+    /// API keys, behind a proxy that keeps the name
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SLLM_ORT_ALLOW_HOST",
+        value_delimiter = ',',
+        value_parser = host_name,
+        help_heading = ACCESS
+    )]
+    allow_host: Vec<String>,
     /// Do not serve the web page at /
     #[arg(
         long,
@@ -206,6 +222,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         session_memory: args.session_memory,
         api_key_file: args.api_key_file.clone(),
         cors: args.cors.clone(),
+        allow_host: args.allow_host.clone(),
         ui: !args.no_ui,
         grace: args.grace,
     };

@@ -17,6 +17,7 @@ use super::{
     auth::Keys,
     chat_template::ChatTemplate,
     error::ApiError,
+    hosts::Hosts,
     job::{Events, Job},
     metrics::{Gauges, Metrics, ModelGauges},
     prompt::Prompt,
@@ -32,6 +33,7 @@ const WORKERS: usize = 2;
 pub struct App {
     pub settings: Settings,
     pub keys: Keys,
+    pub hosts: Hosts,
     pub metrics: Arc<Metrics>,
     pub sessions: Arc<Store>,
     models: OnceLock<Vec<Arc<Served>>>,
@@ -60,10 +62,11 @@ pub struct Request {
 }
 
 impl App {
-    pub fn new(settings: Settings, keys: Keys) -> Self {
+    pub fn new(settings: Settings, keys: Keys, hosts: Hosts) -> Self {
         let sessions = Store::new(settings.session_ttl, settings.session_memory);
         Self {
             keys,
+            hosts,
             metrics: Arc::default(),
             sessions: Arc::new(sessions),
             models: OnceLock::new(),

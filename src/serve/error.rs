@@ -6,7 +6,10 @@ mod shown;
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -139,6 +142,16 @@ impl ApiError {
             "invalid_api_key",
             "this server asks for an API key: send the header `Authorization: Bearer KEY`",
         )
+    }
+
+    /// A host name that may be a stranger's; see [`Hosts`](super::hosts::Hosts).
+    pub fn host(name: &str) -> Self {
+        let message = format!(
+            "without API keys this server answers to names of its own machine only, not to {:?}: \
+             allow it with --allow-host",
+            shown(name)
+        );
+        Self::new(StatusCode::FORBIDDEN, INVALID, "host_not_allowed", message)
     }
 
     pub fn no_model(name: &str) -> Self {
@@ -277,6 +290,10 @@ impl IntoResponse for ApiError {
         ) {
             let seconds = HeaderValue::from(RETRY_SECONDS);
             response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
         response
     }

@@ -1,7 +1,7 @@
 //! What the head of a request says about its body.
 
 use axum::http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, Version,
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
 
@@ -13,8 +13,12 @@ pub const JSON: &str = "application/json";
 /// Headers of which a request has one. Programs differ in which of several they read.
 const SINGLE: [HeaderName; 3] = [HOST, AUTHORIZATION, CONTENT_TYPE];
 
-/// Refuse a head that programs may read in different ways, and transfer codings other than chunked.
-pub fn check(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Refuse a head that programs may read in different ways, one without `host`, and transfer codings
+/// other than chunked.
+pub fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
+    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Err(ApiError::bad_head());
+    }
     for name in &SINGLE {
         let mut values = headers.get_all(name).iter();
         let first = values.next();
@@ -119,10 +123,20 @@ mod tests {
             (&[("host", "a"), ("host", "b")], Some(400)),
             (&[("accept", "a/b"), ("accept", "a/c")], None),
         ] {
-            let refused = check(&headers(fields)).err().map(|error| error.status());
+            let refused = check(Version::HTTP_10, &headers(fields))
+                .err()
+                .map(|error| error.status());
             let expected = status.map(|status| StatusCode::from_u16(status).unwrap());
             assert_eq!(refused, expected, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_host_is_needed_from_http_1_1_on() {
+        let with = headers(&[("host", "")]);
+        assert!(check(Version::HTTP_11, &with).is_ok());
+        assert!(check(Version::HTTP_11, &HeaderMap::new()).is_err());
+        assert!(check(Version::HTTP_10, &HeaderMap::new()).is_ok());
     }
 
     #[test]

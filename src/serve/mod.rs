@@ -12,6 +12,7 @@ mod contract;
 mod embeddings;
 mod error;
 mod head;
+mod hosts;
 mod http;
 mod job;
 mod json;
@@ -52,6 +53,8 @@ use tokio::{
 
 use app::App;
 use auth::Keys;
+use hosts::Hosts;
+use store::Store;
 
 /// Threads for connections; graphs have their own.
 const CONNECTION_THREADS: usize = 2;
@@ -61,6 +64,8 @@ const BLOCKING_THREADS: usize = 32;
 const GENERATING_PART: f64 = 0.75;
 /// How often a server that shuts down looks whether all have their answers.
 const BUSY_POLL: Duration = Duration::from_millis(20);
+/// Longest time that an expired session keeps its memory.
+const LONGEST_EXPIRED: Duration = Duration::from_secs(30);
 /// Wait for a run of a graph that was cancelled at the very end.
 const LAST_RUN: Duration = Duration::from_secs(2);
 
@@ -79,6 +84,8 @@ pub struct Settings {
     pub session_memory: usize,
     pub api_key_file: Option<PathBuf>,
     pub cors: Vec<String>,
+    /// Names besides those of this machine; see [`Hosts`].
+    pub allow_host: Vec<String>,
     pub ui: bool,
     pub grace: Duration,
 }
@@ -135,13 +142,18 @@ async fn serve(
         ));
     }
     let grace = settings.grace;
-    let app = Arc::new(App::new(settings, keys));
+    let hosts = match is_local(address.ip()) && keys.is_empty() {
+        true => Hosts::Local(settings.allow_host.clone()),
+        false => Hosts::All,
+    };
+    let app = Arc::new(App::new(settings, keys, hosts));
     let router = routes::router(Arc::clone(&app))?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async {
         let _ = stopped.await;
     };
+    tokio::spawn(drop_expired(Arc::clone(&app.sessions)));
     let mut connections = tokio::spawn(http::serve(listener, router, stopped));
     let loaded = spawn_blocking(load);
     let models = tokio::select! {
@@ -178,6 +190,15 @@ async fn serve(
     });
     let _ = timeout(LAST_RUN, joined).await;
     Ok(())
+}
+
+/// Drop expired sessions also while no request looks at them.
+async fn drop_expired(sessions: Arc<Store>) {
+    let pause = sessions.ttl().min(LONGEST_EXPIRED);
+    loop {
+        sleep(pause).await;
+        sessions.drop_expired();
+    }
 }
 
 /// The address of `[::1]`, as it stands in a URL; another host as it is.

@@ -30,7 +30,9 @@ pub struct Generation {
     /// Above 0 to 1.
     #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
     pub top_p: Option<f64>,
-    /// 1 (none) to 10: above 1, sentences keep closer to the context (classifier-free guidance).
+    /// 1 (none) to 10: above 1, sentences keep closer to the context (classifier-free guidance), and
+    /// only tokens with at least a tenth of the best one's probability are chosen, whatever
+    /// `temperature` and `min_p` are.
     #[schema(minimum = 1.0, maximum = 10.0)]
     pub guidance_scale: Option<f64>,
     #[schema(minimum = 1)]
@@ -61,7 +63,8 @@ pub struct Generation {
     /// be above 0.
     #[schema(minimum = 1, maximum = 20)]
     pub best_of: Option<usize>,
-    /// Texts to stop before, 4 at most.
+    /// Texts to stop before, 4 at most. In a session, a sentence that was given out before the stop
+    /// text was complete stays whole.
     pub stop: Option<OneOrMany>,
     /// Ignore a predicted end of the text, and continue.
     pub ignore_eos: Option<bool>,

@@ -11,9 +11,10 @@ use utoipa::{
 pub struct Refusals;
 
 /// Each error status, and when it is returned.
-const REFUSALS: [(&str, &str); 15] = [
+const REFUSALS: [(&str, &str); 16] = [
     ("400", "A field or a value that is not allowed"),
     ("401", "The API key is missing or wrong"),
+    ("403", "A host name that the server does not answer to"),
     ("404", "No such model, session or path"),
     ("405", "The path does not have this method"),
     ("408", "The body came too slowly"),

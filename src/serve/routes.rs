@@ -96,11 +96,16 @@ fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
     Ok(Some(cors))
 }
 
-/// Refuse heads that are not clear, requests without a key, and those that come too early or too
-/// late.
+/// Refuse heads that are not clear, other hosts, requests without a key, and those that come too
+/// early or too late.
 async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if let Err(error) = head::check(request.headers()) {
+    if let Err(error) = head::check(request.version(), request.headers()) {
         return error.into_response();
+    }
+    let host = request.headers().get(header::HOST);
+    let host = String::from_utf8_lossy(host.map_or(&[], HeaderValue::as_bytes));
+    if !app.hosts.admit(&host) {
+        return ApiError::host(&host).into_response();
     }
     let path = request.uri().path();
     let open = matches!(path, "/health" | "/ready" | "/openapi.json") || page::has_path(path);

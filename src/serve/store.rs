@@ -99,6 +99,11 @@ impl Store {
         entries
     }
 
+    /// Drop the sessions whose time is over.
+    pub fn drop_expired(&self) {
+        drop(self.entries());
+    }
+
     /// Number of sessions, and their memory in bytes.
     pub fn totals(&self) -> (usize, usize) {
         let entries = self.entries();

@@ -27,6 +27,7 @@ fn a_key_opens_the_server() {
             let answer = server.request("GET", path, &headers, b"");
             assert_eq!(answer.status, status, "{header:?}");
             if status == 401 {
+                assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
                 assert_eq!(answer.error(401)["code"], "invalid_api_key");
             }
         }

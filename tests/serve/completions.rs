@@ -331,6 +331,10 @@ fn a_chat_is_a_completion_of_its_texts() {
     assert_eq!(answer["object"], "chat.completion");
     let message = json!({"role": "assistant", "content": expected});
     assert_eq!(answer["choices"][0]["message"], message);
+    let mut both = body;
+    both["max_tokens"] = json!(30);
+    let refused = server.post("/v1/chat/completions", &both).error(400);
+    assert_eq!(refused["param"], "max_tokens");
     let body = json!({"messages": messages, "max_tokens": 30, "seed": 4, "stream": true});
     let events = server.post("/v1/chat/completions", &body).events();
     assert_eq!(

@@ -115,6 +115,42 @@ fn two_keys_are_none() {
     server.request("GET", "/v1/models", &host, b"").error(400);
 }
 
+/// A page whose name stands for 127.0.0.1 could read the answers.
+#[test]
+fn without_keys_only_names_of_this_machine_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "secret").unwrap();
+    let keys = ["--api-key-file", keys.to_str().unwrap()];
+    let named = ["--allow-host", "stories.example.org"];
+    for (arguments, evil, stories) in [
+        (&[][..], 403, 403),
+        (&named, 403, 200),
+        (&keys, 200, 200),
+    ] {
+        let server = Server::start(&[&["--model", TINY], arguments].concat());
+        for (host, status) in [
+            ("evil.example", evil),
+            ("evil.example:8080", evil),
+            ("stories.example.org", stories),
+            (&*server.address, 200),
+            ("localhost", 200),
+        ] {
+            for path in ["/v1/models", "/health", "/"] {
+                let head = format!("GET {path} HTTP/1.1\r\nauthorization: Bearer secret\r\n");
+                let answer = answer(&server, &format!("{head}host: {host}\r\n"), "");
+                assert_eq!(answer.status, status, "{host} {path}");
+                if status == 403 {
+                    assert_eq!(answer.error(403)["code"], "host_not_allowed");
+                }
+            }
+        }
+        let none = answer(&server, "GET /health HTTP/1.1\r\n", "");
+        assert_eq!(none.error(400)["code"], "invalid_request");
+        assert_eq!(answer(&server, "GET /health HTTP/1.0\r\n", "").status, 200);
+    }
+}
+
 #[test]
 fn a_length_beyond_all_limits_is_of_the_body() {
     let server = Server::start(&["--model", TINY]);

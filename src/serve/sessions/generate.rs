@@ -41,7 +41,8 @@ impl Fields for GenerateRequest {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Piece {
-    /// Text of the sentence that is being generated.
+    /// Text of the sentence that is being generated. Text that may begin a stop text comes when it
+    /// is clear that it does not, which may be in a later sentence.
     Text { text: String },
     /// A whole sentence, which is part of the session now.
     Sentence(SentenceInfo),
@@ -59,7 +60,8 @@ pub enum Piece {
 pub struct SentenceInfo {
     index: usize,
     text: String,
-    /// Output tokens: without bos, with eos if it was generated.
+    /// Output tokens: without bos, with eos if it was generated, and with those of a stop text that
+    /// ended the sentence.
     token_ids: Vec<u32>,
     /// Probability, before this sentence, that the text is over.
     stop_probability: f32,
