@@ -123,11 +123,7 @@ fn without_keys_only_names_of_this_machine_are_answered() {
     std::fs::write(&keys, "secret").unwrap();
     let keys = ["--api-key-file", keys.to_str().unwrap()];
     let named = ["--allow-host", "stories.example.org"];
-    for (arguments, evil, stories) in [
-        (&[][..], 403, 403),
-        (&named, 403, 200),
-        (&keys, 200, 200),
-    ] {
+    for (arguments, evil, stories) in [(&[][..], 403, 403), (&named, 403, 200), (&keys, 200, 200)] {
         let server = Server::start(&[&["--model", TINY], arguments].concat());
         for (host, status) in [
             ("evil.example", evil),

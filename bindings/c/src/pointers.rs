@@ -173,6 +173,19 @@ pub unsafe fn put<T>(out: *mut T, value: T) {
     }
 }
 
+/// Write a result that is asked for.
+///
+/// # Safety
+/// As [`put`].
+pub unsafe fn give<T>(out: *mut T, name: &str, value: T) -> Result<(), Failure> {
+    if out.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: by the rule of this function.
+    unsafe { put(out, value) };
+    Ok(())
+}
+
 /// Free a handle.
 ///
 /// # Safety

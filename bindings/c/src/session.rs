@@ -11,7 +11,7 @@ use crate::{
     buffer::SllmBuffer,
     cancel::SllmCancel,
     model::SllmModel,
-    pointers::{free, make, put, shared, text},
+    pointers::{free, give, make, put, shared, text},
     status::{Failure, SllmStatus, run},
     texts::SllmTexts,
 };
@@ -273,8 +273,7 @@ pub unsafe extern "C" fn sllm_session_size(
                 remaining: session.remaining(),
                 memory_bytes: session.memory_bytes(),
             };
-            put(size, found);
-            Ok(())
+            give(size, "size", found)
         })
     })
 }

@@ -123,7 +123,9 @@ thread_local! {
 
 /// Keep the message for `sllm_last_error`; returns the status.
 fn record(failure: &Failure) -> SllmStatus {
-    let message = CString::new(failure.message.replace('\0', "\u{fffd}")).unwrap_or_default();
+    let message = failure.message.replace('\0', "\u{fffd}");
+    let message = message.replace(['\n', '\r'], " ");
+    let message = CString::new(message).unwrap_or_default();
     // A thread that ends has no last error.
     let _ = LAST_ERROR.try_with(|last| last.replace(message));
     failure.status

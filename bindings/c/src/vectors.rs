@@ -7,7 +7,7 @@ use sllm::text::TextSentence;
 
 use crate::{
     model::SllmModel,
-    pointers::{array, array_mut, make, put, shared, text, texts},
+    pointers::{array, array_mut, give, make, put, shared, text, texts},
     status::{Failure, SllmStatus, run},
     texts::SllmTexts,
 };
@@ -176,8 +176,7 @@ pub unsafe extern "C" fn sllm_model_similarity(
         };
         let found = model.similarity(one, other)?;
         // SAFETY: the caller keeps to the rules of the header.
-        unsafe { put(similarity, found) };
-        Ok(())
+        unsafe { give(similarity, "similarity", found) }
     })
 }
 

@@ -219,6 +219,9 @@ void test_errors(const char *bundle, const char *opt_bundle,
                  const char *svae_bundle, const char *swapped) {
   CHECK(strcmp(sllm_last_error(), "") == 0);
   runtime();
+  SllmModel *none = NULL;
+  CHECK(sllm_model_load("no\nmodel", NULL, &none) != SLLM_STATUS_OK);
+  CHECK(strchr(sllm_last_error(), '\n') == NULL);
   loading(bundle, swapped);
   kinds(opt_bundle, svae_bundle);
   options_out_of_range();

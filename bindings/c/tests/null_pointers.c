@@ -35,6 +35,7 @@ void test_null_pointers(const SllmModel *model) {
   FAILS(sllm_model_similarity(NULL, "a", "b", &number), null, "model");
   FAILS(sllm_model_similarity(model, NULL, "b", &number), null, "one");
   FAILS(sllm_model_similarity(model, "a", NULL, &number), null, "other");
+  FAILS(sllm_model_similarity(model, "a", "b", NULL), null, "similarity");
   FAILS(sllm_model_interpolate(NULL, "a", "b", 2, &texts), null, "model");
   FAILS(sllm_model_segment(NULL, "a", &texts), null, "model");
   FAILS(sllm_model_segment(model, NULL, &texts), null, "text");
@@ -69,6 +70,9 @@ void test_null_pointers(const SllmModel *model) {
   FAILS(sllm_session_new(NULL, &session), null, "model");
   FAILS(sllm_session_new(model, NULL), null, "out");
   FAILS(sllm_session_append(NULL, "a", NULL, NULL), null, "session");
+  OK(sllm_session_new(model, &session));
+  FAILS(sllm_session_size(session, NULL), null, "size");
+  sllm_session_free(session);
   FAILS(sllm_session_fork(NULL, &session), null, "session");
   FAILS(sllm_session_rewind(NULL, 1), null, "session");
   FAILS(sllm_session_drop_oldest(NULL, 1), null, "session");

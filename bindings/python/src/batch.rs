@@ -37,10 +37,12 @@ impl Context {
         if let Ok(session) = context.cast::<Session>() {
             return session.get().slot().take().map(Self::Session);
         }
-        context.extract().map(Self::Prompt).map_err(|_| {
+        if !context.is_instance_of::<PyString>() {
             let found = context.get_type();
-            PyTypeError::new_err(format!("a context is a str or a Session, not {found}"))
-        })
+            let message = format!("a context is a str or a Session, not {found}");
+            return Err(PyTypeError::new_err(message));
+        }
+        context.extract().map(Self::Prompt)
     }
 }
 

@@ -89,7 +89,7 @@ fn exception_of(error: &Error, message: String) -> PyErr {
     }
 }
 
-fn file_error(message: String, kind: io::ErrorKind, number: Option<i32>, path: &Path) -> PyErr {
+pub fn file_error(message: String, kind: io::ErrorKind, number: Option<i32>, path: &Path) -> PyErr {
     let arguments = (message, number, path.to_owned());
     match kind {
         io::ErrorKind::NotFound => MissingFileError::new_err(arguments),

@@ -12,7 +12,7 @@ use pyo3::{
 use crate::{
     arguments::{Count, GenerateKeywords, Texts},
     batch::{Context, Rows},
-    errors::exception,
+    errors::{exception, file_error},
     interrupt,
     load_keywords::LoadKeywords,
     session::{self, Session},
@@ -69,7 +69,10 @@ impl Model {
         };
         let pickled = keywords.into_pyobject(py)?;
         let options = keywords.into_options(py)?;
-        let path = std::path::absolute(path)?;
+        let path = std::path::absolute(&path).map_err(|error| {
+            let message = format!("cannot use the path {path:?}: {error}");
+            file_error(message, error.kind(), error.raw_os_error(), &path)
+        })?;
         let loaded = py.detach(|| sllm_ort::Model::load(&path, options));
         let loaded = loaded.map_err(exception)?;
         warnings::of_loading(py, &loaded)?;

@@ -232,6 +232,12 @@ ROWS: list[tuple[Callable[[Any], object], type[Exception], type[Exception], str]
         NotADirectoryError,
         "is not a directory",
     ),
+    (
+        lambda m: sllm_ort.Model(""),
+        sllm_ort.FileError,
+        OSError,
+        "cannot use the path",
+    ),
 ]
 
 
@@ -289,6 +295,11 @@ def test_a_damaged_bundle(tmp_path: Path) -> None:
     (bundle / "sllm.json").write_text(json.dumps(manifest))
     with pytest.raises(sllm_ort.BundleError, match="hidden_size"):
         sllm_ort.Model(bundle)
+
+
+def test_a_text_that_is_not_unicode_is_told_as_such(tiny: sllm_ort.Model) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        tiny.generate_batch([PROMPT, "\ud800"])
 
 
 def test_a_file_error_names_its_file(tiny: sllm_ort.Model, tmp_path: Path) -> None:

@@ -211,8 +211,10 @@ pub unsafe extern "C" fn sllm_options_set_seed(options: *mut SllmOptions, seed: 
 
 /// Add a stop text, before which a generation ends; at most 16.
 ///
-/// Errors: INVALID_INPUT for an empty text, one that continues after the end
-/// of a sentence, and one too many.
+/// The text that is given out while a sentence is decoded has no part of it. A
+/// sentence that was given out before it was complete stays whole.
+///
+/// Errors: INVALID_INPUT for an empty text, and for one too many.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sllm_options_add_stop(
     options: *mut SllmOptions,
