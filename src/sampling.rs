@@ -295,7 +295,7 @@ fn in_range(
     }
 }
 
-fn invalid(option: &'static str, value: impl ToString, allowed: &str) -> Error {
+pub(crate) fn invalid(option: &'static str, value: impl ToString, allowed: &str) -> Error {
     Error::InvalidOption {
         option,
         value: value.to_string(),

@@ -9,7 +9,7 @@ use crate::{
     cancel::CancelHandle,
     error::{Error, Result},
     model::{Model, Network},
-    sampling::SamplingOptions,
+    sampling::{SamplingOptions, invalid},
 };
 
 /// Most texts of [`GenerateOptions::with_stop_text`].
@@ -130,17 +130,14 @@ impl GenerateOptions {
     /// [`Error::InvalidOption`] for an empty text, and for more than 16 texts.
     pub fn with_stop_text(mut self, stop_text: impl Into<String>) -> Result<Self> {
         let text = stop_text.into();
-        let refused = |value: &str, allowed: &str| Error::InvalidOption {
-            option: "stop",
-            value: value.to_owned(),
-            allowed: allowed.to_owned(),
-        };
         if text.is_empty() {
-            return Err(refused("\"\"", "a text of one character or more"));
+            let allowed = "a text of one character or more";
+            return Err(invalid("stop", "\"\"", allowed));
         }
         if self.stop_texts.len() >= MAX_STOP_TEXTS {
             let more = format!("more than {MAX_STOP_TEXTS} texts");
-            return Err(refused(&more, &format!("{MAX_STOP_TEXTS} texts at most")));
+            let allowed = format!("{MAX_STOP_TEXTS} texts at most");
+            return Err(invalid("stop", more, &allowed));
         }
         self.stop_texts.push(text);
         Ok(self)
@@ -176,11 +173,8 @@ impl GenerateOptions {
     /// [`Error::InvalidOption`].
     pub fn with_best_of(mut self, candidates: usize) -> Result<Self> {
         if !(1..=MAX_BEST_OF).contains(&candidates) {
-            return Err(Error::InvalidOption {
-                option: "best-of",
-                value: candidates.to_string(),
-                allowed: format!("1 to {MAX_BEST_OF}"),
-            });
+            let allowed = format!("1 to {MAX_BEST_OF}");
+            return Err(invalid("best-of", candidates, &allowed));
         }
         self.best_of = candidates;
         Ok(self)
@@ -295,11 +289,10 @@ impl GenerateOptions {
     pub(crate) fn check_best_of(&self) -> Result<()> {
         match self.best_of == 1 || self.sampling().temperature > 0.0 {
             true => Ok(()),
-            false => Err(Error::InvalidOption {
-                option: "best-of",
-                value: self.best_of.to_string(),
-                allowed: "1 at temperature 0, where all candidates are the same".into(),
-            }),
+            false => {
+                let allowed = "1 at temperature 0, where all candidates are the same";
+                Err(invalid("best-of", self.best_of, allowed))
+            }
         }
     }
 

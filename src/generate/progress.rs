@@ -212,10 +212,9 @@ impl Progress {
     /// `Ok(Err(reason))` if the continuation ends instead of a sentence.
     pub fn finish(
         &mut self,
-        hypothesis: Hypothesis,
+        mut hypothesis: Hypothesis,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<std::result::Result<Decoded, FinishReason>> {
-        let mut hypothesis = hypothesis;
         if let Some(ended) = hypothesis.ended.take() {
             return ended.map(Err);
         }

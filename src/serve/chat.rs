@@ -157,16 +157,14 @@ pub async fn create(
     let include_usage = StreamOptions::usage(request.stream_options.as_ref(), stream)?;
     let n = choices(request.n, served)?;
     let prompt = Texts::one(MESSAGES, messages::prompt(&request.messages, served)?);
-    if request.max_completion_tokens.is_some() && request.generation.max_tokens.is_some() {
+    if let Some(max_tokens) = request.max_completion_tokens
+        && request.generation.max_tokens.replace(max_tokens).is_some()
+    {
         return Err(ApiError::invalid(
             "max_tokens",
             "max_tokens is the older name of max_completion_tokens: send one of them",
         ));
     }
-    request.generation.max_tokens = request
-        .generation
-        .max_tokens
-        .or(request.max_completion_tokens);
     let events = submit(&app, served, &prompt, n, request.generation)?;
     let answered = Answered::begin(events, n).await?;
     let form = Form {

@@ -75,6 +75,19 @@ fn the_stop_text_is_not_printed() {
         .stdout(expected);
 }
 
+#[test]
+fn any_text_can_be_a_stop_text() {
+    let within = ["...", "Mr. Fox", "3.50", "Tom, the", "big, mean", "\nUser:"];
+    for stop in within.iter().chain(&["He ran off. Then he", "One\ntwo"]) {
+        let mut command = program();
+        command.args(["run", PROMPT, "-m", "models/sllm-stories", "-n", "1"]);
+        command.args(["--stop", stop]).assert().success();
+    }
+    tiny(&["run", PROMPT, "--stop", "Mr. Fox"])
+        .assert()
+        .success();
+}
+
 /// It may go on in the next sentence: the shipped model cuts at commas too.
 #[test]
 fn a_stop_text_may_cross_sentences() {
